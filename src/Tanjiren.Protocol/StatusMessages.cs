@@ -1,0 +1,21 @@
+namespace Tanjiren.Protocol;
+
+/// <summary><c>GET /api/status</c>: the server and every loop in it.</summary>
+public sealed record StatusBody
+{
+    public required string Version { get; init; }
+    public required string Database { get; init; }
+    public required DateTimeOffset ServerTime { get; init; }
+    public required IReadOnlyList<LoopStatus> Loops { get; init; }
+}
+
+public sealed record LoopStatus
+{
+    public required string Name { get; init; }
+    public DateTimeOffset? LastRunAt { get; init; }
+    public string? LastError { get; init; }
+    public required long Runs { get; init; }
+    public required long Errors { get; init; }
+    /// <summary>What the loop did since the start, by name.</summary>
+    public required IReadOnlyDictionary<string, long> Counters { get; init; }
+}

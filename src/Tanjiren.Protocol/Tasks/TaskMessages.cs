@@ -1,0 +1,168 @@
+using System.Text.Json.Serialization;
+
+namespace Tanjiren.Protocol;
+
+/// <summary>Lifecycle of a task (T-03). The last three are terminal.</summary>
+[JsonConverter(typeof(SnakeCaseEnum<TaskState>))]
+public enum TaskState
+{
+    /// <summary>Accepted; waits for its approval. The creator's request moves it on at once when none is needed.</summary>
+    Planned,
+    /// <summary>Execution and steps exist; no step has been claimed. Moved by the first claim, a cancel, or the queue timeout.</summary>
+    Queued,
+    /// <summary>At least one step has been claimed. Moved by the end of its last step.</summary>
+    Executing,
+    /// <summary>All steps succeeded.</summary>
+    Completed,
+    /// <summary>A step failed, the approval was rejected, or the queue timeout passed.</summary>
+    Failed,
+    /// <summary>An operator's cancel took effect on at least one step.</summary>
+    Cancelled,
+}
+
+[JsonConverter(typeof(SnakeCaseEnum<ApprovalStatus>))]
+public enum ApprovalStatus
+{
+    NotRequired,
+    Pending,
+    Approved,
+    Consumed,
+    Rejected,
+    Expired,
+}
+
+/// <summary>What a task asks of a machine (T-02). Only <see cref="Command"/> is served today.</summary>
+[JsonConverter(typeof(SnakeCaseEnum<TaskMode>))]
+public enum TaskMode
+{
+    /// <summary>A shell command on each target; the exit code decides.</summary>
+    Command,
+    Prompt,
+    Investigate,
+}
+
+[JsonConverter(typeof(SnakeCaseEnum<Placement>))]
+public enum Placement
+{
+    /// <summary>One step on any one matching workstation.</summary>
+    Any,
+    /// <summary>One step on each workstation that matches at creation.</summary>
+    All,
+}
+
+/// <summary>What to do with a step whose worker vanished or cannot say how it ended.</summary>
+[JsonConverter(typeof(SnakeCaseEnum<OnWorkerLost>))]
+public enum OnWorkerLost
+{
+    /// <summary>The step fails with <c>workerLost</c>: it never runs twice.</summary>
+    Fail,
+    /// <summary>The step is queued again once its processes are certainly dead.</summary>
+    Requeue,
+}
+
+/// <summary>Exactly one of the two is given.</summary>
+public sealed record CommandSpec
+{
+    /// <summary>The program and its arguments, passed as they are: no shell, no quoting.</summary>
+    public IReadOnlyList<string>? Argv { get; init; }
+    /// <summary>Text for the platform's shell: <c>/bin/sh -c</c>, <c>cmd.exe /d /s /c</c>.</summary>
+    public string? Shell { get; init; }
+}
+
+/// <summary>Which workstations may run it. All given conditions must hold; at least one must be given.</summary>
+public sealed record TargetSpec
+{
+    /// <summary>Ids or names.</summary>
+    public IReadOnlyList<string>? Workstations { get; init; }
+    /// <summary>Every tag must be set on the workstation.</summary>
+    public IReadOnlyList<string>? Tags { get; init; }
+    /// <summary>Label to required value; <c>&gt;=N</c>, <c>&gt;N</c>, <c>&lt;=N</c>, <c>&lt;N</c> compare as numbers.</summary>
+    public IReadOnlyDictionary<string, string>? Labels { get; init; }
+    /// <summary>Default: <c>all</c> when workstations are named, else <c>any</c>.</summary>
+    public Placement? Placement { get; init; }
+}
+
+/// <summary>What one step needs of its machine. Matched against the announced labels cpuCount, memoryMb and gpuCount.</summary>
+public sealed record ResourceSpec
+{
+    /// <summary>Cores, above 0.</summary>
+    public double? Cpu { get; init; }
+    public int? MemoryMb { get; init; }
+    public int? GpuCount { get; init; }
+}
+
+/// <summary><c>POST /api/tasks</c>. Takes <c>Idempotency-Key</c>.</summary>
+public sealed record CreateTaskRequest
+{
+    /// <summary>What it is for, in a person's words, 1-500 characters. Absent: the command line.</summary>
+    public string? Intent { get; init; }
+    /// <summary>Default <c>command</c>.</summary>
+    public TaskMode? Mode { get; init; }
+    public CommandSpec? Command { get; init; }
+    public TargetSpec? Targets { get; init; }
+    /// <summary>Absolute path on the workstation; absent: the home directory of the agent's user.</summary>
+    public string? WorkingDirectory { get; init; }
+    public IReadOnlyDictionary<string, string>? Environment { get; init; }
+    /// <summary>Names of variables that take the value that the agent's own environment has on the machine.</summary>
+    public IReadOnlyList<string>? EnvironmentFromMachine { get; init; }
+    /// <summary>Steps that run at once: default 1; 0 = all at once; at most 1000.</summary>
+    public int? MaxParallel { get; init; }
+    /// <summary>After this many failed steps the queued ones are cancelled; absent: never.</summary>
+    public int? StopAfterFailures { get; init; }
+    /// <summary>Hard deadline of a step from its claim, 1-604,800 s; default 86,400 (24 h).</summary>
+    public int? TimeoutSeconds { get; init; }
+    /// <summary>How long it may wait for its first claim, 1-2,592,000 s; default 604,800 (7 days). Then the task fails.</summary>
+    public int? QueueTimeoutSeconds { get; init; }
+    /// <summary>How long a stale lease waits for its holder, 1-3,600 s; default 120 for commands.</summary>
+    public int? LeaseGraceSeconds { get; init; }
+    /// <summary>Default <c>fail</c>.</summary>
+    public OnWorkerLost? OnWorkerLost { get; init; }
+    public ResourceSpec? Resources { get; init; }
+    /// <summary>-100 to 100, higher first; default 0.</summary>
+    public int? Priority { get; init; }
+}
+
+public sealed record CancelTaskRequest
+{
+    public string? Reason { get; init; }
+}
+
+public sealed record TaskBody
+{
+    public required string Id { get; init; }
+    public required string Intent { get; init; }
+    public required TaskMode Mode { get; init; }
+    public required TaskState State { get; init; }
+    public required ApprovalStatus ApprovalStatus { get; init; }
+    public required CommandSpec Command { get; init; }
+    public required TargetSpec Targets { get; init; }
+    public string? WorkingDirectory { get; init; }
+    /// <summary>Names and values as given at creation.</summary>
+    public IReadOnlyDictionary<string, string>? Environment { get; init; }
+    public IReadOnlyList<string>? EnvironmentFromMachine { get; init; }
+    public required int MaxParallel { get; init; }
+    public int? StopAfterFailures { get; init; }
+    public required int TimeoutSeconds { get; init; }
+    public required int QueueTimeoutSeconds { get; init; }
+    public required int LeaseGraceSeconds { get; init; }
+    public required OnWorkerLost OnWorkerLost { get; init; }
+    public ResourceSpec? Resources { get; init; }
+    public required int Priority { get; init; }
+    public required string CreatedBy { get; init; }
+    public required DateTimeOffset CreatedAt { get; init; }
+    public DateTimeOffset? StartedAt { get; init; }
+    public DateTimeOffset? EndedAt { get; init; }
+    public DateTimeOffset? CancelRequestedAt { get; init; }
+    /// <summary>One paragraph, written when the task ends.</summary>
+    public string? OutcomeSummary { get; init; }
+    /// <summary>Absent in lists.</summary>
+    public ExecutionBody? Execution { get; init; }
+}
+
+public sealed record ExecutionBody
+{
+    public required string Id { get; init; }
+    /// <summary>Leases that count against maxParallel: held or stale.</summary>
+    public required int ActiveSteps { get; init; }
+    public required IReadOnlyList<StepBody> Steps { get; init; }
+}

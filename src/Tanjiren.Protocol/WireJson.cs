@@ -1,0 +1,89 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Tanjiren.Protocol;
+
+/// <summary>
+/// The JSON of the wire: camelCase, absent rather than null, unknown fields ignored, instants as RFC 3339 UTC with milliseconds.
+/// Everything that crosses the wire is listed here, so no reflection is needed on either side.
+/// </summary>
+[JsonSourceGenerationOptions(JsonSerializerDefaults.Web,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    Converters = [typeof(InstantConverter)],
+    NumberHandling = JsonNumberHandling.Strict)]
+[JsonSerializable(typeof(ProblemBody))]
+[JsonSerializable(typeof(SetupRequest))]
+[JsonSerializable(typeof(LoginRequest))]
+[JsonSerializable(typeof(IdentityBody))]
+[JsonSerializable(typeof(CreateTokenRequest))]
+[JsonSerializable(typeof(CreatedToken))]
+[JsonSerializable(typeof(Page<TokenBody>))]
+[JsonSerializable(typeof(OrganizationBody))]
+[JsonSerializable(typeof(CreateOrganizationRequest))]
+[JsonSerializable(typeof(Page<OrganizationBody>))]
+[JsonSerializable(typeof(Page<MemberBody>))]
+[JsonSerializable(typeof(AddMemberRequest))]
+[JsonSerializable(typeof(UpdateMemberRequest))]
+[JsonSerializable(typeof(CreateInstanceRequest))]
+[JsonSerializable(typeof(UpdateInstanceRequest))]
+[JsonSerializable(typeof(InstanceBody))]
+[JsonSerializable(typeof(Page<InstanceBody>))]
+[JsonSerializable(typeof(PairingCodeBody))]
+[JsonSerializable(typeof(WorkerBody))]
+[JsonSerializable(typeof(Page<WorkerBody>))]
+[JsonSerializable(typeof(PairRequest))]
+[JsonSerializable(typeof(PairResponse))]
+[JsonSerializable(typeof(DeviceTokenResponse))]
+[JsonSerializable(typeof(OpenSessionRequest))]
+[JsonSerializable(typeof(OpenSessionResponse))]
+[JsonSerializable(typeof(HeartbeatRequest))]
+[JsonSerializable(typeof(HeartbeatResponse))]
+[JsonSerializable(typeof(WorkResponse))]
+[JsonSerializable(typeof(CreateTaskRequest))]
+[JsonSerializable(typeof(TaskBody))]
+[JsonSerializable(typeof(Page<TaskBody>))]
+[JsonSerializable(typeof(CancelTaskRequest))]
+[JsonSerializable(typeof(ClaimRequest))]
+[JsonSerializable(typeof(ClaimResponse))]
+[JsonSerializable(typeof(CompleteRequest))]
+[JsonSerializable(typeof(StepTransitionResponse))]
+[JsonSerializable(typeof(ReleaseRequest))]
+[JsonSerializable(typeof(AppendLogsRequest))]
+[JsonSerializable(typeof(AppendLogsResponse))]
+[JsonSerializable(typeof(Page<LogChunkBody>))]
+[JsonSerializable(typeof(TaskEventBody))]
+[JsonSerializable(typeof(StatusBody))]
+[JsonSerializable(typeof(Jwk))]
+[JsonSerializable(typeof(ProofHeader))]
+[JsonSerializable(typeof(ProofClaims))]
+[JsonSerializable(typeof(JsonElement))]
+public sealed partial class WireJson : JsonSerializerContext;
+
+/// <summary>RFC 3339 UTC with milliseconds, for example <c>2026-11-20T08:15:30.123Z</c>; any offset is read.</summary>
+public sealed class InstantConverter : JsonConverter<DateTimeOffset>
+{
+    public override DateTimeOffset Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
+        reader.GetDateTimeOffset().ToUniversalTime();
+
+    public override void Write(Utf8JsonWriter writer, DateTimeOffset value, JsonSerializerOptions options) =>
+        writer.WriteStringValue(value.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'"));
+}
+
+/// <summary>Enums as <c>lower_snake_case</c>.</summary>
+public sealed class SnakeCaseEnum<T>() : JsonStringEnumConverter<T>(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false)
+    where T : struct, Enum;
+
+/// <summary>Enums as <c>camelCase</c>.</summary>
+public sealed class CamelCaseEnum<T>() : JsonStringEnumConverter<T>(JsonNamingPolicy.CamelCase, allowIntegerValues: false)
+    where T : struct, Enum;
+
+/// <summary>Enums as <c>UPPER_SNAKE_CASE</c>.</summary>
+public sealed class UpperCaseEnum<T>() : JsonStringEnumConverter<T>(JsonNamingPolicy.SnakeCaseUpper, allowIntegerValues: false)
+    where T : struct, Enum;
+
+/// <summary>One page of a list. <see cref="NextCursor"/> is opaque; absent on the last page.</summary>
+public sealed record Page<T>
+{
+    public required IReadOnlyList<T> Items { get; init; }
+    public string? NextCursor { get; init; }
+}

@@ -1,0 +1,42 @@
+namespace Tanjiren.Protocol;
+
+/// <summary>Sizes that both sides of the wire agree on. A server may be configured to be stricter, never laxer.</summary>
+public static class WireLimits
+{
+    /// <summary>Largest body of an ordinary request, in bytes (1 MiB); more is 413.</summary>
+    public const int MaxBodyBytes = 1024 * 1024;
+
+    /// <summary>Largest body of a log append, in bytes (4 MiB of JSON, about 3 MiB of output).</summary>
+    public const int MaxLogBodyBytes = 4 * 1024 * 1024;
+
+    /// <summary>Largest single log chunk before encoding, in bytes (256 KiB).</summary>
+    public const int MaxLogChunkBytes = 256 * 1024;
+
+    /// <summary>Chunks in one append.</summary>
+    public const int MaxLogChunksPerRequest = 256;
+
+    /// <summary>Output kept of one step, in bytes (1 GiB); what comes after is counted, marked and dropped (T-18).</summary>
+    public const long MaxStepLogBytes = 1L << 30;
+
+    /// <summary>Tasks that a heartbeat's or a long-poll's answer carries at most (W-05).</summary>
+    public const int MaxPendingTasks = 10;
+
+    /// <summary>Longest time that a long-poll is held open, in seconds.</summary>
+    public const int MaxWaitSeconds = 60;
+
+    /// <summary>Longest proof in a <c>DPoP</c> header, in characters.</summary>
+    public const int MaxProofLength = 4096;
+
+    public const int MaxIntentLength = 500;
+    public const int MaxNameLength = 100;
+    public const int MaxTagLength = 64;
+    public const int MaxTags = 50;
+    public const int MaxLabels = 100;
+    public const int MaxArguments = 1000;
+    public const int MaxCommandBytes = 128 * 1024;
+    public const int MaxEnvironmentVariables = 200;
+    public const int MaxTargets = 1000;
+    public const int MaxPageSize = 200;
+    public const int DefaultPageSize = 50;
+    public const int MaxOutputPreviewBytes = 4096;
+}
