@@ -14,7 +14,7 @@ internal sealed record Device(string InstanceId, string OrganizationId, string K
             ?? throw new InvalidOperationException("This route takes a device but does not require one: add RequireDevice."));
 }
 
-/// <summary>Endpoint metadata: only a workstation may call the route. With <see cref="Body"/>, how large its body may be, in bytes.</summary>
+/// <summary>Endpoint metadata: only a workstation may call the route. Its body may have at most <see cref="MaxBodyBytes"/> bytes.</summary>
 internal sealed record DeviceRequirement(int MaxBodyBytes);
 
 internal static class DeviceRequirementExtensions

@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.Configuration;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Audit;
@@ -17,7 +18,7 @@ public static class ControlPlane
         builder.Configuration.AddEnvironmentVariables();
         if (options.Settings is not null) builder.Configuration.AddInMemoryCollection(options.Settings);
 
-        builder.WebHost.UseKestrelCore().UseUrls([.. options.Urls]).ConfigureKestrel(kestrel =>
+        builder.WebHost.UseKestrel().UseUrls([.. options.Urls]).ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
             kestrel.Limits.MaxRequestBodySize = WireLimits.MaxBodyBytes;

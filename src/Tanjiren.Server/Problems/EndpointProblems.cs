@@ -1,4 +1,3 @@
-using Microsoft.AspNetCore.Http.Metadata;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Server.Problems;

@@ -1,5 +1,3 @@
-using Tanjiren.Protocol;
-
 namespace Tanjiren.Server.Problems;
 
 /// <summary>Collects what is wrong with a body, field by field, so that one answer names everything.</summary>
