@@ -1,5 +1,5 @@
 using System.Collections.Concurrent;
-using Microsoft.Extensions.Options;
+using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Workstations;
@@ -11,7 +11,7 @@ namespace Tanjiren.Server.Tasks;
 /// not race for one job. Only hints: whoever polls finds the step anyway.
 /// </summary>
 internal sealed partial class AnyDispatcher(
-    Database database, InstanceDirectory directory, WakeUps wakeUps, TimeProvider clock, IOptions<LeaseOptions> options, ILogger<AnyDispatcher> logger)
+    Database database, InstanceDirectory directory, WakeUps wakeUps, TimeProvider clock, LeaseOptions options, WorkstationOptions workstations, ILogger<AnyDispatcher> logger)
     : IHostedService, IDisposable
 {
     private readonly ConcurrentDictionary<string, Task> _running = new();
@@ -42,7 +42,7 @@ internal sealed partial class AnyDispatcher(
             foreach (var instanceId in await CandidatesAsync(stepId, cancellationToken))
             {
                 wakeUps.Notify(WakeUps.Work(instanceId));
-                await Task.Delay(TimeSpan.FromMilliseconds(options.Value.NextCandidateMs), clock, cancellationToken);
+                await Task.Delay(TimeSpan.FromMilliseconds(options.NextCandidateMs), clock, cancellationToken);
                 if (!await IsQueuedAsync(stepId, cancellationToken)) return;
             }
         }
@@ -68,14 +68,10 @@ internal sealed partial class AnyDispatcher(
             """, new { stepId });
         if (step is null) return [];
         var selector = TargetSelector.Parse(step.Canonical);
-        var active = (await sql.ListAsync<ActiveRow>("""
-            SELECT lease_holder, count(*) AS active FROM steps WHERE organization_id = @organizationId AND state = 'running' GROUP BY lease_holder
-            """, new { organizationId = step.OrganizationId })).ToDictionary(r => r.LeaseHolder, r => r.Active);
+        var now = clock.GetUtcNow();
         return (await directory.ListAsync(sql, step.OrganizationId))
-            .Where(i => i.IsOnline(clock.GetUtcNow()) && !i.Draining && !i.AgentDraining && selector.Matches(i.Id, i.Tags, i.Labels))
-            .Select(i => (i.Id, Active: active.GetValueOrDefault(i.Id), i.MaxConcurrent))
-            .Where(i => i.Active < i.MaxConcurrent)
-            .OrderBy(i => (double)i.Active / i.MaxConcurrent).ThenBy(i => i.Id, StringComparer.Ordinal)
+            .Where(i => i.Status(now, workstations) != InstanceStatus.Offline && !i.IsDraining && i.HasCapacity && selector.Matches(i.Id, i.Tags, i.Labels))
+            .OrderBy(i => (double)i.ActiveSteps / i.MaxConcurrent).ThenBy(i => i.Id, StringComparer.Ordinal)
             .Select(i => i.Id)
             .ToList();
     }, cancellationToken);
@@ -89,11 +85,6 @@ internal sealed partial class AnyDispatcher(
         public string Canonical { get; init; } = "";
     }
 
-    private sealed record ActiveRow
-    {
-        public string LeaseHolder { get; init; } = "";
-        public long Active { get; init; }
-    }
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Could not wake workstations for step {StepId}; they find it with their next poll")]
     private static partial void LogFailed(ILogger logger, string stepId, Exception exception);

@@ -1,4 +1,3 @@
-using Microsoft.Extensions.Options;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
@@ -10,7 +9,7 @@ namespace Tanjiren.Server.Tasks;
 /// The one door from queued to running. Everything that can forbid the start is checked in one transaction under the execution's lock; the claim raises the
 /// fencing token. Exactly one claimer wins; the same claim id again gets the same answer, because a lost response must not cost the step.
 /// </summary>
-internal sealed class StepClaimer(Database database, TimeProvider clock, IOptions<LeaseOptions> options, WakeUps wakeUps, Counters counters)
+internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOptions options, WakeUps wakeUps, Counters counters)
 {
     public async Task<ClaimResult> ClaimAsync(Device device, string stepId, string claimId, long expectedGeneration, CancellationToken cancellationToken)
     {
@@ -48,7 +47,7 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, IOption
             WHERE id = @stepId AND state = 'queued' AND lease_generation = @expectedGeneration
             RETURNING lease_generation
             """,
-            new { stepId, instanceId = device.InstanceId, sessionId = device.SessionId, claimId, expectedGeneration, ttlMs = options.Value.TtlMs, now = locked.Now });
+            new { stepId, instanceId = device.InstanceId, sessionId = device.SessionId, claimId, expectedGeneration, ttlMs = options.TtlMs, now = locked.Now });
         if (generation is null) return ClaimResult.Refused(ClaimRefusal.Moved, step.State);
 
         await tx.ExecuteAsync("""
@@ -59,7 +58,7 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, IOption
         locked.Add(active: 1);
         locked.AddEvent("claimed", stepId, generation, device.InstanceId);
         await locked.SaveAsync(wakeUps);
-        return ClaimResult.Granted(Answer(locked, step, generation.Value, step.TimeoutMs, options.Value.TtlMs, cancelRequested: false));
+        return ClaimResult.Granted(Answer(locked, step, generation.Value, step.TimeoutMs, options.TtlMs, cancelRequested: false));
     }
 
     /// <summary>Renews as well: the agent counts its trust from the start of this request.</summary>

@@ -1,6 +1,7 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Mvc;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Problems;
 
@@ -22,10 +23,12 @@ internal static class TaskEndpoints
     }
 
     private static async Task<Results<Created<TaskBody>, Ok<TaskBody>, Problem>> CreateAsync(
-        CreateTaskRequest request, [FromHeader(Name = "Idempotency-Key")] string? idempotencyKey, Caller caller, TaskService service, TaskStore store,
-        CancellationToken cancellationToken)
+        CreateTaskRequest request, HttpContext context, Caller caller, TaskService service, TaskStore store, CancellationToken cancellationToken)
     {
-        var result = await service.CreateAsync(caller, request, idempotencyKey, cancellationToken);
+        var errors = new FieldErrors();
+        var key = Idempotency.Read(context, request, WireJson.Default.CreateTaskRequest, errors);
+        if (errors.Any) return errors.ToProblem();
+        var result = await service.CreateAsync(caller, request, key, cancellationToken);
         if (result.Problem is not null) return result.Problem;
         var task = (await store.FindAsync(caller.OrganizationId, result.TaskId!, cancellationToken))!;
         return result.Repeated ? TypedResults.Ok(task) : TypedResults.Created($"/api/tasks/{task.Id}", task);

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Microsoft.Extensions.Options;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
@@ -12,29 +11,33 @@ namespace Tanjiren.Server.Tasks;
 
 /// <summary>Creates tasks: validates, resolves the targets, and writes task, execution, steps and audit row in one transaction; then wakes workers.</summary>
 internal sealed class TaskService(
-    Database database, TimeProvider clock, IOptions<LeaseOptions> options, InstanceDirectory directory, Idempotency idempotency, AuditLog audit, WakeUps wakeUps,
+    Database database, TimeProvider clock, LeaseOptions options, InstanceDirectory directory, Idempotency idempotency, AuditLog audit, WakeUps wakeUps,
     AnyDispatcher dispatcher)
 {
-    public async Task<CreateTaskResult> CreateAsync(Caller caller, CreateTaskRequest request, string? idempotencyKey, CancellationToken cancellationToken)
+    public async Task<CreateTaskResult> CreateAsync(Caller caller, CreateTaskRequest request, IdempotencyKey? key, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
-        var spec = TaskRequestRules.Normalize(request, options.Value.GraceSeconds, errors);
-        if (errors.Any) return new CreateTaskResult(null, errors.ToProblem(), false);
+        var spec = TaskRequestRules.Normalize(request, options.GraceSeconds, errors);
+        if (errors.Any) return CreateTaskResult.Refused(errors.ToProblem());
 
         return await database.WriteAsync(async tx =>
         {
-            var earlier = await idempotency.FindAsync(tx, caller, idempotencyKey, "task", request, WireJson.Default.CreateTaskRequest);
-            if (earlier.Problem is not null) return new CreateTaskResult(null, earlier.Problem, false);
-            if (earlier.ResourceId is not null) return new CreateTaskResult(earlier.ResourceId, null, true);
-
-            var targets = await ResolveAsync(tx, caller.OrganizationId, spec, errors);
-            if (errors.Any) return new CreateTaskResult(null, errors.ToProblem(), false);
-
             var taskId = Ids.New(Ids.Task, clock);
+            var reservation = await idempotency.ReserveAsync(tx, caller, key, taskId);
+            if (reservation.Reused) return CreateTaskResult.Refused(Idempotency.Reused());
+            if (reservation.RepeatOf is { } earlier) return new CreateTaskResult(earlier, null, Repeated: true);
+
+            // A transaction that is run again starts with a clean list.
+            var unmet = new FieldErrors();
+            var targets = await ResolveAsync(tx, caller.OrganizationId, spec, unmet);
+            if (unmet.Any)
+            {
+                await idempotency.ReleaseAsync(tx, caller, key);
+                return CreateTaskResult.Refused(unmet.ToProblem());
+            }
             await InsertAsync(tx, caller, taskId, spec, targets);
-            await audit.AppendAsync(tx, caller, "task.create", taskId, spec.Intent);
-            await idempotency.RememberAsync(tx, caller, idempotencyKey, "task", request, WireJson.Default.CreateTaskRequest, taskId);
-            return new CreateTaskResult(taskId, null, false);
+            await audit.AppendAsync(tx, caller, "task.created", taskId, spec.Intent);
+            return new CreateTaskResult(taskId, null, Repeated: false);
         }, cancellationToken);
     }
 
@@ -120,4 +123,7 @@ internal sealed class TaskService(
 }
 
 /// <summary>The id of the task, or the problem. <see cref="Repeated"/>: an earlier request with the same idempotency key made it.</summary>
-internal sealed record CreateTaskResult(string? TaskId, Problem? Problem, bool Repeated);
+internal sealed record CreateTaskResult(string? TaskId, Problem? Problem, bool Repeated)
+{
+    public static CreateTaskResult Refused(Problem problem) => new(null, problem, false);
+}

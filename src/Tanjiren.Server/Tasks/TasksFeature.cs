@@ -1,5 +1,6 @@
 using Tanjiren.Server.Tasks.Leases;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Identity;
 using Tanjiren.Server.Workstations.Sessions;
 
 namespace Tanjiren.Server.Tasks;
@@ -8,7 +9,8 @@ internal static class TasksFeature
 {
     public static IServiceCollection AddTasks(this IServiceCollection services)
     {
-        services.AddOptions<LeaseOptions>().BindConfiguration(LeaseOptions.Section).ValidateDataAnnotations().ValidateOnStart();
+        services.AddFeatureOptions<LeaseOptions>("Leases");
+        services.AddSingleton<CallerCheck>();
         services.AddSingleton<TaskService>();
         services.AddSingleton<TaskStore>();
         services.AddSingleton<TaskCanceller>();

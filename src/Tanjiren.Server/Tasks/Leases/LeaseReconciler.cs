@@ -1,4 +1,3 @@
-using Microsoft.Extensions.Options;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
@@ -10,13 +9,13 @@ namespace Tanjiren.Server.Tasks.Leases;
 /// server process; each candidate is looked at again under its execution's lock, so it does not matter who comes first.
 /// </summary>
 internal sealed class LeaseReconciler(
-    Database database, TimeProvider clock, IOptions<LeaseOptions> options, WakeUps wakeUps, AnyDispatcher dispatcher, ILogger<LeaseReconciler> logger)
+    Database database, TimeProvider clock, LeaseOptions options, WakeUps wakeUps, AnyDispatcher dispatcher, ILogger<LeaseReconciler> logger)
     : PeriodicLoop("leases", clock, logger)
 {
     private const int Batch = 200;
-    private readonly ReconcilerGate _gate = new(options.Value.MaxPassGapMs, options.Value.MaxClockDriftMs);
+    private readonly ReconcilerGate _gate = new(options.MaxPassGapMs, options.MaxClockDriftMs);
 
-    protected override TimeSpan Interval => TimeSpan.FromMilliseconds(options.Value.ReconcileMs);
+    protected override TimeSpan Interval => TimeSpan.FromMilliseconds(options.ReconcileMs);
 
     public override async Task RunOnceAsync(CancellationToken cancellationToken)
     {
@@ -34,7 +33,7 @@ internal sealed class LeaseReconciler(
               AND lease_ttl_ms + lease_grace_ms <= @servedMs LIMIT @batch
             """, new { now, servedMs, batch = Batch }, ReleaseAsync, cancellationToken);
         await EachAsync("SELECT id FROM steps WHERE state = 'running' AND deadline_at + @slack < @now AND @slack <= @servedMs LIMIT @batch",
-            new { now, slack = options.Value.DeadlineSlackSeconds * 1000L, servedMs, batch = Batch }, EndOverdueAsync, cancellationToken);
+            new { now, slack = options.DeadlineSlackSeconds * 1000L, servedMs, batch = Batch }, EndOverdueAsync, cancellationToken);
         await EachAsync("SELECT id FROM steps WHERE state = 'queued' AND queue_expires_at < @now LIMIT @batch",
             new { now = Clock.GetUtcNow().ToUnixTimeMilliseconds(), batch = Batch },
             (tx, locked, step) => EndUnclaimedAsync(tx, locked, step, StepReason.QueueTimeout, "Nobody claimed it within queueTimeoutSeconds."), cancellationToken);
@@ -44,23 +43,30 @@ internal sealed class LeaseReconciler(
             (tx, locked, step) => EndUnclaimedAsync(tx, locked, step, StepReason.WorkstationRemoved, "Its workstation was removed."), cancellationToken);
     }
 
-    private async Task EachAsync(string candidates, object arguments, Func<WriteTransaction, LockedExecution, StepRow, Task<string?>> act, CancellationToken cancellationToken)
+    private async Task EachAsync(
+        string candidates, object arguments, Func<WriteTransaction, LockedExecution, StepRow, Task<string?>> act, CancellationToken cancellationToken)
     {
-        var ids = await database.ReadAsync(sql => sql.ListAsync<string>(candidates, arguments), cancellationToken);
-        foreach (var id in ids)
+        foreach (var id in await database.ReadAsync(sql => sql.ListAsync<string>(candidates, arguments), cancellationToken))
         {
-            var did = await database.WriteAsync(async tx =>
-            {
-                var locked = await LockedExecution.OfStepAsync(tx, id, Clock);
-                var step = locked is null ? null : await locked.StepAsync(id);
-                if (step is null) return null;
-                var done = await act(tx, locked!, step);
-                if (done is not null) await locked!.SaveAsync(wakeUps);
-                return done;
-            }, cancellationToken);
-            if (did is not null) Count(did);
+            if (await UnderLockAsync(id, act, cancellationToken) is { } did) Count(did);
         }
     }
+
+    /// <summary>Gives up one stale lease whose grace has passed. False when there is nothing, or nothing any more, to give up.</summary>
+    internal async Task<bool> ReleaseStaleAsync(string stepId, CancellationToken cancellationToken) =>
+        await UnderLockAsync(stepId, ReleaseAsync, cancellationToken) is not null;
+
+    private Task<string?> UnderLockAsync(
+        string stepId, Func<WriteTransaction, LockedExecution, StepRow, Task<string?>> act, CancellationToken cancellationToken) =>
+        database.WriteAsync(async tx =>
+        {
+            var locked = await LockedExecution.OfStepAsync(tx, stepId, Clock);
+            var step = locked is null ? null : await locked.StepAsync(stepId);
+            if (step is null) return null;
+            var did = await act(tx, locked!, step);
+            if (did is not null) await locked!.SaveAsync(wakeUps);
+            return did;
+        }, cancellationToken);
 
     private async Task<string?> MarkStaleAsync(WriteTransaction tx, LockedExecution locked, StepRow step)
     {

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using Microsoft.AspNetCore.Http.HttpResults;
-using Microsoft.Extensions.Options;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
@@ -82,7 +81,7 @@ internal static class SessionEndpoints
 
 /// <summary>Records heartbeats, renews leases, and answers with work; hangs, when asked to, until there is some.</summary>
 internal sealed class HeartbeatService(
-    Database database, TimeProvider clock, IOptions<LeaseOptions> options, LeaseBook leases, WorkQuery work, WakeUps wakeUps, Counters counters)
+    Database database, TimeProvider clock, LeaseOptions options, LeaseBook leases, WorkQuery work, WakeUps wakeUps, Counters counters)
 {
     /// <summary>Null when the session has ended.</summary>
     public async Task<HeartbeatResponse?> BeatAsync(Device device, HeartbeatRequest request, CancellationToken cancellationToken)
@@ -100,7 +99,7 @@ internal sealed class HeartbeatService(
                     maxConcurrent = request.MaxConcurrent, labels = JsonSerializer.Serialize(request.Labels ?? new Dictionary<string, string>()),
                 });
             return await SessionStore.TouchAsync(tx, device)
-                ? await leases.RenewAsync(tx, device.InstanceId, device.SessionId, request.Leases ?? [], options.Value.MaxTickAgeMs)
+                ? await leases.RenewAsync(tx, device.InstanceId, device.SessionId, request.Leases ?? [], options.MaxTickAgeMs)
                 : null;
         }, cancellationToken);
         if (answers is null) return null;
@@ -117,7 +116,7 @@ internal sealed class HeartbeatService(
         }
         return new HeartbeatResponse
         {
-            ServerTime = clock.GetUtcNow(), NextHeartbeatSeconds = options.Value.HeartbeatSeconds, PendingTasks = pending, Leases = answers,
+            ServerTime = clock.GetUtcNow(), NextHeartbeatSeconds = options.HeartbeatSeconds, PendingTasks = pending, Leases = answers,
         };
     }
 

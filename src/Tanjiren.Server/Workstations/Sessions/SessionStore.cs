@@ -1,4 +1,3 @@
-using Microsoft.Extensions.Options;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
@@ -10,7 +9,7 @@ namespace Tanjiren.Server.Workstations.Sessions;
 /// Sessions: one run of an agent. At most one is open for a workstation, and while it lives only its own successor on the same boot may take over: a cloned
 /// disk cannot act as the original. Leases follow a take-over.
 /// </summary>
-internal sealed class SessionStore(Database database, TimeProvider clock, IOptions<LeaseOptions> options, LeaseBook leases)
+internal sealed class SessionStore(Database database, TimeProvider clock, LeaseOptions options, LeaseBook leases)
 {
     /// <summary>A session that has not been heard of for this long, and holds no lease, is dead.</summary>
     public static readonly TimeSpan LiveFor = TimeSpan.FromMinutes(2);
@@ -59,7 +58,7 @@ internal sealed class SessionStore(Database database, TimeProvider clock, IOptio
 
     /// <summary>Also while it holds leases: its processes may run until those are released, whether it is heard of or not.</summary>
     private bool IsLive(OpenRow open) =>
-        open.HoldsLeases || open.SilentMs <= Math.Max(LiveFor.TotalMilliseconds, options.Value.TtlMs + options.Value.GraceSeconds * 1000L);
+        open.HoldsLeases || open.SilentMs <= Math.Max(LiveFor.TotalMilliseconds, options.TtlMs + options.GraceSeconds * 1000L);
 
     private static bool IsSuccessor(OpenRow open, OpenSessionRequest request) =>
         open.MachineId == request.MachineId && open.BootId == request.BootId && (request.PreviousSessionIds?.Contains(open.Id) ?? false);
