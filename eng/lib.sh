@@ -70,7 +70,8 @@ pg_start() {
     if pg_as_owner "$bin/pg_ctl" -D "$pg_dir/data" -l "$pg_dir/server.log" -w -t 60 -s start \
       -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=$pg_dir -c max_connections=300 -c shared_buffers=256MB -c fsync=on -c synchronous_commit=on -c max_wal_size=2GB ${pg_extra:-}" \
       >/dev/null 2>&1 </dev/null; then
-      export TANJIREN_TEST_POSTGRES="postgres://tanjiren:$password@127.0.0.1:$port/postgres"
+      # Disposable: tests need not drop their databases.
+      export TANJIREN_TEST_POSTGRES="postgres://tanjiren:$password@127.0.0.1:$port/postgres" TANJIREN_TEST_POSTGRES_DISPOSABLE=1
       return 0
     fi
     grep -q 'could not bind\|Address already in use' "$pg_dir/server.log" || break

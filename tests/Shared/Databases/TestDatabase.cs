@@ -64,8 +64,12 @@ public sealed class TestDatabase : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         _directory?.Dispose();
-        if (_name is not null && Environment.GetEnvironmentVariable("TANJIREN_TEST_POSTGRES_DISPOSABLE") != "1")
-            await ExecuteAsync($"DROP DATABASE IF EXISTS {_name} WITH (FORCE)");
+        if (_name is null)
+            return;
+        // A drop waits for a checkpoint, about 0.4 s: on the server that eng/test throws away afterwards, freeing the connections is enough.
+        await ExecuteAsync(Environment.GetEnvironmentVariable("TANJIREN_TEST_POSTGRES_DISPOSABLE") == "1"
+            ? $"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{_name}'"
+            : $"DROP DATABASE IF EXISTS {_name} WITH (FORCE)");
     }
 
     private static async Task<string> MakeTemplateAsync(Func<string, Task> prepare)
