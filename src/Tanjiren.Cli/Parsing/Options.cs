@@ -30,7 +30,7 @@ internal static class Options
             Description = description,
             HelpName = valueName,
             Arity = ArgumentArity.ExactlyOne,
-            CustomParser = result => Parse(result, name, text =>
+            CustomParser = result => Parse<int>(result, name, text =>
                 int.TryParse(text, out var value) && value >= min && value <= max ? value : null, $"a whole number from {min} to {max}"),
         };
 
@@ -40,8 +40,8 @@ internal static class Options
             Description = description,
             HelpName = valueName,
             Arity = ArgumentArity.ExactlyOne,
-            CustomParser = result => Parse(result, name, text =>
-                double.TryParse(text, System.Globalization.NumberStyles.AllowDecimalPoint, null, out var value) && value > 0 ? value : (double?)null,
+            CustomParser = result => Parse<double>(result, name, text =>
+                double.TryParse(text, System.Globalization.NumberStyles.AllowDecimalPoint, null, out var value) && value > 0 ? value : null,
                 "a number above 0"),
         };
 
@@ -52,7 +52,7 @@ internal static class Options
             Description = description,
             HelpName = "SECONDS",
             Arity = ArgumentArity.ExactlyOne,
-            CustomParser = result => Parse(result, name, text => DurationText.Seconds(text) is { } value && value >= min && value <= max ? (int)value : null,
+            CustomParser = result => Parse<int>(result, name, text => DurationText.Seconds(text) is { } value && value >= min && value <= max ? (int)value : null,
                 $"a duration from {min} s to {max} s, for example 90, 90s, 15m, 2h or 1d"),
         };
 

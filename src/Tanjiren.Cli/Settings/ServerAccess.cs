@@ -1,3 +1,5 @@
+using System.Diagnostics.CodeAnalysis;
+
 namespace Tanjiren.Cli.Settings;
 
 /// <summary>Where a client command goes and as whom.</summary>
@@ -41,6 +43,15 @@ internal static class ServerAccessRules
         return new ServerAccess { Workspace = workspace, Url = url, Token = token ?? stored!.Token };
     }
 
+    /// <summary>The same, but nobody signed in is an answer rather than an error.</summary>
+    public static bool TryResolve(ServerFlags flags, Func<string, string?> variable, Credentials credentials, [NotNullWhen(true)] out ServerAccess? access)
+    {
+        var named = NonEmpty(flags.Workspace) ?? NonEmpty(variable("TANVRIT_WORKSPACE"));
+        var server = NonEmpty(flags.Server) ?? NonEmpty(variable("TANVRIT_SERVER"));
+        access = Find(named, server, credentials).Stored is null && NonEmpty(variable("TANVRIT_TOKEN")) is null ? null : Resolve(flags, variable, credentials);
+        return access is not null;
+    }
+
     /// <summary>An absolute http or https address without path, query and user.</summary>
     public static Uri ParseUrl(string text)
     {
@@ -70,7 +81,7 @@ internal static class ServerAccessRules
             : (match.Key, match.Value);
     }
 
-    private static bool SameServer(string left, string right) =>
+    public static bool SameServer(string left, string right) =>
         Uri.TryCreate(left, UriKind.Absolute, out var a) && Uri.TryCreate(right, UriKind.Absolute, out var b)
         && Uri.Compare(a, b, UriComponents.SchemeAndServer, UriFormat.Unescaped, StringComparison.OrdinalIgnoreCase) == 0;
 
