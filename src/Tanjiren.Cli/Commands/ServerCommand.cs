@@ -20,7 +20,7 @@ internal static class ServerCommand
         var command = new CliCommand("server", "Run a control plane")
         {
             Options = { urls, database, publicUrl, insecure, verbose },
-            Details = "On first start it prints a one-time set-up link for the owner. SIGTERM or Ctrl-C stops it after the requests in flight; a second one stops it at once. Further settings are environment variables (docs/operations).",
+            Details = "On first start it prints a one-time set-up link for the owner. SIGTERM or Ctrl-C stops it after the requests in flight; a second one stops it at once. Further settings are environment variables of the form `Tanjiren__Leases__TtlSeconds`.",
             Examples =
             [
                 "tanvrit-compute server --database sqlite:/var/lib/tanjiren/tanjiren.db",
