@@ -186,9 +186,7 @@ CREATE TABLE steps (
   cancel_requested_at   BIGINT,
   completed_generation  BIGINT,
   result_digest         TEXT,
-  final_log_seq         BIGINT,
-  log_bytes             BIGINT NOT NULL DEFAULT 0,
-  log_chunks            BIGINT NOT NULL DEFAULT 0,        -- of the current generation
+  final_log_seq         BIGINT,                           -- of the completed generation
   truncated             INTEGER NOT NULL DEFAULT 0,
   created_at            BIGINT NOT NULL,
   ended_at              BIGINT,
@@ -213,6 +211,8 @@ CREATE TABLE step_claims (
   instance_id  TEXT NOT NULL,
   session_id   TEXT NOT NULL,
   claimed_at   BIGINT NOT NULL,
+  log_seq      BIGINT NOT NULL DEFAULT 0,                 -- everything up to it is stored
+  log_bytes    BIGINT NOT NULL DEFAULT 0,
   late_result  INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (step_id, generation)
 );
