@@ -23,6 +23,10 @@ internal sealed class ProcessTree(ulong mark, int rootPid, string stepId, long? 
     private readonly Lock _gate = new();
     private readonly TreeScan _scan = new(mark, rootPid, rootStartTime, stepId);
     private readonly HashSet<(int Pid, long StartTime)> _suspended = [];
+    private long _graceUntilBootMs;
+
+    /// <summary>Until then the tree may end by itself: somebody has asked it to. 0 when nobody has.</summary>
+    public long GraceUntilBootMs => Volatile.Read(ref _graceUntilBootMs);
 
     /// <summary>Pids of all live processes of the tree.</summary>
     public IReadOnlyList<int> Find()
@@ -69,10 +73,13 @@ internal sealed class ProcessTree(ulong mark, int rootPid, string stepId, long? 
         var started = _clock.GetTimestamp();
         if (termGrace > TimeSpan.Zero)
         {
-            lock (_gate) Ask();
+            // Before the first signal: the root may end upon it at once.
+            Volatile.Write(ref _graceUntilBootMs, BootClock.NowMs + (long)termGrace.TotalMilliseconds);
+            lock (_gate) AskLocked();
             for (var pause = _options.KillMinPause; !IsGone() && _clock.GetElapsedTime(started) < termGrace; pause = Longer(pause))
                 await Task.Delay(pause, _clock, cancellationToken);
             started = _clock.GetTimestamp();
+            Volatile.Write(ref _graceUntilBootMs, 0);
         }
 
         var killed = new SortedSet<int>();
@@ -135,7 +142,7 @@ internal sealed class ProcessTree(ulong mark, int rootPid, string stepId, long? 
         return found;
     }
 
-    private void Ask()
+    private void AskLocked()
     {
         foreach (var entry in _scan.Find())
         {

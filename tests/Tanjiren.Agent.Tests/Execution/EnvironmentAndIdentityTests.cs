@@ -31,8 +31,8 @@ public sealed class EnvironmentAndIdentityTests
         result["TANJIREN_STEP_ID"].ShouldBe("step_1");
         result["TANJIREN_LEASE_GENERATION"].ShouldBe("4");
         result["AWS_SECRET"].ShouldBe("s");
-        result.ShouldNotContainKey("TANVRIT_HOME");
-        result.ShouldNotContainKey("Tanjiren__Key");
+        result.Keys.ShouldNotContain("TANVRIT_HOME");
+        result.Keys.ShouldNotContain("Tanjiren__Key");
         JobEnvironment.Withheld(asked).ShouldBe(["TANVRIT_HOME", "Tanjiren__Key", "TANJIREN_STEP_ID"]);
     }
 

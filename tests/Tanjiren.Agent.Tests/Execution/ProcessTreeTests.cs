@@ -1,5 +1,6 @@
 using Tanjiren.Agent.Execution;
 using Tanjiren.Agent.Execution.Linux;
+using Tanjiren.Tests;
 
 namespace Tanjiren.Agent.Tests.Execution;
 
@@ -43,7 +44,7 @@ public sealed class ProcessTreeTests
     {
         var request = RunningStep.Request("sh", "-c", "(read line < \"$0\"; echo late) & exit 0", MakeFifo(out var fifo));
         using var step = RunningStep.Start(request, new ExecutionOptions { LeftoverLinger = TimeSpan.FromMinutes(5) });
-        await Eventually.TrueAsync(() => !ProcTable.IsAlive(step.Pid, step.StartTime), "the root has ended");
+        await Eventually.TrueAsync(() => !ProcTable.IsAlive(step.Pid, step.StartTime), what: "the root has ended");
         step.Exit.IsCompleted.ShouldBeFalse();
         await File.WriteAllTextAsync(fifo, "go\n", TestContext.Current.CancellationToken);
         var exit = await step.Exit.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
@@ -57,9 +58,9 @@ public sealed class ProcessTreeTests
     {
         // The keeper is no part of the step: it opens the step's pipe through /proc and writes to it without pause.
         using var step = RunningStep.Start("sh", "-c", "echo mine; read line < \"$0\"", MakeFifo(out var fifo));
-        await Eventually.TrueAsync(() => step.Out.Length > 0, "the step writes");
+        await Eventually.TrueAsync(() => step.Out.Length > 0, what: "the step writes");
         using var keeper = RunningStep.Start("sh", "-c", $"exec 5>/proc/{step.Pid}/fd/1; echo holding; while :; do echo noise >&5; done");
-        await Eventually.TrueAsync(() => keeper.Out.Length > 0 && step.Out.Contains("noise", StringComparison.Ordinal), "the keeper writes");
+        await Eventually.TrueAsync(() => keeper.Out.Length > 0 && step.Out.Contains("noise", StringComparison.Ordinal), what: "the keeper writes");
         await File.WriteAllTextAsync(fifo, "go\n", TestContext.Current.CancellationToken);
         (await step.Exit.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken)).ExitCode.ShouldBe(0);
         keeper.Exit.IsCompleted.ShouldBeFalse();
@@ -72,9 +73,9 @@ public sealed class ProcessTreeTests
         using var step = RunningStep.Start(Fugitive.Daemon());
         var daemon = await Fugitive.FreeAsync(() => step.Out);
         new ProcessTree(step.Mark, 0, "").Find().ShouldBe([step.Pid, daemon.Pid], ignoreOrder: true);
-        // Without a mark the daemon has got away; the root has not.
-        new ProcessTree(0, 0, step.StepId).Find().ShouldBe([step.Pid]);
-        new ProcessTree(0, step.Pid, "", step.StartTime).Find().ShouldBe([step.Pid]);
+        // The environment and the pid lead to the root only; its mark leads on.
+        new ProcessTree(0, 0, step.StepId).Find().ShouldBe([step.Pid, daemon.Pid], ignoreOrder: true);
+        new ProcessTree(0, step.Pid, "", step.StartTime).Find().ShouldBe([step.Pid, daemon.Pid], ignoreOrder: true);
     }
 
     [Fact]
@@ -97,7 +98,7 @@ public sealed class ProcessTreeTests
         // At most 3 + 9 + … + 729 processes; each forks its three children one by one.
         using var step = RunningStep.Start("perl", "-e",
             "sub grow { my $d = shift; for (1..3) { if ($d > 0 && fork() == 0) { setpgrp; grow($d - 1); exit } select(undef, undef, undef, 0.02) } sleep 600 while 1 } grow(6)");
-        await Eventually.TrueAsync(() => step.Tree.Find().Count > 20, "it grows");
+        await Eventually.TrueAsync(() => step.Tree.Find().Count > 20, what: "it grows");
         var report = await step.Tree.KillAsync(TimeSpan.Zero, TestContext.Current.CancellationToken);
         report.IsComplete.ShouldBeTrue();
         report.Killed.Count.ShouldBeGreaterThan(20);
@@ -111,11 +112,11 @@ public sealed class ProcessTreeTests
     {
         using var step = RunningStep.Start(Fugitive.Daemon(rootThen: "if (fork() == 0) { print \"halted $$\\n\"; kill STOP => $$; sleep 600 } sleep 600"));
         var daemon = await Fugitive.FreeAsync(() => step.Out);
-        await Eventually.TrueAsync(() => States(step).Count(s => s == 'T') == 1, "the third has stopped itself");
+        await Eventually.TrueAsync(() => States(step).Count(s => s == 'T') == 1, what: "the third has stopped itself");
         step.Tree.Suspend();
-        await Eventually.TrueAsync(() => States(step) is { Count: 3 } all && all.TrueForAll(s => s == 'T'), "all are stopped");
+        await Eventually.TrueAsync(() => States(step) is { Count: 3 } all && all.TrueForAll(s => s == 'T'), what: "all are stopped");
         step.Tree.Resume();
-        await Eventually.TrueAsync(() => States(step).Count(s => s == 'T') == 1, "two go on");
+        await Eventually.TrueAsync(() => States(step).Count(s => s == 'T') == 1, what: "two go on");
         ProcTable.IsAlive(daemon.Pid, daemon.StartTime).ShouldBeTrue();
     }
 
@@ -123,7 +124,7 @@ public sealed class ProcessTreeTests
     public async Task A_stopped_tree_gets_its_chance_to_end_by_itself()
     {
         using var step = RunningStep.Start("sh", "-c", "trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.05; done");
-        await Eventually.TrueAsync(() => step.Out.Length > 0, "the trap is set");
+        await Eventually.TrueAsync(() => step.Out.Length > 0, what: "the trap is set");
         step.Tree.Suspend();
         var report = await step.Tree.KillAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
         report.Killed.ShouldBeEmpty();
@@ -132,12 +133,25 @@ public sealed class ProcessTreeTests
     }
 
     [Fact]
+    public async Task A_child_keeps_its_grace_when_its_parent_ends_first()
+    {
+        using var step = RunningStep.Start("sh", "-c", "(trap 'sleep 0.3; echo saved; exit' TERM; echo up; while :; do sleep 0.05; done) & wait");
+        await Eventually.TrueAsync(() => step.Out.Length > 0, what: "the trap is set");
+        var report = await step.Tree.KillAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
+        report.Killed.ShouldBeEmpty();
+        var exit = await step.Exit;
+        exit.Signal.ShouldBe("SIGTERM");
+        exit.Leftovers.ShouldBeNull();
+        step.Out.ShouldBe("up\nsaved\n");
+    }
+
+    [Fact]
     public async Task A_leader_that_ended_before_its_threads_is_no_zombie()
     {
         // exit(2) ends only the calling thread: /proc shows state Z while the other thread goes on.
         using var step = RunningStep.Start("python3", "-c",
             "import ctypes, threading, time; threading.Thread(target=lambda: time.sleep(600)).start(); print('two', flush=True); ctypes.CDLL(None).syscall(60 if __import__('platform').machine() == 'x86_64' else 93, 0)");
-        await Eventually.TrueAsync(() => step.Tree.Find().Any(p => ProcTable.TryRead(p, out var e) && e.State == 'Z'), "its leader has ended");
+        await Eventually.TrueAsync(() => step.Tree.Find().Any(p => ProcTable.TryRead(p, out var e) && e.State == 'Z'), what: "its leader has ended");
         (await step.Tree.KillAsync(TimeSpan.Zero, TestContext.Current.CancellationToken)).IsComplete.ShouldBeTrue();
         (await step.Exit.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken)).Signal.ShouldBe("SIGKILL");
     }

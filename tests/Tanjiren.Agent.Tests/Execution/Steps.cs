@@ -4,6 +4,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 using Tanjiren.Agent.Execution;
 using Tanjiren.Agent.Execution.Linux;
 using Tanjiren.Protocol;
+using Tanjiren.Tests;
 
 namespace Tanjiren.Agent.Tests.Execution;
 
@@ -20,7 +21,7 @@ internal sealed class RunningStep : IDisposable
         StepId = request.StepId;
         Mark = request.Mark;
         _process = ProcessLaunchers.ForThisMachine(options, NullLoggerFactory.Instance).Launch(request);
-        Tree = new ProcessTree(Mark, _process.Pid, StepId, _process.StartTime, options);
+        Tree = _process.Tree;
         Exit = Task.Factory.StartNew(() => _process.Run(Take, () => Interlocked.Increment(ref _ticks)), TaskCreationOptions.LongRunning);
     }
 
@@ -92,24 +93,9 @@ internal static class Fugitive
     /// <summary>Waits for the daemon and returns its pid with its start time.</summary>
     public static async Task<(int Pid, long StartTime)> FreeAsync(Func<string> output)
     {
-        await Eventually.TrueAsync(() => output().Contains("free ", StringComparison.Ordinal) && output().EndsWith('\n'), "the daemon runs");
+        await Eventually.TrueAsync(() => output().Contains("free ", StringComparison.Ordinal) && output().EndsWith('\n'), what: "the daemon runs");
         var pid = PidIn(output());
         ProcTable.TryRead(pid, out var entry).ShouldBeTrue();
         return (pid, entry.StartTime);
-    }
-}
-
-internal static class Eventually
-{
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
-
-    public static async Task TrueAsync(Func<bool> condition, string what)
-    {
-        var started = TimeProvider.System.GetTimestamp();
-        while (!condition())
-        {
-            if (TimeProvider.System.GetElapsedTime(started) > Limit) Assert.Fail($"Not within {Limit}: {what}");
-            await Task.Delay(TimeSpan.FromMilliseconds(5), TimeProvider.System);
-        }
     }
 }

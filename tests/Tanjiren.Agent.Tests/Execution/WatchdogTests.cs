@@ -1,8 +1,10 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using Microsoft.Extensions.Logging.Abstractions;
 using Tanjiren.Agent.Execution;
 using Tanjiren.Agent.Execution.Linux;
+using Tanjiren.Tests;
 
 namespace Tanjiren.Agent.Tests.Execution;
 
@@ -16,16 +18,16 @@ public sealed class WatchdogTests
         var mark = ProcessMarks.New();
         using var neighbour = RunningStep.Start(Fugitive.Daemon());
         var other = await Fugitive.FreeAsync(() => neighbour.Out);
-        using var agent = StartAgent("step_victim", mark, FarAway);
+        using var agent = StartAgent(mark, FarAway);
         var daemon = await Fugitive.FreeAsync(() => agent.Out);
         var watchdog = NumberAfter("watchdog ", agent.Out);
         ProcTable.TryRead(watchdog, out var guard).ShouldBeTrue();
 
         ProcSignal.Send(agent.Pid, agent.StartTime, Libc.SIGKILL).ShouldBe(SignalResult.Sent);
 
-        await Eventually.TrueAsync(() => new ProcessTree(mark, 0, "").IsGone(), "the tree is dead");
+        await Eventually.TrueAsync(() => new ProcessTree(mark, 0, "").IsGone(), what: "the tree is dead");
         ProcTable.IsAlive(daemon.Pid, daemon.StartTime).ShouldBeFalse();
-        await Eventually.TrueAsync(() => !ProcTable.IsAlive(watchdog, guard.StartTime), "the watchdog has gone");
+        await Eventually.TrueAsync(() => !ProcTable.IsAlive(watchdog, guard.StartTime), what: "the watchdog has gone");
         ProcTable.IsAlive(other.Pid, other.StartTime).ShouldBeTrue();
         neighbour.Exit.IsCompleted.ShouldBeFalse();
     }
@@ -34,12 +36,12 @@ public sealed class WatchdogTests
     public async Task A_passed_deadline_kills_the_tree_of_an_agent_that_is_stopped()
     {
         var mark = ProcessMarks.New();
-        using var agent = StartAgent("step_victim", mark, "2500");
+        using var agent = StartAgent(mark, "2500");
         var daemon = await Fugitive.FreeAsync(() => agent.Out);
         ProcSignal.Send(agent.Pid, agent.StartTime, Libc.SIGSTOP).ShouldBe(SignalResult.Sent);
         ProcTable.IsAlive(daemon.Pid, daemon.StartTime).ShouldBeTrue();
 
-        await Eventually.TrueAsync(() => new ProcessTree(mark, 0, "").IsGone(), "the tree is dead");
+        await Eventually.TrueAsync(() => new ProcessTree(mark, 0, "").IsGone(), what: "the tree is dead");
 
         ProcTable.IsAlive(daemon.Pid, daemon.StartTime).ShouldBeFalse();
         ProcTable.TryRead(agent.Pid, out var stopped).ShouldBeTrue();
@@ -89,7 +91,7 @@ public sealed class WatchdogTests
         client.Watch(forgotten.StepId, forgotten.Mark, deadline);
         client.Forget(forgotten.StepId);
         client.Watch(late.StepId, late.Mark, deadline);
-        await Eventually.TrueAsync(() => BootClock.NowMs > deadline + 300, "the deadline has passed");
+        await Eventually.TrueAsync(() => BootClock.NowMs > deadline + 300, what: "the deadline has passed");
         using var started = RunningStep.Start(late, ExecutionOptions.Default);
         (await started.Exit.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken)).Signal.ShouldBe("SIGKILL");
         extended.Exit.IsCompleted.ShouldBeFalse();
@@ -153,9 +155,41 @@ public sealed class WatchdogTests
     private static Task<WatchdogClient> StartAsync(ExecutionOptions? options = null) =>
         WatchdogClient.StartAsync(TestHost.Watchdog, options ?? ExecutionOptions.Default, TimeProvider.System, NullLogger.Instance, TestContext.Current.CancellationToken);
 
-    private static RunningStep StartAgent(string stepId, ulong mark, string deadlineMs) =>
-        RunningStep.Start([.. TestHost.Agent(stepId, mark, deadlineMs, Fugitive.Daemon())]);
+    private static AgentProcess StartAgent(ulong mark, string deadlineMs) =>
+        new(TestHost.Agent("step_" + Guid.NewGuid().ToString("N"), mark, deadlineMs, Fugitive.Daemon()), mark);
 
     private static int NumberAfter(string label, string output) => int.Parse(
         output.Split('\n').First(l => l.StartsWith(label, StringComparison.Ordinal)).AsSpan(label.Length), CultureInfo.InvariantCulture);
+
+    /// <summary>An agent in a process of its own, and not a step of this one: as such its watchdog would be killed as a leftover.</summary>
+    private sealed class AgentProcess : IDisposable
+    {
+        private readonly Process _process;
+        private readonly StringBuilder _out = new();
+
+        private readonly ProcessTree _tree;
+
+        public AgentProcess(IReadOnlyList<string> command, ulong mark)
+        {
+            _tree = new ProcessTree(mark, 0, "");
+            var start = new ProcessStartInfo(command[0], command.Skip(1)) { RedirectStandardOutput = true, UseShellExecute = false };
+            _process = MarkedSpawn.Run(0, () => Process.Start(start)!);
+            ProcTable.TryRead(_process.Id, out var entry).ShouldBeTrue();
+            StartTime = entry.StartTime;
+            _process.OutputDataReceived += (_, line) => { lock (_out) _out.Append(line.Data).Append('\n'); };
+            _process.BeginOutputReadLine();
+        }
+
+        public int Pid => _process.Id;
+        public long StartTime { get; }
+        public string Out { get { lock (_out) return _out.ToString(); } }
+
+        public void Dispose()
+        {
+            _process.Kill();
+            _process.WaitForExit();
+            _process.Dispose();
+            _ = _tree.KillAsync(TimeSpan.Zero, CancellationToken.None).GetAwaiter().GetResult();
+        }
+    }
 }

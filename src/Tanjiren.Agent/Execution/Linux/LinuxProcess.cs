@@ -14,7 +14,6 @@ internal sealed unsafe partial class LinuxProcess : ILaunchedProcess
     /// <summary>Before Linux 5.3 there is no pidfd: the exit is asked for this often.</summary>
     private const int ExitPollMs = 25;
 
-    private readonly ProcessTree _tree;
     private readonly ExecutionOptions _options;
     private readonly ILogger _logger;
     private readonly int[] _pipes;
@@ -26,7 +25,7 @@ internal sealed unsafe partial class LinuxProcess : ILaunchedProcess
     {
         Pid = pid;
         StartTime = startTime;
-        _tree = tree;
+        Tree = tree;
         _options = options;
         _logger = logger;
         _pipes = [output, error];
@@ -36,6 +35,8 @@ internal sealed unsafe partial class LinuxProcess : ILaunchedProcess
     public int Pid { get; }
 
     public long StartTime { get; }
+
+    public ProcessTree Tree { get; }
 
     public ProcessExit Run(OutputHandler onOutput, Action onTick)
     {
@@ -54,7 +55,7 @@ internal sealed unsafe partial class LinuxProcess : ILaunchedProcess
         if (!_reaped)
         {
             // Run never finished. Blocking: a caller that goes on believes that nothing runs any more.
-            var report = _tree.KillAsync(TimeSpan.Zero, CancellationToken.None).GetAwaiter().GetResult();
+            var report = Tree.KillAsync(TimeSpan.Zero, CancellationToken.None).GetAwaiter().GetResult();
             if (!report.IsComplete) LogSurvivors(_logger, Pid, report);
             else _ = Reap(wait: true, out _);
             _reaped = true;
@@ -122,16 +123,16 @@ internal sealed unsafe partial class LinuxProcess : ILaunchedProcess
     /// </summary>
     private KillReport? EndLeftovers(OutputHandler onOutput, Action onTick, long nextTick)
     {
-        if (!_tree.HasLeftovers()) return null;
+        if (!Tree.HasLeftovers()) return null;
         var lingerUntil = BootClock.NowMs + (long)_options.LeftoverLinger.TotalMilliseconds;
-        while (BootClock.NowMs < lingerUntil)
+        while (BootClock.NowMs < Math.Max(lingerUntil, Tree.GraceUntilBootMs))
         {
             // The pid is no longer ours; without open pipes this is a plain wait between two searches.
-            _ = TryPump(onOutput, (int)Math.Clamp(lingerUntil - BootClock.NowMs, 0, ExitPollMs), out _);
+            _ = TryPump(onOutput, ExitPollMs, out _);
             Tick(onTick, ref nextTick);
-            if (!_tree.HasLeftovers()) return null;
+            if (!Tree.HasLeftovers()) return null;
         }
-        var report = _tree.KillAsync(TimeSpan.Zero, CancellationToken.None).GetAwaiter().GetResult();
+        var report = Tree.KillAsync(TimeSpan.Zero, CancellationToken.None).GetAwaiter().GetResult();
         if (!report.IsComplete) LogSurvivors(_logger, Pid, report);
         return report;
     }
