@@ -66,9 +66,9 @@ internal sealed partial class ChunkLog : IDisposable
     public static ChunkLog Recover(string directory, string claimId, long storedSeq, OutboxBudget budget, AgentTimeouts timeouts, TimeProvider clock,
         ILogger log)
     {
-        var segments = Segment.FindAll(directory, claimId);
-        budget.TakeExisting(segments.Sum(s => s.Length));
-        return new ChunkLog(directory, claimId, segments, storedSeq, budget, timeouts, clock, log);
+        var found = Segment.FindAll(directory, claimId);
+        budget.TakeExisting(found.Sum(s => s.Length));
+        return new ChunkLog(directory, claimId, found, storedSeq, budget, timeouts, clock, log);
     }
 
     /// <summary>Adds a chunk; its budget was taken by the caller.</summary>

@@ -47,9 +47,9 @@ internal sealed partial class Journal : IDisposable
     /// <summary>Reads what is there, drops a torn tail, and begins a fresh file, so that nothing old lies behind its end.</summary>
     public static Journal Open(string path, ILogger log, long compactAt = 4 * 1024 * 1024)
     {
-        var state = new JournalState();
-        var damaged = File.Exists(path) && Replay(path, state, log);
-        return new Journal(path, state, damaged, compactAt, log);
+        var replayed = new JournalState();
+        var damaged = File.Exists(path) && Replay(path, replayed, log);
+        return new Journal(path, replayed, damaged, compactAt, log);
     }
 
     /// <summary>Adds a record. When it returns after <paramref name="durable"/>, the record and all before it survive a power cut.</summary>
@@ -197,20 +197,20 @@ internal sealed partial class Journal : IDisposable
             RandomAccess.Write(file, Zeros.AsSpan(0, (int)Math.Min(Zeros.Length, to - at)), at);
     }
 
-    private static bool Replay(string path, JournalState state, ILogger log)
+    private static bool Replay(string path, JournalState into, ILogger log)
     {
-        using var file = File.OpenHandle(path, FileMode.Open, FileAccess.Read);
-        var length = RandomAccess.GetLength(file);
+        using var old = File.OpenHandle(path, FileMode.Open, FileAccess.Read);
+        var length = RandomAccess.GetLength(old);
         var damaged = false;
         for (long at = 0; ;)
         {
-            if (RecordFile.TryRead(file, at, length) is { } payload)
+            if (RecordFile.TryRead(old, at, length) is { } payload)
             {
-                state.Apply(JsonSerializer.Deserialize(payload, JournalJson.Default.JournalEntry)!);
+                into.Apply(JsonSerializer.Deserialize(payload, JournalJson.Default.JournalEntry)!);
                 at += RecordFile.HeaderBytes + payload.Length;
                 continue;
             }
-            var next = RecordFile.FindNext(file, at, length);
+            var next = RecordFile.FindNext(old, at, length);
             if (next < 0) return damaged;
             LogDamage(log, path, at, next);
             damaged = true;

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Threading.Channels;
 using Tanjiren.Agent.Connection;
+using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.Outbox;
 
@@ -44,6 +45,9 @@ internal sealed class OutboxSender : IDisposable
                 ChunkLog.Recover(home.Outbox, claim.ClaimId, claim.StoredSeq, Budget, options.Timeouts, parts.Clock, parts.Log), parts));
 
     public StepUpload? Find(string claimId) => uploads.GetValueOrDefault(claimId);
+
+    /// <summary>Leases of claims whose result waits here, for the heartbeat to keep alive.</summary>
+    public IEnumerable<HeldLease> HeldWithoutRunner() => uploads.Values.Select(u => u.Held()).OfType<HeldLease>();
 
     /// <summary>The server has answered something: whoever backs off may try again. Only a hint.</summary>
     public void Wake()

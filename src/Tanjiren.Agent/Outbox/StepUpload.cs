@@ -43,7 +43,7 @@ internal sealed partial class StepUpload : IDisposable
     public Task Answered => answered.Task;
 
     /// <summary>The server's word, by an answer to any request of this upload, that the lease is gone.</summary>
-    public event Action? LeaseLost;
+    public Action? LeaseLost { get; set; }
 
     /// <summary>There is more to send, or the server may be back.</summary>
     public void Wake() => pulse.Set();
@@ -60,6 +60,16 @@ internal sealed partial class StepUpload : IDisposable
 
     /// <summary>There is nothing to say but output.</summary>
     public void SayNothing() => Decide(LastWord.Nothing, null);
+
+    /// <summary>The lease under which a result waits to be taken; null when none does.</summary>
+    public HeldLease? Held()
+    {
+        lock (gate)
+        {
+            if (lastWord != LastWord.Complete || answered.Task.IsCompleted) return null;
+            return new HeldLease { StepId = StepId, LeaseGeneration = Generation, Phase = StepPhase.Uploading, LastLogSeq = Chunks.LastSeq };
+        }
+    }
 
     /// <summary>Returns when the server has everything and the claim is closed in the journal.</summary>
     public async Task RunAsync(CancellationToken ct)
