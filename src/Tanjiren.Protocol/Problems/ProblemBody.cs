@@ -33,7 +33,7 @@ public sealed record ProblemBody
     public string? TraceId { get; init; }
 
     [JsonExtensionData]
-    public Dictionary<string, JsonElement>? Extensions { get; init; }
+    public Dictionary<string, JsonElement>? Extensions { get; set; } // not init: generated JSON then binds it as a constructor parameter, which extension data can't be
 
     /// <summary>The wire form of a code: snake_case.</summary>
     public static string CodeName(ErrorCode code) => JsonNamingPolicy.SnakeCaseLower.ConvertName(code.ToString());

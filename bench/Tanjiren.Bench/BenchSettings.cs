@@ -1,0 +1,50 @@
+using System.Globalization;
+
+namespace Tanjiren.Bench;
+
+/// <summary>What eng/bench prepared (environment) and what was asked for (arguments).</summary>
+internal sealed record BenchSettings
+{
+    public required string Verb { get; init; }
+    /// <summary>Turns that each contender gets.</summary>
+    public int Rounds { get; init; } = 7;
+    /// <summary>Latency samples in one turn.</summary>
+    public int Samples { get; init; } = 100;
+    /// <summary>No-op jobs in one turn.</summary>
+    public int Jobs { get; init; } = 2000;
+    /// <summary>The report goes here as well as to standard output.</summary>
+    public string? Out { get; init; }
+
+    public string Postgres { get; } = Prepared("TANJIREN_TEST_POSTGRES");
+    public string Stamp { get; } = Prepared("TANJIREN_BENCH_STAMP");
+    public string SshConfig { get; } = Prepared("TANJIREN_BENCH_SSH_CONFIG");
+    public string GraphileModules { get; } = Prepared("TANJIREN_BENCH_GRAPHILE");
+    public string Peers { get; } = Prepared("TANJIREN_BENCH_PEERS");
+
+    public static BenchSettings Parse(string[] args)
+    {
+        if (args is not [("dispatch" or "noop" or "all") and var verb, .. var rest] || rest.Length % 2 != 0)
+            throw new FormatException("usage: eng/bench dispatch|noop|all [--rounds N] [--samples N] [--jobs N] [--out FILE]");
+        var settings = new BenchSettings { Verb = verb };
+        foreach (var pair in rest.Chunk(2))
+        {
+            settings = pair[0] switch
+            {
+                "--rounds" => settings with { Rounds = Number(pair[1]) },
+                "--samples" => settings with { Samples = Number(pair[1]) },
+                "--jobs" => settings with { Jobs = Number(pair[1]) },
+                "--out" => settings with { Out = pair[1] },
+                var unknown => throw new FormatException($"unknown option {unknown}"),
+            };
+        }
+        return settings;
+    }
+
+    private static int Number(string text) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value > 0
+            ? value
+            : throw new FormatException($"'{text}' is not a number above 0");
+
+    private static string Prepared(string name) =>
+        Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : throw new FormatException($"{name} is not set; start with eng/bench, which prepares the peers");
+}

@@ -1,0 +1,72 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace Tanjiren.Bench;
+
+/// <summary>bench/RESULTS.md: facts of the machine (never its name), how to repeat, and every figure beside its baseline of the same run.</summary>
+internal sealed class Report
+{
+    private readonly StringBuilder _text = new();
+
+    public Report(BenchSettings settings, string graphileVersion)
+    {
+        Line("# Results");
+        Line();
+        Line($"Repeat with `eng/bench {settings.Verb} --rounds {settings.Rounds} --samples {settings.Samples} --jobs {settings.Jobs} --out bench/RESULTS.md`. Contenders take turns; a figure is the median of its rounds,");
+        Line("with the lowest and highest round in brackets; the first round of each is thrown away. Compare ratios, not figures: machines differ and are noisy.");
+        Line();
+        Line($"- {TimeProvider.System.GetUtcNow():yyyy-MM-dd}, {Environment.ProcessorCount} cores ({RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()}), Linux {KernelVersion()}, {RuntimeInformation.FrameworkDescription}; load of the machine at the end {LoadAverage()}");
+        Line("- PostgreSQL 15 with `fsync` and `synchronous_commit` on; graphile-worker " + graphileVersion + "; OpenSSH over loopback");
+    }
+
+    public void Latency(string title, string aim, IReadOnlyList<Measured> rows, string baseline)
+    {
+        var beside = rows.Single(row => row.Name == baseline);
+        Line();
+        Line($"## {title}");
+        Line();
+        Line(aim);
+        Line();
+        Line($"| | p50 ms | p99 ms | p50 ÷ {baseline} | p99 ÷ {baseline} | samples |");
+        Line("|---|---|---|---|---|---|");
+        foreach (var row in rows)
+            Line($"| {row.Name} | {Cell(row, 0.5)} | {Cell(row, 0.99)} | {row.Quantile(0.5) / beside.Quantile(0.5):0.00} | {row.Quantile(0.99) / beside.Quantile(0.99):0.00} | {row.Samples} |");
+        Footnotes(rows);
+    }
+
+    public void Throughput(string title, string aim, IReadOnlyList<Measured> rows, string baseline)
+    {
+        var beside = rows.Single(row => row.Name == baseline);
+        Line();
+        Line($"## {title}");
+        Line();
+        Line(aim);
+        Line();
+        Line($"| | a second | ÷ {baseline} | rounds |");
+        Line("|---|---|---|---|");
+        foreach (var row in rows)
+            Line($"| {row.Name} | {row.Quantile(0.5):0} ({row.Lowest(0.5):0}–{row.Highest(0.5):0}) | {row.Quantile(0.5) / beside.Quantile(0.5):0.00} | {row.Rounds.Count} |");
+        Footnotes(rows);
+    }
+
+    public override string ToString() => _text.ToString();
+
+    private void Footnotes(IReadOnlyList<Measured> rows)
+    {
+        Line();
+        foreach (var row in rows)
+            Line($"- {row.Name}: {row.Measures}.");
+    }
+
+    private static string Cell(Measured row, double q) =>
+        string.Create(CultureInfo.InvariantCulture, $"{row.Quantile(q):0.00} ({row.Lowest(q):0.00}–{row.Highest(q):0.00})");
+
+    private static string KernelVersion() => Environment.OSVersion.Version.ToString(2);
+
+    private static string LoadAverage() => string.Join(' ', File.ReadAllText("/proc/loadavg").Split(' ').Take(3));
+
+    private void Line(FormattableString? text = null) => _text.Append(text?.ToString(CultureInfo.InvariantCulture)).Append('\n');
+
+    private void Line(string text) => _text.Append(text).Append('\n');
+}

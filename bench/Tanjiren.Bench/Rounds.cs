@@ -1,0 +1,40 @@
+namespace Tanjiren.Bench;
+
+/// <summary>One contender's turns; the order of turns is A B C, A B C … and never A A A.</summary>
+internal sealed record Measured(string Name, string Measures, IReadOnlyList<double[]> Rounds)
+{
+    public int Samples => Rounds.Sum(round => round.Length);
+
+    /// <summary>The quantile of each round, and of those the median: one disturbed round does not move it.</summary>
+    public double Quantile(double q) => Statistics.Median(Rounds.Select(round => Statistics.Quantile(round, q)));
+
+    public double Lowest(double q) => Rounds.Min(round => Statistics.Quantile(round, q));
+
+    public double Highest(double q) => Rounds.Max(round => Statistics.Quantile(round, q));
+}
+
+internal static class Rounds
+{
+    public static Task<IReadOnlyList<Measured>> LatencyAsync(IReadOnlyList<ILatencyContender> contenders, BenchSettings settings, CancellationToken cancellation) =>
+        RunAsync([.. contenders.Select(one => (one.Name, one.Measures, (Func<Task<double[]>>)(() => one.SampleAsync(settings.Samples, cancellation))))], settings.Rounds);
+
+    public static Task<IReadOnlyList<Measured>> ThroughputAsync(IReadOnlyList<IThroughputContender> contenders, BenchSettings settings, CancellationToken cancellation) =>
+        RunAsync([.. contenders.Select(one => (one.Name, one.Measures, (Func<Task<double[]>>)(async () => [await one.RunAsync(settings.Jobs, cancellation)])))], settings.Rounds);
+
+    private static async Task<IReadOnlyList<Measured>> RunAsync(IReadOnlyList<(string Name, string Measures, Func<Task<double[]>> Turn)> contenders, int rounds)
+    {
+        var results = contenders.Select(_ => new List<double[]>()).ToArray();
+        // The first round warms caches, compilers and connections, and does not count.
+        for (var round = 0; round <= rounds; round++)
+        {
+            for (var i = 0; i < contenders.Count; i++)
+            {
+                var values = await contenders[i].Turn();
+                await Console.Error.WriteLineAsync($"round {round}/{rounds}  {contenders[i].Name}: {Statistics.Median(values):0.##}");
+                if (round > 0)
+                    results[i].Add(values);
+            }
+        }
+        return [.. contenders.Select((one, i) => new Measured(one.Name, one.Measures, results[i]))];
+    }
+}

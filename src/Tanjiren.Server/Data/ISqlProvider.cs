@@ -1,0 +1,37 @@
+using System.Data.Common;
+
+namespace Tanjiren.Server.Data;
+
+/// <summary>
+/// The seam between the two databases. Statements are portable (SQLite 3.35 and PostgreSQL 15 share RETURNING, ON CONFLICT, partial indexes
+/// and CTEs) and written once; what differs is here. Both define the SQL function <c>tanjiren_now()</c>: the lease clock, in milliseconds.
+/// </summary>
+internal interface ISqlProvider : IAsyncDisposable
+{
+    /// <summary>For people: <c>sqlite</c> or <c>postgres</c>; also the infix of scripts that only this provider runs.</summary>
+    string Name { get; }
+
+    /// <summary>The type of a byte string column; stands for <c>{blob}</c> in migrations.</summary>
+    string BlobType { get; }
+
+    /// <summary>
+    /// The clause that keeps a read row locked until the end of the transaction. Empty on SQLite, where a write transaction holds the only
+    /// write lock from its first statement.
+    /// </summary>
+    string ForUpdate { get; }
+
+    /// <summary>A connection for reads outside a transaction; disposing it gives it back.</summary>
+    ValueTask<DbConnection> OpenReadAsync(CancellationToken cancellationToken);
+
+    /// <summary>A write transaction on a connection of its own.</summary>
+    ValueTask<WriteScope> BeginWriteAsync(CancellationToken cancellationToken);
+
+    /// <summary>Whether the whole transaction may simply be tried again: a deadlock or serialization failure, never a constraint.</summary>
+    bool IsTransient(DbException exception);
+
+    /// <summary>Whether the statement broke a unique constraint.</summary>
+    bool IsUniqueViolation(DbException exception);
+}
+
+/// <summary>A begun write transaction and what must be given back after it.</summary>
+internal sealed record WriteScope(DbConnection Connection, DbTransaction Transaction, Func<ValueTask> ReleaseAsync);

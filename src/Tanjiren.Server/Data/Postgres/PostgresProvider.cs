@@ -1,0 +1,47 @@
+using System.Data.Common;
+using Npgsql;
+
+namespace Tanjiren.Server.Data.Postgres;
+
+/// <summary>
+/// PostgreSQL at READ COMMITTED. Transactions that count (steps against maxParallel, leases against capacity) lock the row that they count under first,
+/// because at this level two counting claims would otherwise both win.
+/// </summary>
+internal sealed class PostgresProvider(string connectionString) : ISqlProvider
+{
+    private readonly NpgsqlDataSource _dataSource = NpgsqlDataSource.Create(connectionString);
+
+    public NpgsqlDataSource DataSource => _dataSource;
+    public string Name => "postgres";
+    public string BlobType => "BYTEA";
+    public string ForUpdate => " FOR UPDATE";
+
+    public async ValueTask<DbConnection> OpenReadAsync(CancellationToken cancellationToken) =>
+        await _dataSource.OpenConnectionAsync(cancellationToken);
+
+    public async ValueTask<WriteScope> BeginWriteAsync(CancellationToken cancellationToken)
+    {
+        var connection = await _dataSource.OpenConnectionAsync(cancellationToken);
+        try
+        {
+            var transaction = await connection.BeginTransactionAsync(cancellationToken);
+            return new WriteScope(connection, transaction, async () =>
+            {
+                await transaction.DisposeAsync();
+                await connection.DisposeAsync();
+            });
+        }
+        catch
+        {
+            await connection.DisposeAsync();
+            throw;
+        }
+    }
+
+    public bool IsTransient(DbException exception) =>
+        exception is PostgresException { SqlState: PostgresErrorCodes.DeadlockDetected or PostgresErrorCodes.SerializationFailure };
+
+    public bool IsUniqueViolation(DbException exception) => exception is PostgresException { SqlState: PostgresErrorCodes.UniqueViolation };
+
+    public ValueTask DisposeAsync() => _dataSource.DisposeAsync();
+}

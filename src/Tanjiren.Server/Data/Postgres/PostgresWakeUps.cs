@@ -1,0 +1,83 @@
+using System.Threading.Channels;
+using Npgsql;
+using Tanjiren.Server.Hosting;
+
+namespace Tanjiren.Server.Data.Postgres;
+
+/// <summary>
+/// Carries wake-ups between server processes by LISTEN/NOTIFY. Sent after the commit on a connection of its own, many in one statement: inside the
+/// transaction every NOTIFY would serialise all commits on one lock. Only hints: when the queue is full the oldest are dropped, and after a lost
+/// connection everybody waiting here is woken to look for themselves.
+/// </summary>
+internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps wakeUps, TimeProvider clock, ILogger<PostgresWakeUps> logger)
+    : BackgroundService
+{
+    private const string ChannelName = "tanjiren_wake_ups";
+    private const int MaxBatch = 500;
+    private static readonly TimeSpan RetryDelay = TimeSpan.FromSeconds(1);
+
+    private readonly string _origin = Guid.NewGuid().ToString("N");
+    private readonly Channel<string> _outgoing = Channel.CreateBounded<string>(
+        new BoundedChannelOptions(10_000) { FullMode = BoundedChannelFullMode.DropOldest, SingleReader = true });
+
+    public override Task StartAsync(CancellationToken cancellationToken)
+    {
+        wakeUps.AttachBroadcast(key => _outgoing.Writer.TryWrite(key));
+        return base.StartAsync(cancellationToken);
+    }
+
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
+        Task.WhenAll(RetryAsync(ListenAsync, stoppingToken), RetryAsync(SendAsync, stoppingToken));
+
+    private async Task RetryAsync(Func<CancellationToken, Task> work, CancellationToken stoppingToken)
+    {
+        while (!stoppingToken.IsCancellationRequested)
+        {
+            try
+            {
+                await work(stoppingToken);
+            }
+            catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+            {
+                return;
+            }
+            catch (Exception e)
+            {
+                LogLost(logger, e);
+                await Task.Delay(RetryDelay, clock, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+        }
+    }
+
+    private async Task ListenAsync(CancellationToken stoppingToken)
+    {
+        await using var connection = await provider.DataSource.OpenConnectionAsync(stoppingToken);
+        connection.Notification += (_, notification) =>
+        {
+            var separator = notification.Payload.IndexOf(' ');
+            if (separator < 0 || notification.Payload.AsSpan(0, separator).SequenceEqual(_origin)) return;
+            wakeUps.NotifyLocal(notification.Payload[(separator + 1)..]);
+        };
+        await using (var command = new NpgsqlCommand($"LISTEN {ChannelName}", connection)) await command.ExecuteNonQueryAsync(stoppingToken);
+        wakeUps.NotifyAllLocal();
+        while (true) await connection.WaitAsync(stoppingToken);
+    }
+
+    private async Task SendAsync(CancellationToken stoppingToken)
+    {
+        await using var connection = await provider.DataSource.OpenConnectionAsync(stoppingToken);
+        await using var command = new NpgsqlCommand($"SELECT pg_notify('{ChannelName}', key) FROM unnest($1::text[]) AS key", connection);
+        var parameter = new NpgsqlParameter<string[]> { TypedValue = [] };
+        command.Parameters.Add(parameter);
+        while (await _outgoing.Reader.WaitToReadAsync(stoppingToken))
+        {
+            var batch = new HashSet<string>();
+            while (batch.Count < MaxBatch && _outgoing.Reader.TryRead(out var key)) batch.Add($"{_origin} {key}");
+            parameter.TypedValue = [.. batch];
+            await command.ExecuteNonQueryAsync(stoppingToken);
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Lost the connection that carries wake-ups between server processes; polls go on, slower")]
+    private static partial void LogLost(ILogger logger, Exception exception);
+}

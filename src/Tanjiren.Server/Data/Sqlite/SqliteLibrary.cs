@@ -1,0 +1,46 @@
+using System.Reflection;
+using System.Runtime.InteropServices;
+
+namespace Tanjiren.Server.Data.Sqlite;
+
+/// <summary>
+/// Chooses the native SQLite: the operating system's own when it is 3.35 or newer (RETURNING) and so gets its security fixes, else the one in
+/// the package.
+/// </summary>
+internal static class SqliteLibrary
+{
+    private const int MinimumVersion = 3_035_000;
+    private static readonly Lock Gate = new();
+    private static bool _initialized;
+
+    public static void Initialize()
+    {
+        lock (Gate)
+        {
+            if (_initialized) return;
+            _initialized = true;
+            NativeLibrary.SetDllImportResolver(typeof(SQLitePCL.SQLite3Provider_e_sqlite3).Assembly, Resolve);
+            SQLitePCL.Batteries_V2.Init();
+        }
+    }
+
+    private static nint Resolve(string name, Assembly assembly, DllImportSearchPath? path)
+    {
+        if (name != "e_sqlite3") return 0;
+        foreach (var candidate in (string[])["libsqlite3.so.0", "libsqlite3.dylib", "winsqlite3"])
+        {
+            if (!NativeLibrary.TryLoad(candidate, out var library)) continue;
+            if (VersionOf(library) >= MinimumVersion) return library;
+            NativeLibrary.Free(library);
+        }
+        return 0;
+    }
+
+    private static int VersionOf(nint library) =>
+        NativeLibrary.TryGetExport(library, "sqlite3_libversion_number", out var function)
+            ? Marshal.GetDelegateForFunctionPointer<VersionNumber>(function)()
+            : 0;
+
+    [UnmanagedFunctionPointer(CallingConvention.Cdecl)]
+    private delegate int VersionNumber();
+}

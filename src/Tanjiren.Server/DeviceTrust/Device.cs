@@ -1,0 +1,29 @@
+using System.Reflection;
+using Tanjiren.Server.Problems;
+
+namespace Tanjiren.Server.DeviceTrust;
+
+/// <summary>
+/// The workstation behind a request: its DPoP proof, access token and body digest have been verified and its key is active. <see cref="SessionId"/> is the
+/// <c>session</c> of the query, not yet looked up: the statements that follow are guarded by it.
+/// </summary>
+internal sealed record Device(string InstanceId, string OrganizationId, string KeyThumbprint, string SessionId)
+{
+    public static ValueTask<Device> BindAsync(HttpContext context, ParameterInfo _) =>
+        ValueTask.FromResult(context.Features.Get<Device>()
+            ?? throw new InvalidOperationException("This route takes a device but does not require one: add RequireDevice."));
+}
+
+/// <summary>Endpoint metadata: only a workstation may call the route. Its body may have at most <see cref="MaxBodyBytes"/> bytes.</summary>
+internal sealed record DeviceRequirement(int MaxBodyBytes);
+
+internal static class DeviceRequirementExtensions
+{
+    /// <summary>
+    /// Admits workstations that prove their key (RFC 9449). A route value <c>instanceId</c> other than the caller's own is 404: another
+    /// workstation's existence is private.
+    /// </summary>
+    public static TBuilder RequireDevice<TBuilder>(this TBuilder builder, int maxBodyBytes = Protocol.WireLimits.MaxBodyBytes)
+        where TBuilder : IEndpointConventionBuilder =>
+        builder.WithMetadata(new DeviceRequirement(maxBodyBytes)).AnswersProblems(400, 401, 403, 413);
+}

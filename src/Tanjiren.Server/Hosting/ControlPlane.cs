@@ -1,0 +1,92 @@
+using System.Text.Json.Serialization;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.Configuration;
+using Tanjiren.Protocol;
+using Tanjiren.Server.Audit;
+using Tanjiren.Server.Data;
+using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Identity;
+using Tanjiren.Server.Organizations;
+using Tanjiren.Server.Workstations;
+
+namespace Tanjiren.Server.Hosting;
+
+/// <summary>Builds a control plane. Reads as its table of contents.</summary>
+public static class ControlPlane
+{
+    /// <summary>An application that is ready to start; its database is migrated when it starts.</summary>
+    /// <exception cref="FormatException">A setting can't be understood or is refused; the message names it.</exception>
+    public static WebApplication Build(ControlPlaneOptions options)
+    {
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Tanjiren.Server" });
+        builder.Configuration.AddEnvironmentVariables();
+        if (options.Settings is not null) builder.Configuration.AddInMemoryCollection(options.Settings);
+        ConfigureLogging(builder.Logging, options);
+
+        builder.Services
+            .AddData(options)
+            .AddHosting(options)
+            .AddIdentity()
+            .AddOrganizations()
+            .AddDeviceTrust()
+            .AddWorkstations();
+        builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().UseUrls([.. options.Urls]);
+
+        var app = builder.Build();
+        // The order matters: every error is answered, foreign hosts see nothing, and only a chosen route says who may call it.
+        app.UseMiddleware<ErrorAnswers>();
+        app.UseHostGuard();
+        app.UseRouting();
+        app.UseMiddleware<DeviceAuthentication>();
+        app.UseMiddleware<CallerAuthentication>();
+
+        app.MapHealth();
+        app.MapApiDocument();
+        app.MapIdentity();
+        app.MapOrganizations();
+        app.MapDeviceTrust();
+        app.MapWorkstations();
+        return app;
+    }
+
+    private static IServiceCollection AddData(this IServiceCollection services, ControlPlaneOptions options) => services
+        .AddSingleton(new Database(DatabaseUrl.Open(options.Database, options.Clock)))
+        .AddSingleton<Migrator>()
+        .AddSingleton<AuditLog>();
+
+    private static IServiceCollection AddHosting(this IServiceCollection services, ControlPlaneOptions options)
+    {
+        services.AddRoutingCore();
+        services.AddSingleton(options).AddSingleton(options.Clock);
+        services.AddHostedService<ServerStart>();
+        services.AddFeatureOptions<HostingOptions>("Hosting");
+        services.AddSingleton<ServerAddress>().AddSingleton<AttemptLimiter>().AddSingleton<Idempotency>().AddSingleton<WakeUps>().AddSingleton<Counters>();
+        services.AddLoop<ExpiredRowsLoop>();
+        services.AddApiDocument();
+        services.Configure<RouteHandlerOptions>(handlers => handlers.ThrowOnBadRequest = true); // ErrorAnswers says it better
+        services.AddOptions<KestrelServerOptions>().Configure<HostingOptions>((kestrel, hosting) =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxRequestBodySize = WireLimits.MaxBodyBytes;
+            kestrel.Limits.MaxRequestHeadersTotalSize = 32 * 1024;
+            kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(hosting.MinBodyBytesPerSecond, TimeSpan.FromSeconds(hosting.BodyGraceSeconds));
+        });
+        services.ConfigureHttpJsonOptions(json =>
+        {
+            json.SerializerOptions.TypeInfoResolverChain.Insert(0, WireJson.Default);
+            json.SerializerOptions.Converters.Add(new InstantConverter());
+            json.SerializerOptions.DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull;
+            json.SerializerOptions.NumberHandling = JsonNumberHandling.Strict;
+        });
+        return services;
+    }
+
+    private static void ConfigureLogging(ILoggingBuilder logging, ControlPlaneOptions options)
+    {
+        logging.SetMinimumLevel(LogLevel.Information);
+        logging.AddFilter("Microsoft", LogLevel.Warning);
+        if (options.ConfigureLogging is { } configure) configure(logging);
+        else logging.AddSimpleConsole(console => console.SingleLine = true);
+    }
+}

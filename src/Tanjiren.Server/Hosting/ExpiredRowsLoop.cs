@@ -1,0 +1,28 @@
+using Tanjiren.Server.Data;
+
+namespace Tanjiren.Server.Hosting;
+
+/// <summary>Deletes what has expired and nobody will ask for again, so that no table grows for ever. Several servers may do it at once.</summary>
+internal sealed class ExpiredRowsLoop(Database database, HostingOptions options, TimeProvider clock, ILogger<ExpiredRowsLoop> logger)
+    : PeriodicLoop("expired-rows", clock, logger)
+{
+    private const long DayMs = 86_400_000;
+
+    protected override TimeSpan Interval => TimeSpan.FromHours(1);
+
+    public override async Task RunOnceAsync(CancellationToken cancellationToken)
+    {
+        var now = Clock.GetUtcNow().ToUnixTimeMilliseconds();
+        var deleted = await database.WriteAsync(async tx => new
+        {
+            Keys = await tx.ExecuteAsync("DELETE FROM idempotency_keys WHERE created_at <= @before", new { before = now - options.IdempotencyHours * 3_600_000L }),
+            // Kept a day longer, so that an operator can still see why a code or a sign-in was refused.
+            Codes = await tx.ExecuteAsync("DELETE FROM pairing_codes WHERE expires_at <= @before", new { before = now - DayMs }),
+            Setup = await tx.ExecuteAsync("DELETE FROM setup_codes WHERE expires_at <= @before", new { before = now - DayMs }),
+            Credentials = await tx.ExecuteAsync("DELETE FROM credentials WHERE expires_at <= @before OR revoked_at <= @before", new { before = now - DayMs }),
+        }, cancellationToken);
+        Count("idempotencyKeys", deleted.Keys);
+        Count("codes", deleted.Codes + deleted.Setup);
+        Count("credentials", deleted.Credentials);
+    }
+}

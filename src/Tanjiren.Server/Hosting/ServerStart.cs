@@ -1,0 +1,23 @@
+using Tanjiren.Server.Data;
+using Tanjiren.Server.DeviceTrust;
+
+namespace Tanjiren.Server.Hosting;
+
+/// <summary>
+/// What must stand before the first connection is accepted and the first loop runs: a migrated database and the shared secrets. A lifecycle
+/// service's <c>StartingAsync</c> runs before the start of every other service, the listener's included.
+/// </summary>
+internal sealed class ServerStart(Migrator migrator, ServerSecrets secrets) : IHostedLifecycleService
+{
+    public async Task StartingAsync(CancellationToken cancellationToken)
+    {
+        await migrator.MigrateAsync(cancellationToken);
+        await secrets.LoadAsync(cancellationToken);
+    }
+
+    public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    public Task StoppingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+}

@@ -1,0 +1,100 @@
+namespace Tanjiren.Server.Hosting;
+
+/// <summary>
+/// Hints that something changed: <c>work:ws_…</c> (a workstation may have something to do) and <c>task:task_…</c> (a task has a new event).
+/// A hint may be lost or come for nothing, so whoever waits subscribes first, then looks at the database, then waits.
+/// </summary>
+internal sealed class WakeUps
+{
+    private readonly Lock _gate = new();
+    private readonly Dictionary<string, HashSet<Subscription>> _subscriptions = [];
+    private Action<string>? _broadcast;
+
+    public static string Work(string instanceId) => "work:" + instanceId;
+    public static string Task(string taskId) => "task:" + taskId;
+
+    /// <summary>Wakes those who wait for this key here and, when a broadcast is attached, in other server processes.</summary>
+    public void Notify(string key)
+    {
+        NotifyLocal(key);
+        _broadcast?.Invoke(key);
+    }
+
+    public void NotifyLocal(string key)
+    {
+        lock (_gate)
+        {
+            if (!_subscriptions.TryGetValue(key, out var waiting)) return;
+            foreach (var subscription in waiting) subscription.Set();
+        }
+    }
+
+    /// <summary>Wakes everybody: after hints may have been lost.</summary>
+    public void NotifyAllLocal()
+    {
+        lock (_gate)
+        {
+            foreach (var subscription in _subscriptions.Values.SelectMany(s => s)) subscription.Set();
+        }
+    }
+
+    /// <summary>Where every hint is passed on to as well; must not block. Set once at start.</summary>
+    public void AttachBroadcast(Action<string> broadcast) => _broadcast = broadcast;
+
+    public Subscription Subscribe(string key)
+    {
+        var subscription = new Subscription(this, key);
+        lock (_gate)
+        {
+            if (!_subscriptions.TryGetValue(key, out var waiting)) _subscriptions[key] = waiting = [];
+            waiting.Add(subscription);
+        }
+        return subscription;
+    }
+
+    private void Remove(Subscription subscription)
+    {
+        lock (_gate)
+        {
+            var waiting = _subscriptions[subscription.Key];
+            waiting.Remove(subscription);
+            if (waiting.Count == 0) _subscriptions.Remove(subscription.Key);
+        }
+    }
+
+    /// <summary>Remembers a hint that came between two waits, so none is missed.</summary>
+    internal sealed class Subscription(WakeUps owner, string key) : IDisposable
+    {
+        private readonly SemaphoreSlim _signal = new(0, 1);
+
+        public string Key => key;
+
+        /// <summary>True when woken, false when the time was up.</summary>
+        public async Task<bool> WaitAsync(TimeSpan timeout, TimeProvider clock, CancellationToken cancellationToken)
+        {
+            using var timer = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            using var expiry = clock.CreateTimer(static state => ((CancellationTokenSource)state!).Cancel(), timer, timeout, Timeout.InfiniteTimeSpan);
+            try
+            {
+                await _signal.WaitAsync(timer.Token);
+                return true;
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                return false;
+            }
+        }
+
+        internal void Set()
+        {
+            try { _signal.Release(); }
+            catch (SemaphoreFullException) { /* a hint is pending already */ }
+        }
+
+        public void Dispose()
+        {
+            owner.Remove(this);
+            _signal.Dispose();
+        }
+    }
+}

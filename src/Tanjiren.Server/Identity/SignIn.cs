@@ -1,0 +1,88 @@
+using System.Net;
+using Tanjiren.Protocol;
+using Tanjiren.Server.Audit;
+using Tanjiren.Server.Data;
+using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Problems;
+
+namespace Tanjiren.Server.Identity;
+
+internal readonly record struct SignInOutcome(Problem? Refusal, Caller? Caller = null, CredentialSecret Secret = default, DateTimeOffset ExpiresAt = default);
+
+/// <summary>Password sign-in. What goes wrong is told alike for unknown e-mails and wrong passwords, in the same time.</summary>
+internal sealed class SignIn(
+    Database database, CredentialStore credentials, Passwords passwords, AttemptLimiter limiter, AuditLog audit, Counters counters, IdentityOptions options)
+{
+    public async Task<SignInOutcome> WithPasswordAsync(
+        string email, string password, string? organization, IPAddress? address, CancellationToken cancellationToken)
+    {
+        var window = TimeSpan.FromSeconds(options.LoginWindowSeconds);
+        var accountKey = "login-account:" + email;
+        // The address first: one address can then not use up the accounts' windows, nor the limiter's room.
+        if ((limiter.Take("login-address:" + AttemptLimiter.KeyOf(address), options.LoginsPerAddress, window)
+            ?? limiter.Take(accountKey, options.LoginsPerAccount, window)) is { } seconds)
+        {
+            counters.Add("loginsLimited");
+            return new SignInOutcome(TooMany("sign-ins", seconds));
+        }
+
+        var user = await database.ReadAsync(session => session.FirstAsync<UserRow>(
+            "SELECT id, password_hash FROM users WHERE email = @email", new { email }), cancellationToken);
+        if (!passwords.Verify(user?.PasswordHash, password) || user is null)
+        {
+            counters.Add("loginsRefused");
+            return new SignInOutcome(Problem.Of(401, ErrorCode.InvalidCredentials, "The e-mail or the password is wrong.",
+                "Check both; an admin of your organization can tell whether you have an account."));
+        }
+        limiter.Clear(accountKey);
+
+        var membership = await database.ReadAsync(session => session.FirstAsync<MembershipRow>("""
+            SELECT m.organization_id, o.name AS organization_name, m.role FROM memberships m JOIN organizations o ON o.id = m.organization_id
+            WHERE m.user_id = @Id AND (@organization IS NULL OR o.id = @organization OR o.name = @organization)
+            ORDER BY CASE WHEN o.id = @organization THEN 0 ELSE 1 END, m.created_at, m.organization_id
+            """, new { user.Id, organization }), cancellationToken);
+        if (membership is null)
+            return new SignInOutcome(organization is null
+                ? Problem.Of(403, ErrorCode.Forbidden, "You are in no organization.", "Ask an admin to add you.")
+                : Problem.Of(404, ErrorCode.NotFound, $"There is no organization '{organization}' that you are in.", "Leave it out to sign in to the first one you joined."));
+
+        return await StartSessionAsync(
+            new Caller(user.Id, email, membership.OrganizationId, membership.OrganizationName, Enum.Parse<Role>(membership.Role, ignoreCase: true), "", address?.ToString()),
+            cancellationToken);
+    }
+
+    public async Task<SignInOutcome> StartSessionAsync(Caller caller, CancellationToken cancellationToken)
+    {
+        var (token, secret) = await database.WriteAsync(async tx =>
+        {
+            var issued = await credentials.IssueAsync(tx, CredentialKind.Session, caller.UserId, caller.OrganizationId, "browser", TimeSpan.FromHours(options.SessionHours));
+            await audit.AppendAsync(tx, caller, "identity.signed_in", issued.Token.Id);
+            return issued;
+        }, cancellationToken);
+        return new SignInOutcome(null, caller with { CredentialId = token.Id }, secret, token.ExpiresAt);
+    }
+
+    public static IdentityBody Describe(Caller caller) => new()
+    {
+        UserId = caller.UserId,
+        Email = caller.Email,
+        Organization = new OrganizationBody { Id = caller.OrganizationId, Name = caller.OrganizationName },
+        Role = caller.Role,
+    };
+
+    public static Problem TooMany(string what, int seconds) =>
+        new(Problem.Of(429, ErrorCode.RateLimited, $"Too many {what}.", $"Try again in {seconds} s.").Value) { RetryAfterSeconds = seconds };
+
+    private sealed record UserRow
+    {
+        public string Id { get; init; } = "";
+        public string? PasswordHash { get; init; }
+    }
+
+    private sealed record MembershipRow
+    {
+        public string OrganizationId { get; init; } = "";
+        public string OrganizationName { get; init; } = "";
+        public string Role { get; init; } = "";
+    }
+}

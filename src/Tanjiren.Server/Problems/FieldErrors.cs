@@ -1,0 +1,37 @@
+namespace Tanjiren.Server.Problems;
+
+/// <summary>Collects what is wrong with a body, field by field, so that one answer names everything.</summary>
+internal sealed class FieldErrors
+{
+    private readonly SortedDictionary<string, List<string>> _errors = new(StringComparer.Ordinal);
+
+    public bool Any => _errors.Count > 0;
+
+    public void Add(string field, string message)
+    {
+        if (!_errors.TryGetValue(field, out var messages)) _errors[field] = messages = [];
+        messages.Add(message);
+    }
+
+    public void Require(bool holds, string field, string message)
+    {
+        if (!holds) Add(field, message);
+    }
+
+    public void Range(long? value, long min, long max, string field)
+    {
+        if (value is { } v && (v < min || v > max)) Add(field, $"must be from {min} to {max}, not {v}");
+    }
+
+    /// <summary>Text that must be there, trimmed, of at most <paramref name="max"/> characters and without control characters.</summary>
+    public string Text(string? value, int max, string field)
+    {
+        var text = value?.Trim() ?? "";
+        if (text.Length == 0) Add(field, "is required");
+        else if (text.Length > max) Add(field, $"has {text.Length} characters; at most {max} are allowed");
+        else if (text.Any(char.IsControl)) Add(field, "must not contain control characters");
+        return text;
+    }
+
+    public Problem ToProblem() => Problem.Validation(_errors.ToDictionary(e => e.Key, e => e.Value.ToArray()));
+}

@@ -1,0 +1,141 @@
+using Tanjiren.Protocol;
+using Tanjiren.Server.Data;
+using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Hosting;
+
+namespace Tanjiren.Server.Tasks;
+
+/// <summary>
+/// The one door from queued to running. Everything that can forbid the start is checked in one transaction under the execution's lock; the claim raises the
+/// fencing token. Exactly one claimer wins; the same claim id again gets the same answer, because a lost response must not cost the step.
+/// </summary>
+internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOptions options, WakeUps wakeUps, Counters counters)
+{
+    public async Task<ClaimResult> ClaimAsync(Device device, string stepId, string claimId, long expectedGeneration, CancellationToken cancellationToken)
+    {
+        var result = await database.WriteAsync(tx => ClaimAsync(tx, device, stepId, claimId, expectedGeneration), cancellationToken);
+        counters.Add(result.Refusal switch { null => result.Repeated ? "claimsRepeated" : "claims", _ => "claimsRefused" });
+        return result;
+    }
+
+    private async Task<ClaimResult> ClaimAsync(WriteTransaction tx, Device device, string stepId, string claimId, long expectedGeneration)
+    {
+        var locked = await LockedExecution.OfStepAsync(tx, stepId, clock, device.InstanceId, device.SessionId);
+        if (locked is null || locked.OrganizationId != device.OrganizationId) return ClaimResult.Refused(ClaimRefusal.NotFound);
+
+        // The workstation's row is locked before its running steps are counted, or two claims of one machine on two tasks would both fit its capacity.
+        var claimer = await tx.FirstAsync<ClaimerRow>(
+            "SELECT id, draining, agent_draining, max_concurrent, tags, labels FROM instances WHERE id = @id AND removed_at IS NULL" + tx.ForUpdate,
+            new { id = device.InstanceId });
+        if (claimer is null) return ClaimResult.Refused(ClaimRefusal.NotFound);
+        if (!locked.SessionOpen) return ClaimResult.Refused(ClaimRefusal.SessionEnded);
+
+        var step = await tx.FirstAsync<StepRow>("SELECT * FROM steps WHERE id = @stepId" + tx.ForUpdate, new { stepId });
+        if (step is null || !await IsTargetAsync(tx, step, claimer)) return ClaimResult.Refused(ClaimRefusal.NotFound);
+        if (step.ClaimId == claimId) return await RepeatAsync(tx, device, locked, step);
+        if (step.State != "queued" || step.LeaseGeneration != expectedGeneration)
+            return ClaimResult.Refused(ClaimRefusal.Moved, step.State);
+        if (claimer.Draining != 0 || claimer.AgentDraining != 0) return ClaimResult.Refused(ClaimRefusal.Draining, step.State);
+        if (locked.MaxParallel != 0 && locked.ActiveSteps >= locked.MaxParallel) return ClaimResult.Refused(ClaimRefusal.MaxParallel, step.State);
+        var active = await tx.FirstAsync<long>("SELECT count(*) FROM steps WHERE lease_holder = @id AND state = 'running'", new { id = device.InstanceId });
+        if (active >= claimer.MaxConcurrent) return ClaimResult.Refused(ClaimRefusal.AtCapacity, step.State);
+
+        var generation = await tx.FirstAsync<long?>("""
+            UPDATE steps SET state = 'running', lease_state = 'held', lease_holder = @instanceId, lease_session = @sessionId,
+              lease_generation = lease_generation + 1, lease_expires_at = tanjiren_now() + @ttlMs, lease_ttl_ms = @ttlMs,
+              deadline_at = tanjiren_now() + timeout_ms, claim_id = @claimId, claimed_by = @instanceId, claimed_at = @now, attempts = attempts + 1
+            WHERE id = @stepId AND state = 'queued' AND lease_generation = @expectedGeneration
+            RETURNING lease_generation
+            """,
+            new { stepId, instanceId = device.InstanceId, sessionId = device.SessionId, claimId, expectedGeneration, ttlMs = options.TtlMs, now = locked.Now });
+        if (generation is null) return ClaimResult.Refused(ClaimRefusal.Moved, step.State);
+
+        await tx.ExecuteAsync("""
+            INSERT INTO step_claims (step_id, generation, claim_id, instance_id, session_id, claimed_at)
+            VALUES (@stepId, @generation, @claimId, @instanceId, @sessionId, @now)
+            """, new { stepId, generation, claimId, instanceId = device.InstanceId, sessionId = device.SessionId, now = locked.Now });
+        if (locked.TaskState == TaskState.Queued) await locked.MoveTaskAsync(TaskState.Executing);
+        locked.Add(active: 1);
+        locked.AddEvent("claimed", stepId, generation, device.InstanceId);
+        await locked.SaveAsync(wakeUps);
+        return ClaimResult.Granted(Answer(locked, step, generation.Value, step.TimeoutMs, options.TtlMs, cancelRequested: false));
+    }
+
+    /// <summary>Renews as well: the agent counts its trust from the start of this request.</summary>
+    private static async Task<ClaimResult> RepeatAsync(WriteTransaction tx, Device device, LockedExecution locked, StepRow step)
+    {
+        var left = await tx.FirstAsync<long?>("""
+            UPDATE steps SET lease_state = 'held', lease_expires_at = tanjiren_now() + lease_ttl_ms
+            WHERE id = @id AND state = 'running' AND lease_holder = @instanceId AND lease_session = @sessionId AND lease_generation = @generation
+            RETURNING deadline_at - tanjiren_now()
+            """, new { id = step.Id, instanceId = device.InstanceId, sessionId = device.SessionId, generation = step.LeaseGeneration });
+        return left is null
+            ? ClaimResult.Refused(ClaimRefusal.Lost, step.State)
+            : ClaimResult.Granted(
+                Answer(locked, step, step.LeaseGeneration, Math.Max(0, left.Value), step.LeaseTtlMs, step.CancelRequestedAt is not null), repeated: true);
+    }
+
+    private static async Task<bool> IsTargetAsync(WriteTransaction tx, StepRow step, ClaimerRow claimer)
+    {
+        if (step.TargetInstanceId is { } target) return target == claimer.Id;
+        var canonical = await tx.FirstAsync<string>("SELECT canonical FROM selectors WHERE id = @id", new { id = step.SelectorId });
+        return TargetSelector.Parse(canonical!).Matches(claimer.Id, claimer.ParseTags(), claimer.ParseLabels());
+    }
+
+    private static ClaimResponse Answer(LockedExecution locked, StepRow step, long generation, long timeoutMs, long ttlMs, bool cancelRequested)
+    {
+        var spec = new TaskRow { Spec = locked.Spec }.ParseSpec();
+        return new ClaimResponse
+        {
+            StepId = step.Id,
+            TaskId = locked.TaskId,
+            ExecutionId = locked.ExecutionId,
+            Intent = locked.Intent,
+            LeaseGeneration = generation,
+            LeaseTtlMs = ttlMs,
+            LeaseGraceMs = step.LeaseGraceMs,
+            TimeoutMs = timeoutMs,
+            Command = spec.Command!,
+            WorkingDirectory = spec.WorkingDirectory,
+            Environment = spec.Environment,
+            EnvironmentFromMachine = spec.EnvironmentFromMachine,
+            Resources = spec.Resources,
+            CancelRequested = cancelRequested,
+        };
+    }
+
+    private sealed record ClaimerRow
+    {
+        public string Id { get; init; } = "";
+        public int Draining { get; init; }
+        public int AgentDraining { get; init; }
+        public int MaxConcurrent { get; init; }
+        public string Tags { get; init; } = "[]";
+        public string Labels { get; init; } = "{}";
+
+        public IReadOnlyCollection<string> ParseTags() => System.Text.Json.JsonSerializer.Deserialize<string[]>(Tags)!;
+        public IReadOnlyDictionary<string, string> ParseLabels() => System.Text.Json.JsonSerializer.Deserialize<Dictionary<string, string>>(Labels)!;
+    }
+}
+
+/// <summary>Why a claim was refused.</summary>
+internal enum ClaimRefusal
+{
+    /// <summary>No such step, another organization's, or one that this workstation is no target of: all look the same from outside.</summary>
+    NotFound,
+    SessionEnded,
+    /// <summary>Somebody else claimed it, or it was requeued or ended since the offer.</summary>
+    Moved,
+    /// <summary>This very claim was granted before and its lease has ended since.</summary>
+    Lost,
+    Draining,
+    MaxParallel,
+    AtCapacity,
+}
+
+internal sealed record ClaimResult(ClaimResponse? Response, ClaimRefusal? Refusal, string? CurrentState, bool Repeated)
+{
+    public static ClaimResult Granted(ClaimResponse response, bool repeated = false) => new(response, null, null, repeated);
+
+    public static ClaimResult Refused(ClaimRefusal refusal, string? currentState = null) => new(null, refusal, currentState, false);
+}

@@ -1,0 +1,161 @@
+using Tanjiren.Protocol;
+using Tanjiren.Server.Data;
+using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Hosting;
+
+namespace Tanjiren.Server.Tasks;
+
+/// <summary>What the holder of a lease may do to its step: complete it, or give it back. A zombie's write is refused by the generation (T-09).</summary>
+internal sealed class StepResolver(Database database, TimeProvider clock, WakeUps wakeUps, AnyDispatcher dispatcher, Counters counters)
+{
+    public async Task<StepMove> CompleteAsync(Device device, string stepId, CompleteRequest result, CancellationToken cancellationToken)
+    {
+        var move = await database.WriteAsync(tx => CompleteAsync(tx, device, stepId, result), cancellationToken);
+        counters.Add(move.Kind switch
+        {
+            StepMoveKind.Applied => "completions",
+            StepMoveKind.AlreadyDone => "completionsRepeated",
+            _ => "writesRefused",
+        });
+        return move;
+    }
+
+    /// <summary>Gives a step back that provably never started: it may be offered again at once, whatever its <c>onWorkerLost</c> says.</summary>
+    public async Task<StepMove> ReleaseAsync(Device device, string stepId, long generation, string? reason, CancellationToken cancellationToken)
+    {
+        var move = await database.WriteAsync(tx => ReleaseAsync(tx, device, stepId, generation, reason), cancellationToken);
+        counters.Add(move.Kind == StepMoveKind.Applied ? "released" : "writesRefused");
+        return move;
+    }
+
+    private async Task<StepMove> CompleteAsync(WriteTransaction tx, Device device, string stepId, CompleteRequest result)
+    {
+        var generation = result.LeaseGeneration!.Value;
+        var (refusal, locked, step) = await OpenAsync(tx, device, stepId, generation);
+        if (refusal is not null) return refusal;
+
+        if (step!.CompletedGeneration == generation)
+        {
+            return step.ResultDigest == result.ResultDigest
+                ? new StepMove(StepMoveKind.AlreadyDone, step.State)
+                : new StepMove(StepMoveKind.ResultConflict, step.State);
+        }
+
+        // An executor that cannot say how its process ended has lost it, just as a vanished worker has: the task's own policy decides for both.
+        var outcome = result.Outcome!.Value;
+        var to = result.Reason == StepReason.UnknownOutcome
+            ? StepRules.AfterLoss(step.CancelRequestedAt is not null, WireNames.Parse<OnWorkerLost>(step.OnWorkerLost))
+            : StepRules.StateOf(outcome);
+        if (to == StepState.Queued)
+        {
+            if (!await RequeueAsync(tx, device, step, generation)) return Lost(step);
+            locked!.Add(active: -1);
+            locked.AddEvent("requeued", stepId, generation, device.InstanceId, "unknownOutcome");
+            tx.OnCommit(() => counters.Add("requeues"));
+        }
+        else
+        {
+            if (to == StepState.Cancelled) outcome = StepOutcome.Cancelled;
+            if (!await EndAsync(tx, device, step, generation, to, outcome, result, locked!.Now)) return Lost(step);
+            var byOperator = to == StepState.Cancelled && step.CancelRequestedAt is not null;
+            locked.Add(active: -1, open: -1, failed: to == StepState.Failed ? 1 : 0, cancelled: byOperator ? 1 : 0);
+            locked.AddEvent(WireNames.Of(to), stepId, generation, device.InstanceId, result.Reason is { } reason ? WireNames.Of(reason) : null);
+            if (to == StepState.Failed) await StepEnding.StopRolloutAsync(tx, locked);
+        }
+        await locked.WakeTargetsAsync(wakeUps, dispatcher);
+        await locked.SaveAsync(wakeUps);
+        return new StepMove(StepMoveKind.Applied, WireNames.Of(to));
+    }
+
+    private async Task<StepMove> ReleaseAsync(WriteTransaction tx, Device device, string stepId, long generation, string? reason)
+    {
+        var (refusal, locked, step) = await OpenAsync(tx, device, stepId, generation);
+        if (refusal is not null) return refusal;
+
+        if (step!.CancelRequestedAt is not null)
+        {
+            // Nothing runs and somebody wants it gone: it must not be offered again.
+            var never = new CompleteRequest { Reason = StepReason.Cancelled, Detail = "Cancelled before it started." };
+            if (!await EndAsync(tx, device, step, generation, StepState.Cancelled, StepOutcome.Cancelled, never, locked!.Now)) return Lost(step);
+            locked.Add(active: -1, open: -1, cancelled: 1);
+            locked.AddEvent("cancelled", stepId, generation, device.InstanceId, "neverStarted");
+        }
+        else
+        {
+            if (!await RequeueAsync(tx, device, step, generation)) return Lost(step);
+            locked!.Add(active: -1);
+            locked.AddEvent("released", stepId, generation, device.InstanceId, reason);
+        }
+        await locked.WakeTargetsAsync(wakeUps, dispatcher);
+        await locked.SaveAsync(wakeUps);
+        return new StepMove(StepMoveKind.Applied, step.CancelRequestedAt is not null ? "cancelled" : "queued");
+    }
+
+    /// <summary>Locks and checks everything but the step's own guard, which the statement that changes it repeats.</summary>
+    private async Task<(StepMove? Refusal, LockedExecution? Locked, StepRow? Step)> OpenAsync(
+        WriteTransaction tx, Device device, string stepId, long generation)
+    {
+        var locked = await LockedExecution.OfStepAsync(tx, stepId, clock, device.InstanceId, device.SessionId);
+        if (locked is null || locked.OrganizationId != device.OrganizationId) return (StepMove.NotFound, null, null);
+        var held = await tx.FirstAsync<string?>("SELECT instance_id FROM step_claims WHERE step_id = @stepId AND generation = @generation",
+            new { stepId, generation });
+        var step = await locked.StepAsync(stepId);
+        var isOwn = held == device.InstanceId;
+        // Who never held a lease on it learns nothing about the step, not even that it exists.
+        if (!isOwn && !await tx.FirstAsync<bool>("SELECT EXISTS (SELECT 1 FROM step_claims WHERE step_id = @stepId AND instance_id = @instanceId)",
+            new { stepId, instanceId = device.InstanceId })) return (StepMove.NotFound, null, null);
+        if (!locked.SessionOpen) return (new StepMove(StepMoveKind.SessionEnded, step!.State), null, null);
+        if (isOwn && step!.CompletedGeneration == generation) return (null, locked, step);
+        if (step!.IsHeldBy(device.InstanceId, device.SessionId, generation)) return (null, locked, step);
+        if (isOwn) await NoteLateAsync(tx, device, locked, stepId, generation);
+        return (Lost(step), null, null);
+    }
+
+    /// <summary>One event for each expired generation whose holder came back: the record says what happened, no state moves.</summary>
+    private async Task NoteLateAsync(WriteTransaction tx, Device device, LockedExecution locked, string stepId, long generation)
+    {
+        var first = await tx.ExecuteAsync("UPDATE step_claims SET late_result = 1 WHERE step_id = @stepId AND generation = @generation AND late_result = 0",
+            new { stepId, generation });
+        if (first == 0) return;
+        locked.AddEvent("lateResult", stepId, generation, device.InstanceId);
+        await locked.SaveAsync(wakeUps);
+    }
+
+    private static async Task<bool> EndAsync(WriteTransaction tx, Device device, StepRow step, long generation, StepState to, StepOutcome outcome,
+        CompleteRequest result, long now) =>
+        await tx.ExecuteAsync("""
+            UPDATE steps SET state = @state, outcome = @outcome, reason = @reason, detail = @detail, exit_code = @exitCode, signal = @signal,
+              duration_ms = @durationMs, output_preview = @preview, completed_generation = @generation, result_digest = @resultDigest,
+              final_log_seq = @finalLogSeq, truncated = @truncated, ended_at = @now, lease_state = 'released', lease_holder = NULL, lease_session = NULL,
+              lease_expires_at = NULL, lease_generation = lease_generation + 1
+            WHERE id = @id AND state = 'running' AND lease_holder = @instanceId AND lease_session = @sessionId AND lease_generation = @generation
+            """,
+            new
+            {
+                id = step.Id, instanceId = device.InstanceId, sessionId = device.SessionId, generation, now, state = WireNames.Of(to), outcome = WireNames.Of(outcome),
+                reason = result.Reason is { } reason ? WireNames.Of(reason) : null, detail = result.Detail, exitCode = result.ExitCode, signal = result.Signal, durationMs = result.DurationMs,
+                preview = result.OutputPreview is null ? null : Convert.FromBase64String(result.OutputPreview),
+                resultDigest = result.ResultDigest, finalLogSeq = result.FinalLogSeq ?? 0, truncated = result.Truncated ? 1 : 0,
+            }) == 1;
+
+    private static async Task<bool> RequeueAsync(WriteTransaction tx, Device device, StepRow step, long generation) =>
+        await tx.ExecuteAsync(StepEnding.RequeueSql + " AND lease_session = @sessionId",
+            new { id = step.Id, instanceId = device.InstanceId, sessionId = device.SessionId, generation }) == 1;
+
+    private static StepMove Lost(StepRow step) => new(StepMoveKind.LeaseLost, step.State);
+}
+
+internal enum StepMoveKind
+{
+    Applied,
+    AlreadyDone,
+    NotFound,
+    SessionEnded,
+    LeaseLost,
+    ResultConflict,
+}
+
+internal sealed record StepMove(StepMoveKind Kind, string State)
+{
+    public static readonly StepMove NotFound = new(StepMoveKind.NotFound, "");
+}

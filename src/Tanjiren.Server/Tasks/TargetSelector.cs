@@ -1,0 +1,75 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Server.Tasks;
+
+/// <summary>
+/// Which workstations may run a step, in one canonical JSON form: equal selectors are equal text, so they are stored once. Resource requests are
+/// conditions on the labels that agents announce (cpuCount, memoryMb, gpuCount).
+/// </summary>
+internal sealed record TargetSelector
+{
+    /// <summary>Ids, sorted; null: any workstation.</summary>
+    public IReadOnlyList<string>? Instances { get; init; }
+    public IReadOnlyList<string> Tags { get; init; } = [];
+    public IReadOnlyDictionary<string, string> Labels { get; init; } = new Dictionary<string, string>();
+
+    public static TargetSelector Create(IReadOnlyCollection<string>? instanceIds, TargetSpec targets, ResourceSpec? resources)
+    {
+        var labels = new SortedDictionary<string, string>(StringComparer.Ordinal);
+        foreach (var (key, value) in targets.Labels ?? new Dictionary<string, string>()) labels[key] = value;
+        Require(labels, "cpuCount", resources?.Cpu);
+        Require(labels, "memoryMb", resources?.MemoryMb);
+        Require(labels, "gpuCount", resources?.GpuCount is > 0 ? resources.GpuCount : null);
+        return new TargetSelector
+        {
+            Instances = instanceIds is null ? null : [.. instanceIds.Distinct().Order(StringComparer.Ordinal)],
+            Tags = [.. (targets.Tags ?? []).Distinct().Order(StringComparer.Ordinal)],
+            Labels = labels,
+        };
+    }
+
+    public string ToCanonical() => JsonSerializer.Serialize(this, SelectorJson.Default.TargetSelector);
+
+    public static TargetSelector Parse(string canonical) => JsonSerializer.Deserialize(canonical, SelectorJson.Default.TargetSelector)!;
+
+    public bool Matches(string instanceId, IReadOnlyCollection<string> tags, IReadOnlyDictionary<string, string> labels) =>
+        (Instances is null || Instances.Contains(instanceId))
+        && Tags.All(tags.Contains)
+        && Labels.All(required => labels.TryGetValue(required.Key, out var actual) && Compare(required.Value, actual));
+
+    /// <summary>Equality, or a comparison of numbers when the requirement starts with <c>&gt;= &gt; &lt;= &lt;</c>.</summary>
+    internal static bool Compare(string required, string actual)
+    {
+        var (operation, operand) = required switch
+        {
+            ['>', '=', .. var rest] => (">=", rest),
+            ['<', '=', .. var rest] => ("<=", rest),
+            ['>', .. var rest] => (">", rest),
+            ['<', .. var rest] => ("<", rest),
+            _ => ("=", required),
+        };
+        if (TryNumber(operand, out var wanted) && TryNumber(actual, out var has))
+        {
+            return operation switch { ">=" => has >= wanted, "<=" => has <= wanted, ">" => has > wanted, "<" => has < wanted, _ => has == wanted };
+        }
+        return operation == "=" && string.Equals(operand, actual, StringComparison.Ordinal);
+    }
+
+    private static bool TryNumber(string text, out decimal number) =>
+        decimal.TryParse(text, NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out number);
+
+    private static void Require(SortedDictionary<string, string> labels, string key, double? atLeast)
+    {
+        if (atLeast is not { } minimum) return;
+        var wanted = ">=" + minimum.ToString(CultureInfo.InvariantCulture);
+        // An explicit label condition on the same key stays beside it only if it is the stricter one; both must hold.
+        if (!labels.TryGetValue(key, out var explicitCondition) || !Compare(wanted, explicitCondition)) labels[key] = wanted;
+    }
+}
+
+[JsonSourceGenerationOptions(JsonSerializerDefaults.Web, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(TargetSelector))]
+internal sealed partial class SelectorJson : JsonSerializerContext;

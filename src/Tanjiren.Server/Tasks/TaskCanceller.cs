@@ -1,0 +1,48 @@
+using Tanjiren.Protocol;
+using Tanjiren.Server.Audit;
+using Tanjiren.Server.Data;
+using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Identity;
+
+namespace Tanjiren.Server.Tasks;
+
+/// <summary>
+/// Cancel ends what is queued at once and asks the holders of what runs: only they can say whether the process ended before the first signal. A
+/// silent holder is resolved by the reconciler after TTL and grace.
+/// </summary>
+internal sealed class TaskCanceller(Database database, TimeProvider clock, WakeUps wakeUps, AuditLog audit)
+{
+    public Task<CancelResult> CancelAsync(Caller caller, string taskId, string? reason, CancellationToken cancellationToken) =>
+        database.WriteAsync(async tx =>
+        {
+            var locked = await LockedExecution.OfTaskAsync(tx, taskId, clock);
+            if (locked is null || locked.OrganizationId != caller.OrganizationId) return new CancelResult(CancelResultKind.NotFound, default);
+            if (locked.TaskState == TaskState.Cancelled || locked.CancelRequested && !TaskRules.IsTerminal(locked.TaskState))
+                return new CancelResult(CancelResultKind.Applied, locked.TaskState);
+            if (TaskRules.IsTerminal(locked.TaskState)) return new CancelResult(CancelResultKind.AlreadyEnded, locked.TaskState);
+
+            await tx.ExecuteAsync("UPDATE tasks SET cancel_requested_at = @now, cancel_reason = @reason WHERE id = @taskId",
+                new { taskId, now = locked.Now, reason });
+            await StepEnding.EndQueuedAsync(tx, locked, StepState.Cancelled, StepReason.Cancelled, reason);
+            var holders = await tx.ListAsync<string>("""
+                UPDATE steps SET cancel_requested_at = @now WHERE task_id = @taskId AND state = 'running' RETURNING lease_holder
+                """, new { taskId, now = locked.Now });
+            locked.AddEvent("cancelRequested", detail: reason);
+            await audit.AppendAsync(tx, caller, "task.cancel", taskId, reason);
+            await locked.SaveAsync(wakeUps);
+            tx.OnCommit(() =>
+            {
+                foreach (var holder in holders) wakeUps.Notify(WakeUps.Work(holder));
+            });
+            return new CancelResult(CancelResultKind.Applied, locked.TaskState);
+        }, cancellationToken);
+}
+
+internal enum CancelResultKind
+{
+    Applied,
+    NotFound,
+    AlreadyEnded,
+}
+
+internal sealed record CancelResult(CancelResultKind Kind, TaskState State);

@@ -1,0 +1,114 @@
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Mvc;
+using Tanjiren.Protocol;
+using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Identity;
+using Tanjiren.Server.Problems;
+
+namespace Tanjiren.Server.Tasks;
+
+/// <summary>People's routes for tasks.</summary>
+internal static class TaskEndpoints
+{
+    public static void MapTaskEndpoints(this IEndpointRouteBuilder routes)
+    {
+        var tasks = routes.MapGroup("/api/tasks").WithTags("Tasks");
+        tasks.MapPost("/", CreateAsync).RequireRole(Role.Member).AnswersProblems(400, 413, 415, 422).WithName("createTask");
+        tasks.MapGet("/", ListAsync).RequireRole(Role.Viewer).AnswersProblems(422).WithName("listTasks");
+        tasks.MapGet("/{id}", GetAsync).RequireRole(Role.Viewer).AnswersProblems(404).WithName("getTask");
+        tasks.MapPost("/{id}/cancel", CancelAsync).RequireRole(Role.Member).AnswersProblems(400, 404, 409, 413, 415, 422).WithName("cancelTask");
+        tasks.MapGet("/{id}/steps/{stepId}/logs", LogsAsync).RequireRole(Role.Viewer).AnswersProblems(404, 422).WithName("getStepLogs");
+        tasks.MapGet("/{id}/events", EventsAsync).RequireRole(Role.Viewer).AnswersProblems(404, 422).WithName("streamTaskEvents")
+            .Produces(200, contentType: "text/event-stream");
+    }
+
+    private static async Task<Results<Created<TaskBody>, Ok<TaskBody>, Problem>> CreateAsync(
+        CreateTaskRequest request, HttpContext context, Caller caller, TaskService service, TaskStore store, CancellationToken cancellationToken)
+    {
+        var errors = new FieldErrors();
+        var key = Idempotency.Read(context, request, WireJson.Default.CreateTaskRequest, errors);
+        if (errors.Any) return errors.ToProblem();
+        var result = await service.CreateAsync(caller, request, key, cancellationToken);
+        if (result.Problem is not null) return result.Problem;
+        var task = (await store.FindAsync(caller.OrganizationId, result.TaskId!, cancellationToken))!;
+        return result.Repeated ? TypedResults.Ok(task) : TypedResults.Created($"/api/tasks/{task.Id}", task);
+    }
+
+    private static async Task<Results<Ok<Page<TaskBody>>, Problem>> ListAsync(
+        string? status, string? mode, string? worker, int? limit, string? cursor, Caller caller, TaskStore store, CancellationToken cancellationToken)
+    {
+        var errors = new FieldErrors();
+        errors.Require(status is null || Enum.TryParse<TaskState>(status, ignoreCase: true, out _), "status",
+            "must be planned, queued, executing, completed, failed or cancelled");
+        errors.Require(mode is null || Enum.TryParse<TaskMode>(mode, ignoreCase: true, out _), "mode", "must be command, prompt or investigate");
+        errors.Require(cursor is null || Ids.IsValid(cursor, Ids.Task), "cursor", "must be the nextCursor of an earlier page");
+        errors.Range(limit, 1, WireLimits.MaxPageSize, "limit");
+        if (errors.Any) return errors.ToProblem();
+        var instanceId = worker is not null && worker.StartsWith(Ids.Worker, StringComparison.Ordinal) ? worker[Ids.Worker.Length..] : worker;
+        return TypedResults.Ok(await store.ListAsync(caller.OrganizationId, status?.ToLowerInvariant(), mode?.ToLowerInvariant(), instanceId,
+            limit ?? WireLimits.DefaultPageSize, cursor, cancellationToken));
+    }
+
+    private static async Task<Results<Ok<TaskBody>, Problem>> GetAsync(string id, Caller caller, TaskStore store, CancellationToken cancellationToken) =>
+        await store.FindAsync(caller.OrganizationId, id, cancellationToken) is { } task ? TypedResults.Ok(task) : Problem.NotFound("task", id);
+
+    private static async Task<Results<Ok<TaskBody>, Problem>> CancelAsync(
+        string id, CancelTaskRequest? request, Caller caller, TaskCanceller canceller, TaskStore store, CancellationToken cancellationToken)
+    {
+        var errors = new FieldErrors();
+        var reason = request?.Reason is null ? null : errors.Text(request.Reason, WireLimits.MaxIntentLength, "reason");
+        if (errors.Any) return errors.ToProblem();
+        var result = await canceller.CancelAsync(caller, id, reason, cancellationToken);
+        return result.Kind switch
+        {
+            CancelResultKind.NotFound => Problem.NotFound("task", id),
+            CancelResultKind.AlreadyEnded => Problem.Conflict(ErrorCode.StateConflict, $"The task has {WireNames.Of(result.State)} already.",
+                "Nothing is left to cancel.", WireNames.Of(result.State)),
+            _ => TypedResults.Ok((await store.FindAsync(caller.OrganizationId, id, cancellationToken))!),
+        };
+    }
+
+    private static async Task<Results<Ok<Page<LogChunkBody>>, Problem>> LogsAsync(
+        string id, string stepId, int? limit, string? cursor, Caller caller, TaskStore store, CancellationToken cancellationToken)
+    {
+        var errors = new FieldErrors();
+        var after = ParseLogCursor(cursor);
+        errors.Require(after is not null, "cursor", "must be the nextCursor of an earlier page");
+        errors.Range(limit, 1, WireLimits.MaxPageSize, "limit");
+        if (errors.Any) return errors.ToProblem();
+        var page = await store.LogsAsync(caller.OrganizationId, id, stepId, after!.Value, limit ?? WireLimits.DefaultPageSize, cancellationToken);
+        return page is null ? Problem.NotFound("step", stepId) : TypedResults.Ok(page);
+    }
+
+    private static async Task<Results<EmptyHttpResult, Problem>> EventsAsync(
+        string id, [FromHeader(Name = "Last-Event-ID")] string? lastEventId, Caller caller, TaskStore store, TaskEventStream stream, CallerCheck check,
+        HttpContext context)
+    {
+        long after = 0;
+        if (lastEventId is not null && (!long.TryParse(lastEventId, out after) || after < 0))
+        {
+            var errors = new FieldErrors();
+            errors.Add("Last-Event-ID", "must be the id of an earlier event of this stream");
+            return errors.ToProblem();
+        }
+        var task = await store.FindAsync(caller.OrganizationId, id, context.RequestAborted);
+        if (task is null) return Problem.NotFound("task", id);
+        try
+        {
+            await stream.WriteAsync(context, caller.OrganizationId, task, after, () => check.IsStillAllowedAsync(caller, context.RequestAborted));
+        }
+        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        {
+            // The reader left; it resumes with Last-Event-ID when it likes.
+        }
+        return TypedResults.Empty;
+    }
+
+    /// <summary>From the start when absent; null when it is not a cursor.</summary>
+    private static (long Generation, long Seq)? ParseLogCursor(string? cursor)
+    {
+        if (cursor is null) return (0, 0);
+        var parts = cursor.Split('.');
+        return parts.Length == 2 && long.TryParse(parts[0], out var generation) && long.TryParse(parts[1], out var seq) ? (generation, seq) : null;
+    }
+}

@@ -1,0 +1,86 @@
+using System.Text.Json;
+using Tanjiren.Protocol;
+using Tanjiren.Server.Data;
+using Tanjiren.Server.Hosting;
+
+namespace Tanjiren.Server.Tasks;
+
+/// <summary>
+/// <c>GET /api/tasks/{id}/events</c> as server-sent events. Every event of a task has a number in commit order (the execution's lock gives it), so a reader
+/// that resumes after a number misses nothing and sees nothing twice.
+/// </summary>
+internal sealed class TaskEventStream(Database database, TimeProvider clock, WakeUps wakeUps)
+{
+    private const int LogBatch = 32;
+
+    /// <summary>Between comment lines that keep proxies from closing an idle stream.</summary>
+    private static readonly TimeSpan KeepAlive = TimeSpan.FromSeconds(15);
+
+    /// <summary>How long the stream of a task that has ended waits for output that its agent still holds.</summary>
+    private static readonly TimeSpan LateLogWait = TimeSpan.FromSeconds(30);
+
+    /// <summary>Writes events until the task has ended. <paramref name="stillAllowed"/> is asked at every wake-up: the stream ends with its reader's access.</summary>
+    public async Task WriteAsync(HttpContext context, string organizationId, TaskBody task, long after, Func<Task<bool>> stillAllowed)
+    {
+        var response = context.Response;
+        var aborted = context.RequestAborted;
+        response.ContentType = "text/event-stream";
+        response.Headers.CacheControl = "no-store";
+        using var subscription = wakeUps.Subscribe(WakeUps.Task(task.Id));
+
+        while (true)
+        {
+            var batch = await ReadAsync(organizationId, task.Id, after, aborted);
+            foreach (var log in batch.Logs)
+            {
+                await WriteEventAsync(response, "log", log.EventSeq, new TaskEventBody { Log = log.ToBody() });
+                after = log.EventSeq;
+            }
+            if (batch.TaskSeq is { } taskSeq)
+            {
+                await WriteEventAsync(response, "task", Math.Max(after, taskSeq), new TaskEventBody { Task = batch.Task });
+                after = Math.Max(after, taskSeq);
+            }
+            if (batch.More) continue;
+
+            if (TaskRules.IsTerminal(batch.Task.State) && (!batch.AwaitsLogs || clock.GetUtcNow() - batch.Task.EndedAt > LateLogWait))
+            {
+                await WriteEventAsync(response, "end", after, new TaskEventBody { Task = batch.Task });
+                return;
+            }
+            await response.Body.FlushAsync(aborted);
+            if (!await subscription.WaitAsync(KeepAlive, clock, aborted)) await response.WriteAsync(": still here\n\n", aborted);
+            if (!await stillAllowed()) return;
+        }
+    }
+
+    /// <summary>
+    /// The next stretch of the order: output up to the batch's limit, and whether state events fall into it. Everything up to the execution's own
+    /// number is committed; reading no further keeps an event that commits between two of these statements from being skipped.
+    /// </summary>
+    private Task<Stretch> ReadAsync(string organizationId, string taskId, long after, CancellationToken cancellationToken) => database.ReadAsync(async sql =>
+    {
+        var committed = await sql.FirstAsync<long>("SELECT event_seq FROM executions WHERE task_id = @taskId", new { taskId });
+        var logs = await sql.ListAsync<LogRow>("""
+            SELECT step_id, generation, seq, event_seq, stream, at, data FROM step_logs
+            WHERE task_id = @taskId AND event_seq > @after AND event_seq <= @committed ORDER BY event_seq LIMIT @limit
+            """, new { taskId, after, committed, limit = LogBatch });
+        var horizon = logs.Count == LogBatch ? logs[^1].EventSeq : committed;
+        var stateSeq = await sql.FirstAsync<long?>("SELECT max(event_seq) FROM step_events WHERE task_id = @taskId AND event_seq > @after AND event_seq <= @horizon",
+            new { taskId, after, horizon });
+        var awaitsLogs = await sql.FirstAsync<bool>("""
+            SELECT EXISTS (SELECT 1 FROM steps s JOIN step_claims c ON c.step_id = s.id AND c.generation = s.completed_generation
+              WHERE s.task_id = @taskId AND c.log_seq < s.final_log_seq)
+            """, new { taskId });
+        var task = await TaskStore.FindAsync(sql, organizationId, taskId);
+        return new Stretch(logs, stateSeq, task!, horizon < committed, awaitsLogs);
+    }, cancellationToken);
+
+    private static async Task WriteEventAsync(HttpResponse response, string name, long id, TaskEventBody body)
+    {
+        var json = JsonSerializer.Serialize(body, WireJson.Default.TaskEventBody);
+        await response.WriteAsync($"id: {id}\nevent: {name}\ndata: {json}\n\n", response.HttpContext.RequestAborted);
+    }
+
+    private sealed record Stretch(IReadOnlyList<LogRow> Logs, long? TaskSeq, TaskBody Task, bool More, bool AwaitsLogs);
+}

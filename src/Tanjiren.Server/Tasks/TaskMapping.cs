@@ -1,0 +1,69 @@
+using System.Text;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Server.Tasks;
+
+/// <summary>Rows to wire records.</summary>
+internal static class TaskMapping
+{
+    public static TaskBody ToBody(TaskRow task, ExecutionBody? execution)
+    {
+        var spec = task.ParseSpec();
+        return new TaskBody
+        {
+            Id = task.Id,
+            Intent = task.Intent,
+            Mode = WireNames.Parse<TaskMode>(task.Mode),
+            State = WireNames.Parse<TaskState>(task.State),
+            ApprovalStatus = WireNames.Parse<ApprovalStatus>(task.ApprovalStatus),
+            Command = spec.Command!,
+            Targets = spec.Targets!,
+            WorkingDirectory = spec.WorkingDirectory,
+            Environment = spec.Environment,
+            EnvironmentFromMachine = spec.EnvironmentFromMachine,
+            MaxParallel = spec.MaxParallel!.Value,
+            StopAfterFailures = spec.StopAfterFailures,
+            TimeoutSeconds = spec.TimeoutSeconds!.Value,
+            QueueTimeoutSeconds = spec.QueueTimeoutSeconds!.Value,
+            LeaseGraceSeconds = spec.LeaseGraceSeconds!.Value,
+            OnWorkerLost = spec.OnWorkerLost!.Value,
+            Resources = spec.Resources,
+            Priority = task.Priority,
+            CreatedBy = task.CreatedBy,
+            CreatedAt = Instant(task.CreatedAt),
+            StartedAt = Instant(task.StartedAt),
+            EndedAt = Instant(task.EndedAt),
+            CancelRequestedAt = Instant(task.CancelRequestedAt),
+            OutcomeSummary = task.OutcomeSummary,
+            Execution = execution,
+        };
+    }
+
+    public static StepBody ToBody(StepRow step) => new()
+    {
+        Id = step.Id,
+        State = WireNames.Parse<StepState>(step.State),
+        Outcome = step.Outcome is null ? null : WireNames.Parse<StepOutcome>(step.Outcome),
+        Reason = step.Reason is null ? null : WireNames.Parse<StepReason>(step.Reason),
+        Detail = step.Detail,
+        InstanceId = step.TargetInstanceId ?? step.ClaimedBy,
+        InstanceName = step.InstanceName,
+        ExitCode = step.ExitCode,
+        Signal = step.Signal,
+        DurationMs = step.DurationMs,
+        // A replacement character per bad byte: the preview is for eyes, the log keeps the bytes.
+        OutputPreview = step.OutputPreview is null ? null : Encoding.UTF8.GetString(step.OutputPreview),
+        LeaseState = WireNames.Parse<LeaseState>(step.LeaseState),
+        LeaseGeneration = step.LeaseGeneration,
+        Attempts = step.Attempts,
+        ClaimedAt = Instant(step.ClaimedAt),
+        EndedAt = Instant(step.EndedAt),
+        LogBytes = step.LogBytes,
+        Truncated = step.Truncated != 0,
+        LogsComplete = step.FinalLogSeq is { } final && step.LogSeq >= final,
+    };
+
+    public static DateTimeOffset Instant(long unixMilliseconds) => DateTimeOffset.FromUnixTimeMilliseconds(unixMilliseconds);
+
+    public static DateTimeOffset? Instant(long? unixMilliseconds) => unixMilliseconds is { } ms ? Instant(ms) : null;
+}

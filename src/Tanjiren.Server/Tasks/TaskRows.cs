@@ -1,0 +1,74 @@
+using System.Text.Json;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Server.Tasks;
+
+/// <summary>A row of <c>tasks</c>.</summary>
+internal sealed record TaskRow
+{
+    public string Id { get; init; } = "";
+    public string OrganizationId { get; init; } = "";
+    public string Intent { get; init; } = "";
+    public string Mode { get; init; } = "";
+    public string State { get; init; } = "";
+    public string ApprovalStatus { get; init; } = "";
+    public string Spec { get; init; } = "";
+    public int Priority { get; init; }
+    public string CreatedBy { get; init; } = "";
+    public long CreatedAt { get; init; }
+    public long? StartedAt { get; init; }
+    public long? EndedAt { get; init; }
+    public long? CancelRequestedAt { get; init; }
+    public string? OutcomeSummary { get; init; }
+
+    /// <summary>The validated request with every default filled in.</summary>
+    public CreateTaskRequest ParseSpec() => JsonSerializer.Deserialize(Spec, WireJson.Default.CreateTaskRequest)!;
+}
+
+/// <summary>A row of <c>steps</c>, with the name of the workstation and the log counters of its newest claim where a query joins them.</summary>
+internal sealed record StepRow
+{
+    public string Id { get; init; } = "";
+    public string ExecutionId { get; init; } = "";
+    public string TaskId { get; init; } = "";
+    public string OrganizationId { get; init; } = "";
+    public int Ordinal { get; init; }
+    public string? TargetInstanceId { get; init; }
+    public string? SelectorId { get; init; }
+    public int Priority { get; init; }
+    public string State { get; init; } = "";
+    public string? Outcome { get; init; }
+    public string? Reason { get; init; }
+    public string? Detail { get; init; }
+    public int? ExitCode { get; init; }
+    public string? Signal { get; init; }
+    public long? DurationMs { get; init; }
+    public byte[]? OutputPreview { get; init; }
+    public string OnWorkerLost { get; init; } = "";
+    public int Attempts { get; init; }
+    public string? ClaimedBy { get; init; }
+    public string? ClaimId { get; init; }
+    public long? ClaimedAt { get; init; }
+    public string LeaseState { get; init; } = "";
+    public string? LeaseHolder { get; init; }
+    public string? LeaseSession { get; init; }
+    public long LeaseGeneration { get; init; }
+    public long? LeaseExpiresAt { get; init; }
+    public long LeaseTtlMs { get; init; }
+    public long LeaseGraceMs { get; init; }
+    public long TimeoutMs { get; init; }
+    public long? DeadlineAt { get; init; }
+    public long? CancelRequestedAt { get; init; }
+    public long? CompletedGeneration { get; init; }
+    public string? ResultDigest { get; init; }
+    public long? FinalLogSeq { get; init; }
+    public int Truncated { get; init; }
+    public long? EndedAt { get; init; }
+
+    public string? InstanceName { get; init; }
+    public long LogSeq { get; init; }
+    public long LogBytes { get; init; }
+
+    public bool IsHeldBy(string instanceId, string sessionId, long generation) =>
+        State == "running" && LeaseHolder == instanceId && LeaseSession == sessionId && LeaseGeneration == generation;
+}

@@ -1,0 +1,95 @@
+using Tanjiren.Protocol;
+using Tanjiren.Server.Data;
+
+namespace Tanjiren.Server.Tasks;
+
+/// <summary>Reading tasks, within one organization.</summary>
+internal sealed class TaskStore(Database database)
+{
+    public Task<TaskBody?> FindAsync(string organizationId, string taskId, CancellationToken cancellationToken) =>
+        database.ReadAsync(sql => FindAsync(sql, organizationId, taskId), cancellationToken);
+
+    public static async Task<TaskBody?> FindAsync(SqlSession sql, string organizationId, string taskId)
+    {
+        var task = await sql.FirstAsync<TaskRow>("SELECT * FROM tasks WHERE id = @taskId AND organization_id = @organizationId", new { taskId, organizationId });
+        if (task is null) return null;
+        var execution = await sql.FirstAsync<ExecutionRow>("SELECT id, active_steps FROM executions WHERE task_id = @taskId", new { taskId });
+        if (execution is null) return TaskMapping.ToBody(task, null);
+        var steps = await sql.ListAsync<StepRow>("""
+            SELECT s.*, i.name AS instance_name, coalesce(c.log_seq, 0) AS log_seq, coalesce(c.log_bytes, 0) AS log_bytes
+            FROM steps s
+            LEFT JOIN instances i ON i.id = coalesce(s.target_instance_id, s.claimed_by)
+            LEFT JOIN step_claims c ON c.step_id = s.id AND c.generation =
+              coalesce(s.completed_generation, CASE WHEN s.state = 'running' THEN s.lease_generation ELSE s.lease_generation - 1 END)
+            WHERE s.task_id = @taskId ORDER BY s.ordinal
+            """, new { taskId });
+        return TaskMapping.ToBody(task, new ExecutionBody
+        {
+            Id = execution.Id, ActiveSteps = execution.ActiveSteps, Steps = [.. steps.Select(TaskMapping.ToBody)],
+        });
+    }
+
+    /// <summary>Newest first. <paramref name="cursor"/> is the id of the last task of the page before.</summary>
+    public Task<Page<TaskBody>> ListAsync(
+        string organizationId, string? state, string? mode, string? workerInstanceId, int limit, string? cursor, CancellationToken cancellationToken) =>
+        database.ReadAsync(async sql =>
+        {
+            var conditions = "organization_id = @organizationId";
+            if (state is not null) conditions += " AND state = @state";
+            if (mode is not null) conditions += " AND mode = @mode";
+            if (cursor is not null) conditions += " AND id < @cursor";
+            if (workerInstanceId is not null)
+                conditions += " AND EXISTS (SELECT 1 FROM steps s WHERE s.task_id = tasks.id AND (s.target_instance_id = @workerInstanceId OR s.claimed_by = @workerInstanceId))";
+            var rows = await sql.ListAsync<TaskRow>($"SELECT * FROM tasks WHERE {conditions} ORDER BY id DESC LIMIT @take",
+                new { organizationId, state, mode, cursor, workerInstanceId, take = limit + 1 });
+            return new Page<TaskBody>
+            {
+                Items = [.. rows.Take(limit).Select(t => TaskMapping.ToBody(t, null))],
+                NextCursor = rows.Count > limit ? rows[limit - 1].Id : null,
+            };
+        }, cancellationToken);
+
+    /// <summary>
+    /// The output of one step, every claim's in order. The cursor names generation and sequence of the last chunk read.
+    /// Null when the step is not of this task and organization.
+    /// </summary>
+    public Task<Page<LogChunkBody>?> LogsAsync(
+        string organizationId, string taskId, string stepId, (long Generation, long Seq) after, int limit, CancellationToken cancellationToken) =>
+        database.ReadAsync(async sql =>
+        {
+            if (!await sql.FirstAsync<bool>("SELECT EXISTS (SELECT 1 FROM steps WHERE id = @stepId AND task_id = @taskId AND organization_id = @organizationId)",
+                new { stepId, taskId, organizationId })) return null;
+            var rows = await sql.ListAsync<LogRow>("""
+                SELECT step_id, generation, seq, event_seq, stream, at, data FROM step_logs
+                WHERE step_id = @stepId AND (generation > @generation OR generation = @generation AND seq > @seq) ORDER BY generation, seq LIMIT @take
+                """, new { stepId, generation = after.Generation, seq = after.Seq, take = limit + 1 });
+            return new Page<LogChunkBody>
+            {
+                Items = [.. rows.Take(limit).Select(r => r.ToBody())],
+                NextCursor = rows.Count > limit ? $"{rows[limit - 1].Generation}.{rows[limit - 1].Seq}" : null,
+            };
+        }, cancellationToken);
+
+    private sealed record ExecutionRow
+    {
+        public string Id { get; init; } = "";
+        public int ActiveSteps { get; init; }
+    }
+}
+
+/// <summary>A row of <c>step_logs</c>.</summary>
+internal sealed record LogRow
+{
+    public string StepId { get; init; } = "";
+    public long Generation { get; init; }
+    public long Seq { get; init; }
+    public long EventSeq { get; init; }
+    public string Stream { get; init; } = "";
+    public long At { get; init; }
+    public byte[] Data { get; init; } = [];
+
+    public LogChunkBody ToBody() => new()
+    {
+        StepId = StepId, LeaseGeneration = Generation, Seq = Seq, Stream = WireNames.Parse<LogStream>(Stream), At = TaskMapping.Instant(At), Data = Data,
+    };
+}

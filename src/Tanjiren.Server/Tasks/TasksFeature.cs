@@ -1,0 +1,36 @@
+using Tanjiren.Server.Tasks.Leases;
+using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Identity;
+using Tanjiren.Server.Workstations.Sessions;
+
+namespace Tanjiren.Server.Tasks;
+
+internal static class TasksFeature
+{
+    public static IServiceCollection AddTasks(this IServiceCollection services)
+    {
+        services.AddFeatureOptions<LeaseOptions>("Leases");
+        services.AddSingleton<CallerCheck>();
+        services.AddSingleton<TaskService>();
+        services.AddSingleton<TaskStore>();
+        services.AddSingleton<TaskCanceller>();
+        services.AddSingleton<TaskEventStream>();
+        services.AddSingleton<StepClaimer>();
+        services.AddSingleton<StepResolver>();
+        services.AddSingleton<LogAppender>();
+        services.AddSingleton<LeaseBook>();
+        services.AddSingleton<WorkQuery>();
+        services.AddSingleton<SessionStore>();
+        services.AddSingleton<HeartbeatService>();
+        services.AddSingleton<AnyDispatcher>();
+        services.AddHostedService(provider => provider.GetRequiredService<AnyDispatcher>());
+        return services.AddLoop<LeaseReconciler>();
+    }
+
+    public static void MapTasks(this IEndpointRouteBuilder routes)
+    {
+        routes.MapTaskEndpoints();
+        routes.MapStepEndpoints();
+        routes.MapSessionEndpoints();
+    }
+}

@@ -1,0 +1,82 @@
+using Tanjiren.Protocol;
+using Tanjiren.Server.Data;
+
+namespace Tanjiren.Server.Tasks;
+
+/// <summary>What a workstation may claim right now, and which of its steps somebody wants cancelled. Other features ask here; they never read the steps.</summary>
+internal sealed class WorkQuery
+{
+    /// <summary>
+    /// At most ten, highest priority first, oldest first within one. Steps that a claim would refuse (maxParallel reached) are left out, or the long-poll
+    /// would answer at once again and again.
+    /// </summary>
+    public async Task<IReadOnlyList<PendingStep>> PendingAsync(SqlSession sql, string organizationId, string instanceId)
+    {
+        var machine = await sql.FirstAsync<MachineRow>("SELECT draining, agent_draining, tags, labels FROM instances WHERE id = @instanceId AND removed_at IS NULL",
+            new { instanceId });
+        if (machine is null || machine.Draining != 0 || machine.AgentDraining != 0) return [];
+
+        var found = await sql.ListAsync<PendingRow>(Select("s.target_instance_id = @instanceId"), new { instanceId, limit = WireLimits.MaxPendingTasks });
+        var selectors = await MatchingSelectorsAsync(sql, organizationId, instanceId, machine);
+        if (selectors.Count > 0)
+        {
+            found = [.. found, .. await sql.ListAsync<PendingRow>(Select("s.selector_id IN @selectors"), new { selectors, limit = WireLimits.MaxPendingTasks })];
+        }
+        return [.. found.OrderByDescending(s => s.Priority).ThenBy(s => s.Id, StringComparer.Ordinal).Take(WireLimits.MaxPendingTasks).Select(s => new PendingStep
+        {
+            StepId = s.Id, TaskId = s.TaskId, ExpectedGeneration = s.LeaseGeneration, Intent = s.Intent, Priority = s.Priority,
+        })];
+    }
+
+    /// <summary>Cancels that this session has yet to resolve.</summary>
+    public Task<IReadOnlyList<LeaseNotice>> CancelsAsync(SqlSession sql, string instanceId, string sessionId) => sql.ListAsync<LeaseNotice>("""
+        SELECT id AS step_id, lease_generation FROM steps
+        WHERE lease_holder = @instanceId AND state = 'running' AND lease_session = @sessionId AND cancel_requested_at IS NOT NULL
+        """, new { instanceId, sessionId });
+
+    /// <summary>Steps that a workstation runs: its load.</summary>
+    public Task<long> ActiveAsync(SqlSession sql, string instanceId) =>
+        sql.FirstAsync<long>("SELECT count(*) FROM steps WHERE lease_holder = @instanceId AND state = 'running'", new { instanceId });
+
+    private static string Select(string target) => $"""
+        SELECT s.id, s.task_id, s.lease_generation, s.priority, t.intent
+        FROM steps s JOIN executions e ON e.id = s.execution_id JOIN tasks t ON t.id = s.task_id
+        WHERE s.state = 'queued' AND {target} AND (e.max_parallel = 0 OR e.active_steps < e.max_parallel)
+        ORDER BY s.priority DESC, s.id LIMIT @limit
+        """;
+
+    private static async Task<List<string>> MatchingSelectorsAsync(SqlSession sql, string organizationId, string instanceId, MachineRow machine)
+    {
+        var waiting = await sql.ListAsync<SelectorRow>("""
+            SELECT c.id, c.canonical FROM selectors c
+            WHERE c.organization_id = @organizationId AND EXISTS (SELECT 1 FROM steps s WHERE s.selector_id = c.id AND s.state = 'queued')
+            """, new { organizationId });
+        if (waiting.Count == 0) return [];
+        var tags = System.Text.Json.JsonSerializer.Deserialize<string[]>(machine.Tags)!;
+        var labels = System.Text.Json.JsonSerializer.Deserialize<Dictionary<string, string>>(machine.Labels)!;
+        return [.. waiting.Where(s => TargetSelector.Parse(s.Canonical).Matches(instanceId, tags, labels)).Select(s => s.Id)];
+    }
+
+    private sealed record MachineRow
+    {
+        public int Draining { get; init; }
+        public int AgentDraining { get; init; }
+        public string Tags { get; init; } = "[]";
+        public string Labels { get; init; } = "{}";
+    }
+
+    private sealed record SelectorRow
+    {
+        public string Id { get; init; } = "";
+        public string Canonical { get; init; } = "";
+    }
+
+    private sealed record PendingRow
+    {
+        public string Id { get; init; } = "";
+        public string TaskId { get; init; } = "";
+        public long LeaseGeneration { get; init; }
+        public int Priority { get; init; }
+        public string Intent { get; init; } = "";
+    }
+}

@@ -1,0 +1,39 @@
+using Tanjiren.Protocol;
+using Tanjiren.Server.Data;
+
+namespace Tanjiren.Server.Workstations;
+
+/// <summary>Reads workstations; what other features know of them comes from here. Removed ones do not exist.</summary>
+internal sealed class InstanceDirectory
+{
+    // The running steps are counted from their rows: a counter beside them could drift. The index steps_by_holder makes it cheap.
+    private const string Select = """
+        SELECT i.id, i.organization_id, i.name, i.machine_id, i.tags AS tags_json, i.labels AS labels_json, i.draining, i.agent_draining, i.agent_version,
+               i.max_concurrent, i.last_heartbeat_at, i.created_at, k.jkt AS active_jkt,
+               (SELECT count(*) FROM steps s WHERE s.lease_holder = i.id AND s.state = 'running') AS active_steps
+        FROM instances i LEFT JOIN instance_keys k ON k.instance_id = i.id AND k.revoked_at IS NULL
+        WHERE i.organization_id = @organizationId AND i.removed_at IS NULL
+        """;
+
+    /// <summary>All workstations of an organization, oldest first.</summary>
+    public Task<IReadOnlyList<InstanceRow>> ListAsync(SqlSession session, string organizationId) =>
+        session.ListAsync<InstanceRow>(Select + " ORDER BY i.id", new { organizationId });
+
+    /// <param name="session">A connection or transaction.</param>
+    /// <param name="organizationId">Whose.</param>
+    /// <param name="tag">A valid tag that they must have, or null.</param>
+    /// <param name="after">Ids after this one.</param>
+    /// <param name="limit">At most so many.</param>
+    public Task<IReadOnlyList<InstanceRow>> PageAsync(SqlSession session, string organizationId, string? tag, string after, int limit) =>
+        session.ListAsync<InstanceRow>(
+            Select + (tag is null ? "" : " AND i.tags LIKE @pattern ESCAPE '!'") + " AND i.id > @after ORDER BY i.id LIMIT @limit",
+            new { organizationId, pattern = tag is null ? null : TagRules.LikePattern(tag), after, limit });
+
+    /// <summary>One workstation of this organization by id or name; null when there is none.</summary>
+    public Task<InstanceRow?> FindAsync(SqlSession session, string organizationId, string idOrName) =>
+        session.FirstAsync<InstanceRow>(Select + (Ids.IsValid(idOrName, Ids.Instance) ? " AND i.id = @idOrName" : " AND i.name = @idOrName"),
+            new { organizationId, idOrName });
+
+    public Task<InstanceRow?> FindByMachineAsync(SqlSession session, string organizationId, string machineId) =>
+        session.FirstAsync<InstanceRow>(Select + " AND i.machine_id = @machineId", new { organizationId, machineId });
+}

@@ -1,0 +1,62 @@
+using System.Text.Json;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Server.Workstations;
+
+/// <summary>A workstation as it is stored, with what is computed from other rows in the same statement: the bound key and the running steps.</summary>
+internal sealed record InstanceRow
+{
+    private IReadOnlyList<string>? _tags;
+    private IReadOnlyDictionary<string, string>? _labels;
+
+    public string Id { get; init; } = "";
+    public string OrganizationId { get; init; } = "";
+    public string Name { get; init; } = "";
+    public string? MachineId { get; init; }
+    public string TagsJson { get; init; } = "[]";
+    public string LabelsJson { get; init; } = "{}";
+    /// <summary>By an admin.</summary>
+    public long Draining { get; init; }
+    /// <summary>By the agent, while it stops.</summary>
+    public long AgentDraining { get; init; }
+    public string? AgentVersion { get; init; }
+    public long MaxConcurrent { get; init; } = 1;
+    public long? LastHeartbeatAt { get; init; }
+    public long CreatedAt { get; init; }
+    /// <summary>Thumbprint of the active key; null: not paired.</summary>
+    public string? ActiveJkt { get; init; }
+    public long ActiveSteps { get; init; }
+
+    /// <summary>Sorted.</summary>
+    public IReadOnlyList<string> Tags => _tags ??= TagRules.Parse(TagsJson);
+
+    /// <summary>As announced: os, arch, cpuCount …</summary>
+    public IReadOnlyDictionary<string, string> Labels => _labels ??= JsonSerializer.Deserialize<Dictionary<string, string>>(LabelsJson) ?? [];
+
+    public bool IsDraining => Draining != 0 || AgentDraining != 0;
+
+    public bool IsPaired => ActiveJkt is not null;
+
+    public bool HasCapacity => ActiveSteps < MaxConcurrent;
+
+    /// <summary>W-06: computed, never stored. There is no relay yet, so nothing is <c>relay_online</c>.</summary>
+    public InstanceStatus Status(DateTimeOffset now, WorkstationOptions options) =>
+        LastHeartbeatAt is { } at && now.ToUnixTimeMilliseconds() - at < options.OfflineAfterSeconds * 1000L ? InstanceStatus.Online : InstanceStatus.Offline;
+
+    public InstanceBody ToBody(DateTimeOffset now, WorkstationOptions options) => new()
+    {
+        Id = Id,
+        Name = Name,
+        Status = Status(now, options),
+        Tags = Tags,
+        Labels = Labels,
+        Draining = IsDraining,
+        Paired = IsPaired,
+        KeyFingerprint = ActiveJkt,
+        AgentVersion = AgentVersion,
+        MaxConcurrent = LastHeartbeatAt is null ? null : (int)MaxConcurrent,
+        ActiveSteps = (int)ActiveSteps,
+        CreatedAt = DateTimeOffset.FromUnixTimeMilliseconds(CreatedAt),
+        LastHeartbeatAt = LastHeartbeatAt is { } last ? DateTimeOffset.FromUnixTimeMilliseconds(last) : null,
+    };
+}

@@ -1,0 +1,147 @@
+using System.Text.Json;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Tanjiren.Protocol;
+using Tanjiren.Server.Data;
+using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Problems;
+using Tanjiren.Server.Tasks;
+
+namespace Tanjiren.Server.Workstations.Sessions;
+
+/// <summary>The routes that an agent lives by: open a session, beat, ask for work.</summary>
+internal static class SessionEndpoints
+{
+    private const int MaxReports = 2000;
+
+    public static void MapSessionEndpoints(this IEndpointRouteBuilder routes)
+    {
+        var instance = routes.MapGroup("/api/instances/{instanceId}").WithTags("Sessions");
+        instance.MapPost("/sessions", OpenAsync).RequireDevice().AnswersProblems(404, 409, 415, 422).WithName("openSession");
+        instance.MapPost("/heartbeat", HeartbeatAsync).RequireDevice().AnswersProblems(404, 409, 415, 422).WithName("heartbeat");
+        instance.MapGet("/work", WorkAsync).RequireDevice().AnswersProblems(404, 409, 422).WithName("getWork");
+    }
+
+    private static async Task<Results<Ok<OpenSessionResponse>, Problem>> OpenAsync(
+        OpenSessionRequest request, Device device, SessionStore sessions, TimeProvider clock, CancellationToken cancellationToken)
+    {
+        var errors = new FieldErrors();
+        errors.Require(Ids.IsValid(request.SessionId, Ids.Session), "sessionId", "must be a session id (ses_…)");
+        errors.Text(request.MachineId, 128, "machineId");
+        errors.Text(request.BootId, 128, "bootId");
+        errors.Require(request.HostName is null or { Length: <= 256 }, "hostName", "has at most 256 characters");
+        errors.Require(request.AgentVersion is null or { Length: <= 64 }, "agentVersion", "has at most 64 characters");
+        errors.Require(request.PreviousSessionIds is null or { Count: <= 5 }, "previousSessionIds", "has at most 5 elements");
+        errors.Require(request.Steps is null or { Count: <= MaxReports }, "steps", $"has at most {MaxReports} elements");
+        if (errors.Any) return errors.ToProblem();
+
+        var result = await sessions.OpenAsync(device, request, cancellationToken);
+        return result.Kind switch
+        {
+            OpenSessionKind.Opened => TypedResults.Ok(new OpenSessionResponse { SessionId = request.SessionId!, ServerTime = clock.GetUtcNow(), Leases = result.Leases }),
+            OpenSessionKind.InUse => Problem.Conflict(ErrorCode.IdentityInUse,
+                $"The machine '{result.OtherHost}' acts as this workstation; '{request.HostName}' can't as well.",
+                $"Stop the agent on '{result.OtherHost}', or register '{request.HostName}' as a workstation of its own. A dead one gives way after its leases have run out.",
+                result.OtherHost),
+            OpenSessionKind.Ended => StepEndpoints.SessionEnded(),
+            _ => Problem.NotFound("workstation", device.InstanceId),
+        };
+    }
+
+    private static async Task<Results<Ok<HeartbeatResponse>, Problem>> HeartbeatAsync(
+        HeartbeatRequest request, Device device, HeartbeatService heartbeats, CancellationToken cancellationToken)
+    {
+        var errors = new FieldErrors();
+        errors.Range(request.ActiveTaskCount, 0, 100_000, "activeTaskCount");
+        errors.Range(request.MaxConcurrent, 1, 1000, "maxConcurrent");
+        errors.Range(request.WaitSeconds, 0, WireLimits.MaxWaitSeconds, "waitSeconds");
+        errors.Require(request.Leases is null or { Count: <= MaxReports }, "leases", $"has at most {MaxReports} elements");
+        errors.Require(request.AgentVersion is null or { Length: <= 64 }, "agentVersion", "has at most 64 characters");
+        var labels = request.Labels ?? new Dictionary<string, string>();
+        errors.Require(labels.Count <= WireLimits.MaxLabels, "labels", $"has at most {WireLimits.MaxLabels} entries");
+        foreach (var (key, value) in labels.Take(WireLimits.MaxLabels))
+            errors.Require(key is { Length: > 0 and <= 64 } && value is { Length: <= 256 }, $"labels.{key}", "has a name of 1 to 64 and a value of at most 256 characters");
+        if (errors.Any) return errors.ToProblem();
+        return await heartbeats.BeatAsync(device, request, cancellationToken) is { } response ? TypedResults.Ok(response) : StepEndpoints.SessionEnded();
+    }
+
+    private static async Task<Results<Ok<WorkResponse>, Problem>> WorkAsync(
+        int? waitSeconds, int? capacity, string? cancelsSeen, Device device, HeartbeatService heartbeats, CancellationToken cancellationToken)
+    {
+        var errors = new FieldErrors();
+        errors.Range(waitSeconds, 0, WireLimits.MaxWaitSeconds, "waitSeconds");
+        errors.Range(capacity, 0, 1000, "capacity");
+        errors.Require(cancelsSeen is null or { Length: <= 64 * 1024 }, "cancelsSeen", "is too long");
+        if (errors.Any) return errors.ToProblem();
+        var seen = (cancelsSeen ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries).ToHashSet();
+        var response = await heartbeats.WorkAsync(device, waitSeconds ?? 25, capacity ?? 1, seen, cancellationToken);
+        return response is null ? StepEndpoints.SessionEnded() : TypedResults.Ok(response);
+    }
+}
+
+/// <summary>Records heartbeats, renews leases, and answers with work; hangs, when asked to, until there is some.</summary>
+internal sealed class HeartbeatService(
+    Database database, TimeProvider clock, LeaseOptions options, LeaseBook leases, WorkQuery work, WakeUps wakeUps, Counters counters)
+{
+    /// <summary>Null when the session has ended.</summary>
+    public async Task<HeartbeatResponse?> BeatAsync(Device device, HeartbeatRequest request, CancellationToken cancellationToken)
+    {
+        using var subscription = wakeUps.Subscribe(WakeUps.Work(device.InstanceId));
+        var answers = await database.WriteAsync(async tx =>
+        {
+            await tx.ExecuteAsync("""
+                UPDATE instances SET last_heartbeat_at = @now, agent_draining = @draining, agent_version = @agentVersion, max_concurrent = @maxConcurrent,
+                  labels = @labels WHERE id = @id
+                """,
+                new
+                {
+                    id = device.InstanceId, now = clock.GetUtcNow().ToUnixTimeMilliseconds(), draining = request.Draining ? 1 : 0, agentVersion = request.AgentVersion,
+                    maxConcurrent = request.MaxConcurrent, labels = JsonSerializer.Serialize(request.Labels ?? new Dictionary<string, string>()),
+                });
+            return await SessionStore.TouchAsync(tx, device)
+                ? await leases.RenewAsync(tx, device.InstanceId, device.SessionId, request.Leases ?? [], options.MaxTickAgeMs)
+                : null;
+        }, cancellationToken);
+        if (answers is null) return null;
+        counters.Add("heartbeats");
+
+        var until = clock.GetTimestamp();
+        IReadOnlyList<PendingStep> pending;
+        while (true)
+        {
+            pending = await database.ReadAsync(sql => work.PendingAsync(sql, device.OrganizationId, device.InstanceId), cancellationToken);
+            var left = TimeSpan.FromSeconds(request.WaitSeconds) - clock.GetElapsedTime(until);
+            if (pending.Count > 0 || left <= TimeSpan.Zero) break;
+            await subscription.WaitAsync(left, clock, cancellationToken);
+        }
+        return new HeartbeatResponse
+        {
+            ServerTime = clock.GetUtcNow(), NextHeartbeatSeconds = options.HeartbeatSeconds, PendingTasks = pending, Leases = answers,
+        };
+    }
+
+    /// <summary>Null when the session has ended.</summary>
+    public async Task<WorkResponse?> WorkAsync(
+        Device device, int waitSeconds, int capacity, IReadOnlySet<string> cancelsSeen, CancellationToken cancellationToken)
+    {
+        using var subscription = wakeUps.Subscribe(WakeUps.Work(device.InstanceId));
+        var start = clock.GetTimestamp();
+        while (true)
+        {
+            var response = await database.ReadAsync(async sql =>
+            {
+                if (!await SessionStore.IsOpenAsync(sql, device)) return null;
+                var cancels = await work.CancelsAsync(sql, device.InstanceId, device.SessionId);
+                return new WorkResponse
+                {
+                    Assignments = capacity == 0 ? [] : await work.PendingAsync(sql, device.OrganizationId, device.InstanceId),
+                    Cancels = [.. cancels.Where(c => !cancelsSeen.Contains(c.StepId))],
+                };
+            }, cancellationToken);
+            if (response is null || response.Assignments.Count > 0 || response.Cancels.Count > 0) return response;
+            var left = TimeSpan.FromSeconds(waitSeconds) - clock.GetElapsedTime(start);
+            if (left <= TimeSpan.Zero) return response;
+            await subscription.WaitAsync(left, clock, cancellationToken);
+        }
+    }
+}

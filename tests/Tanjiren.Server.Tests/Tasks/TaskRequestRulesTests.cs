@@ -1,0 +1,89 @@
+using Tanjiren.Protocol;
+using Tanjiren.Server.Problems;
+using Tanjiren.Server.Tasks;
+
+namespace Tanjiren.Server.Tests.Tasks;
+
+public sealed class TaskRequestRulesTests
+{
+    private static readonly CreateTaskRequest Good = new()
+    {
+        Command = new CommandSpec { Argv = ["echo", "hello world"] }, Targets = new TargetSpec { Workstations = ["desk"] },
+    };
+
+    [Fact]
+    public void Every_default_is_filled_in()
+    {
+        var spec = Normalize(Good, out var fields);
+
+        fields.ShouldBeEmpty();
+        spec.Intent.ShouldBe("echo hello world");
+        spec.Mode.ShouldBe(TaskMode.Command);
+        spec.Targets!.Placement.ShouldBe(Placement.All);
+        (spec.MaxParallel, spec.TimeoutSeconds, spec.QueueTimeoutSeconds, spec.LeaseGraceSeconds, spec.Priority).ShouldBe((1, 86_400, 604_800, 120, 0));
+        spec.OnWorkerLost.ShouldBe(OnWorkerLost.Fail);
+        Normalize(Good with { Targets = new TargetSpec { Tags = ["gpu"] } }, out _).Targets!.Placement.ShouldBe(Placement.Any);
+    }
+
+    [Fact]
+    public void Each_bad_field_is_named()
+    {
+        foreach (var (field, request) in Bad)
+        {
+            Normalize(request, out var fields);
+            fields.ShouldContain(field);
+        }
+    }
+
+    [Fact]
+    public void One_answer_names_everything_that_is_wrong()
+    {
+        Normalize(new CreateTaskRequest { Priority = 101, MaxParallel = -1, Intent = " " }, out var fields);
+        fields.ShouldBe(["command", "intent", "maxParallel", "priority", "targets"], ignoreOrder: true);
+    }
+
+    private static (string Field, CreateTaskRequest Request)[] Bad =>
+    [
+        ("mode", Good with { Mode = TaskMode.Prompt }),
+        ("intent", Good with { Intent = new string('x', 501) }),
+        ("intent", Good with { Intent = "a\u0007b" }),
+        ("command", Good with { Command = null }),
+        ("command", Good with { Command = new CommandSpec() }),
+        ("command", Good with { Command = new CommandSpec { Argv = ["a"], Shell = "a" } }),
+        ("command.shell", Good with { Command = new CommandSpec { Shell = "  " } }),
+        ("command.shell", Good with { Command = new CommandSpec { Shell = "a\0b" } }),
+        ("command.shell", Good with { Command = new CommandSpec { Shell = new string('x', WireLimits.MaxCommandBytes + 1) } }),
+        ("command.argv", Good with { Command = new CommandSpec { Argv = [] } }),
+        ("command.argv", Good with { Command = new CommandSpec { Argv = [.. Enumerable.Repeat("x", WireLimits.MaxArguments + 1)] } }),
+        ("command.argv[0]", Good with { Command = new CommandSpec { Argv = [""] } }),
+        ("command.argv[1]", Good with { Command = new CommandSpec { Argv = ["a", "b\0"] } }),
+        ("command.argv[1]", Good with { Command = new CommandSpec { Argv = ["a", null!] } }),
+        ("targets", Good with { Targets = null }),
+        ("targets", Good with { Targets = new TargetSpec { Tags = [] } }),
+        ("targets.tags[0]", Good with { Targets = new TargetSpec { Tags = [""] } }),
+        ("targets.labels.os", Good with { Targets = new TargetSpec { Labels = new Dictionary<string, string> { ["os"] = "" } } }),
+        ("workingDirectory", Good with { WorkingDirectory = "relative/path" }),
+        ("environment.1X", Good with { Environment = new Dictionary<string, string> { ["1X"] = "v" } }),
+        ("environment.TANJIREN_STEP_ID", Good with { Environment = new Dictionary<string, string> { ["TANJIREN_STEP_ID"] = "v" } }),
+        ("environment.X", Good with { Environment = new Dictionary<string, string> { ["X"] = "v\0" } }),
+        ("environmentFromMachine[0]", Good with { EnvironmentFromMachine = ["a b"] }),
+        ("resources.cpu", Good with { Resources = new ResourceSpec { Cpu = 0 } }),
+        ("resources.cpu", Good with { Resources = new ResourceSpec { Cpu = double.NaN } }),
+        ("resources.memoryMb", Good with { Resources = new ResourceSpec { MemoryMb = 0 } }),
+        ("resources.gpuCount", Good with { Resources = new ResourceSpec { GpuCount = -1 } }),
+        ("maxParallel", Good with { MaxParallel = 1001 }),
+        ("stopAfterFailures", Good with { StopAfterFailures = 0 }),
+        ("timeoutSeconds", Good with { TimeoutSeconds = 0 }),
+        ("queueTimeoutSeconds", Good with { QueueTimeoutSeconds = 2_592_001 }),
+        ("leaseGraceSeconds", Good with { LeaseGraceSeconds = 3601 }),
+        ("priority", Good with { Priority = -101 }),
+    ];
+
+    private static CreateTaskRequest Normalize(CreateTaskRequest request, out IReadOnlyCollection<string> fields)
+    {
+        var errors = new FieldErrors();
+        var spec = TaskRequestRules.Normalize(request, 120, errors);
+        fields = errors.Any ? [.. errors.ToProblem().Value!.Errors!.Keys] : [];
+        return spec;
+    }
+}
