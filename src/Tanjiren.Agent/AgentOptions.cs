@@ -55,7 +55,7 @@ public sealed record AgentOptions
 /// <param name="Abort">Cancelled by the second one.</param>
 public sealed record AgentSignals(CancellationToken Drain, CancellationToken Abort);
 
-/// <summary>Exit codes of <see cref="AgentRuntime.RunAsync"/>.</summary>
+/// <summary>Exit codes of <see cref="AgentRuntime"/>.</summary>
 public static class AgentExit
 {
     /// <summary>Drained: nothing runs any more.</summary>
