@@ -69,7 +69,7 @@ internal sealed class UpSession(CliContext cli, UpOptions options, Interrupts in
         var access = await SignInAsync(app, url);
         using var client = new ClientSession(cli, access);
         using var logs = LoggerFactory.Create(HostLogging.ToStandardError(options.LogLevel));
-        var identity = await new AgentSetup(cli, client, logs).EnsureAsync(AgentHome, insecureHttp: false, interrupts.First);
+        var identity = await new AgentSetup(cli, client, logs).EnsureAsync(AgentHome, replace: true, insecureHttp: false, interrupts.First);
 
         // Drained when we are asked to stop, when the command has ended, and when the server fails.
         using var drain = CancellationTokenSource.CreateLinkedTokenSource(interrupts.First, app.Lifetime.ApplicationStopping);
@@ -154,27 +154,11 @@ internal sealed class UpSession(CliContext cli, UpOptions options, Interrupts in
     {
         var file = new CredentialFile(cli.Home);
         var credentials = file.Read();
-        var text = ServerAccessRules.Text(url);
-        if (credentials.Workspaces.GetValueOrDefault(Workspace) is { } stored && ServerAccessRules.SameServer(stored.Url, text)
-            && await WorksAsync(new ServerAccess { Workspace = Workspace, Url = url, Token = stored.Token }) is { } working)
-            return working;
-        var made = await LocalWorkspace.EnsureAsync(app, interrupts.First);
-        file.Write(credentials.With(Workspace, new WorkspaceCredential { Url = text, Token = made.Token, Organization = made.OrganizationId }));
+        var stored = credentials.Workspaces.GetValueOrDefault(Workspace);
+        var made = await LocalWorkspace.EnsureAsync(app, stored?.Token, interrupts.First);
+        var current = new WorkspaceCredential { Url = ServerAccessRules.Text(url), Token = made.Token, Organization = made.OrganizationId };
+        if (stored != current || credentials.Current != Workspace) file.Write(credentials.With(Workspace, current));
         return new ServerAccess { Workspace = Workspace, Url = url, Token = made.Token };
-    }
-
-    private async Task<ServerAccess?> WorksAsync(ServerAccess access)
-    {
-        using var client = new ClientSession(cli, access);
-        try
-        {
-            await client.Api.GetAsync("/api/auth/me", WireJson.Default.IdentityBody, interrupts.First);
-            return access;
-        }
-        catch (ApiException e) when (e.Problem.Status == 401)
-        {
-            return null;
-        }
     }
 
     private void Announce(Uri url, AgentIdentity identity)

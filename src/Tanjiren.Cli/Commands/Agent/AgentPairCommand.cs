@@ -15,7 +15,7 @@ internal static class AgentPairCommand
         server.Required = true;
         var code = Options.Text("--code", "CODE", "The code from `workstations pair-code`; case and dashes do not matter");
         code.Required = true;
-        var again = Options.Flag("--again", "Bind again although this home is bound already, for example with a new code for a lost key");
+        var again = Options.Flag("--again", "Bind again, with a new key, although this home is bound already");
         var insecure = Options.Flag("--insecure-http", "Allow plain http to another machine: logs can be read on the way");
         var command = new CliCommand("pair", "Bind this machine to a workstation with a one-time code")
         {
@@ -34,7 +34,7 @@ internal static class AgentPairCommand
                 throw new CliException($"{home} is bound to workstation {Text.Safe(bound.InstanceName)} at {bound.ServerUrl}",
                     "run it with `tanvrit-compute agent run`, or bind it again with --again, or pair another agent with --home DIR");
             using var logs = LoggerFactory.Create(HostLogging.ToStandardError(LogLevel.Warning));
-            var identity = await AgentSetup.PairAsync(cli, home, ServerAccessRules.Text(url), parse.GetValue(code)!, parse.GetValue(insecure), logs, cancellation);
+            var identity = await AgentSetup.PairAsync(cli, home, ServerAccessRules.Text(url), parse.GetValue(code)!, parse.GetValue(again), parse.GetValue(insecure), logs, cancellation);
             new FieldList()
                 .Add("workstation", $"{identity.InstanceName} ({identity.InstanceId})")
                 .Add("organization", identity.OrganizationName)

@@ -26,10 +26,12 @@ internal static class AgentRunCommand
         var place = new AgentHomeOptions(cli, command, "Name or address of the workspace (TANVRIT_WORKSPACE; default: the current one)");
         var maxConcurrent = Options.Number("--max-concurrent", "N", "Steps that run at once (default: the number of processors)", 1, 1000);
         var label = Options.Repeated("--label", "K=V", "Label to announce besides os, arch, cpuCount, memoryMb and hostname; repeatable");
+        var again = Options.Flag("--again", "Register this machine anew, with a new key, when its workstation was removed");
         var insecure = Options.Flag("--insecure-http", "Allow plain http to another machine: logs can be read on the way");
         var verbose = Options.Flag("--verbose", "Log more", "-v");
         command.Options.Add(maxConcurrent);
         command.Options.Add(label);
+        command.Options.Add(again);
         command.Options.Add(insecure);
         command.Options.Add(verbose);
         command.SetAction(async (parse, cancellation) =>
@@ -39,7 +41,7 @@ internal static class AgentRunCommand
             var workspace = place.Workspace(parse);
             var (name, access) = Access(cli, workspace, parse.GetValue(insecure));
             var home = place.Home(parse, name);
-            await EnsureBoundAsync(cli, access, home, parse.GetValue(insecure), logs, interrupts.First);
+            await EnsureBoundAsync(cli, access, home, parse.GetValue(again), parse.GetValue(insecure), logs, interrupts.First);
             return await AgentRuntime.RunAsync(new AgentOptions
             {
                 Home = home,
@@ -64,7 +66,7 @@ internal static class AgentRunCommand
         return (isUrl ? WorkspaceName.From(ServerAccessRules.ParseUrl(workspace!).Authority) : workspace ?? credentials.Current ?? ServerAccessRules.DefaultWorkspace, null);
     }
 
-    private static async Task EnsureBoundAsync(CliContext cli, ServerAccess? access, string home, bool insecureHttp, ILoggerFactory logs, CancellationToken cancellation)
+    private static async Task EnsureBoundAsync(CliContext cli, ServerAccess? access, string home, bool again, bool insecureHttp, ILoggerFactory logs, CancellationToken cancellation)
     {
         var bound = AgentIdentity.Load(home);
         if (access is null)
@@ -77,7 +79,7 @@ internal static class AgentRunCommand
         using var client = new ClientSession(cli, access);
         try
         {
-            var identity = await new AgentSetup(cli, client, logs).EnsureAsync(home, insecureHttp, cancellation);
+            var identity = await new AgentSetup(cli, client, logs).EnsureAsync(home, again, insecureHttp, cancellation);
             cli.Say($"workstation {Text.Safe(identity.InstanceName)} ({identity.InstanceId}) of {Text.Safe(identity.OrganizationName)} at {identity.ServerUrl}");
         }
         catch (Exception e) when (bound is not null && e is UnreachableException or ApiException)

@@ -8,9 +8,8 @@ internal static class AgentWatchdogCommand
 {
     public static CliCommand Create(CliContext cli)
     {
-        _ = cli;
         var command = new CliCommand("watchdog", "Kills what an agent started when the agent dies (started by the agent itself)") { Hidden = true };
-        command.SetAction(static _ => Watchdog.Main(Console.OpenStandardInput()));
+        command.SetAction(_ => Watchdog.Main(Console.OpenStandardInput(), cli.Err));
         return command;
     }
 }
