@@ -1,5 +1,3 @@
-using Microsoft.Extensions.Hosting;
-
 using Tanjiren.Cli.Hosting;
 using Tanjiren.Cli.Parsing;
 using Tanjiren.Cli.Settings;

@@ -1,5 +1,3 @@
-using System.CommandLine;
-
 using Tanjiren.Agent;
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Hosting;
