@@ -69,7 +69,7 @@ internal sealed class PortableProcess(Process process, string stepId, ExecutionO
 
     public long StartTime { get; } = PortableTree.StartTimeOf(process);
 
-    public ProcessTree Tree { get; } = new(0, process.Id, stepId, PortableTree.StartTimeOf(process), options);
+    public ProcessTree Tree { get; } = new(0, process.Id, stepId, PortableTree.StartTimeOf(process), options: options);
 
     public ProcessExit Run(OutputHandler onOutput, Action onTick)
     {

@@ -125,7 +125,7 @@ internal sealed unsafe partial class LinuxProcess : ILaunchedProcess
     {
         if (!Tree.HasLeftovers()) return null;
         var lingerUntil = BootClock.NowMs + (long)_options.LeftoverLinger.TotalMilliseconds;
-        while (BootClock.NowMs < Math.Max(lingerUntil, Tree.GraceUntilBootMs))
+        while (BootClock.NowMs < lingerUntil || Tree.IsBeingKilled)
         {
             // The pid is no longer ours; without open pipes this is a plain wait between two searches.
             _ = TryPump(onOutput, ExitPollMs, out _);
