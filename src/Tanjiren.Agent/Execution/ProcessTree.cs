@@ -10,11 +10,11 @@ namespace Tanjiren.Agent.Execution;
 /// <param name="rootPid">0 when unknown.</param>
 /// <param name="stepId">Found in TANJIREN_STEP_ID.</param>
 /// <param name="rootStartTime">Without it <paramref name="rootPid"/> proves nothing and is not used: the pid may be another process by now.</param>
-/// <param name="spared">A process that never belongs to the tree: see <see cref="TreeScan"/>.</param>
 /// <param name="options">How long a kill tries.</param>
 /// <param name="clock">Of the pauses between tries.</param>
+/// <param name="spared">A process that never belongs to the tree: see <see cref="TreeScan"/>.</param>
 internal sealed class ProcessTree(ulong mark, int rootPid, string stepId, long? rootStartTime = null,
-    ProcessName? spared = null, ExecutionOptions? options = null, TimeProvider? clock = null)
+    ExecutionOptions? options = null, TimeProvider? clock = null, ProcessName? spared = null)
 {
     /// <summary>A tree that forks faster than it can be stopped is killed in the middle of it; the next round finds the rest.</summary>
     private const int MaxStopPasses = 50;
@@ -24,10 +24,21 @@ internal sealed class ProcessTree(ulong mark, int rootPid, string stepId, long? 
     private readonly Lock _gate = new();
     private readonly TreeScan _scan = new(mark, rootPid, rootStartTime, stepId, spared);
     private readonly HashSet<(int Pid, long StartTime)> _suspended = [];
-    private int _killers;
 
-    /// <summary>Whether a <see cref="KillAsync"/> is under way, which may still leave the tree its grace.</summary>
-    public bool IsBeingKilled => Volatile.Read(ref _killers) > 0;
+    /// <summary>Kills under way in this process, by mark: several objects may stand for one tree.</summary>
+    private static readonly Dictionary<ulong, int> Kills = [];
+
+    /// <summary>
+    /// Whether a <see cref="KillAsync"/> of this mark is under way somewhere in this process. It may still leave the tree its grace, which the runner of
+    /// the root process must not cut short when the root is the first to end.
+    /// </summary>
+    public bool IsBeingKilled
+    {
+        get
+        {
+            lock (Kills) return Kills.ContainsKey(mark);
+        }
+    }
 
     /// <summary>Pids of all live processes of the tree.</summary>
     public IReadOnlyList<int> Find()
@@ -72,14 +83,17 @@ internal sealed class ProcessTree(ulong mark, int rootPid, string stepId, long? 
     {
         if (!OperatingSystem.IsLinux()) return await PortableTree.KillAsync(rootPid, rootStartTime, cancellationToken);
         // Before the first signal: the root may end upon it at once.
-        Interlocked.Increment(ref _killers);
+        lock (Kills) Kills[mark] = Kills.GetValueOrDefault(mark) + 1;
         try
         {
             return await KillOnLinuxAsync(termGrace, cancellationToken);
         }
         finally
         {
-            Interlocked.Decrement(ref _killers);
+            lock (Kills)
+            {
+                if (--Kills[mark] == 0) Kills.Remove(mark);
+            }
         }
     }
 

@@ -173,7 +173,7 @@ internal sealed class WatchdogLoop(Stream answers, TextWriter log)
             else if (!_watched.TryGetValue(message.StepId, out var watched))
                 Say($"{message.Verb} of {message.StepId}, which is not watched");
             else if (message.Verb == WatchdogVerb.Root)
-                watched.Tree = new ProcessTree(watched.Mark, message.Pid, message.StepId, message.Value, _agent);
+                watched.Tree = new ProcessTree(watched.Mark, message.Pid, message.StepId, message.Value, spared: _agent);
             else if (message.Verb == WatchdogVerb.Extend)
                 (watched.Deadline, watched.Announced) = (message.Value, false);
             else
