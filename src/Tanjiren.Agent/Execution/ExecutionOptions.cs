@@ -29,7 +29,7 @@ internal sealed record ExecutionOptions
     /// <summary>How often the watchdog is asked for a sign of life. Default 5 s.</summary>
     public TimeSpan WatchdogPing { get; init; } = TimeSpan.FromSeconds(5);
 
-    /// <summary>Without a sign of life for this long (time asleep not counted) the watchdog counts as dead and is killed. Default 30 s.</summary>
+    /// <summary>Without a sign of life for this long (time in which the agent could not listen is not counted) the watchdog counts as dead and is killed. Default 30 s.</summary>
     public TimeSpan WatchdogSilence { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>How long a stopping agent waits for its watchdog to go. Default 5 s.</summary>

@@ -33,9 +33,6 @@ internal interface ILaunchedProcess : IDisposable
     /// <summary>With <see cref="Pid"/> it names the process for good: a pid alone may be another process tomorrow. Opaque; comparable within one boot.</summary>
     long StartTime { get; }
 
-    /// <summary>Its tree. Who kills it through this one keeps the grace also for those whose root has ended first: <see cref="Run"/> then waits with its own kill.</summary>
-    ProcessTree Tree { get; }
-
     /// <summary>
     /// Blocks the calling thread until the step has ended. A step ends with its root process, as on a CI runner: what is left of its tree is then
     /// killed (after <see cref="ExecutionOptions.LeftoverLinger"/>), and everything that the tree wrote is delivered first.

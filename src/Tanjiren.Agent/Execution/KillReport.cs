@@ -18,3 +18,7 @@ internal readonly record struct SurvivingProcess(int Pid, string Name, string Re
 {
     public override string ToString() => $"{Pid} ({Name}): {Reason}";
 }
+
+/// <summary>A process, for good: the pid alone may be another one tomorrow.</summary>
+[System.Runtime.InteropServices.StructLayout(System.Runtime.InteropServices.LayoutKind.Auto)]
+internal readonly record struct ProcessName(int Pid, long StartTime);

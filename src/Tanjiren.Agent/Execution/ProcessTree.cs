@@ -12,8 +12,9 @@ namespace Tanjiren.Agent.Execution;
 /// <param name="rootStartTime">Without it <paramref name="rootPid"/> proves nothing and is not used: the pid may be another process by now.</param>
 /// <param name="options">How long a kill tries.</param>
 /// <param name="clock">Of the pauses between tries.</param>
+/// <param name="spared">A process that never belongs to the tree: see <see cref="TreeScan"/>.</param>
 internal sealed class ProcessTree(ulong mark, int rootPid, string stepId, long? rootStartTime = null,
-    ExecutionOptions? options = null, TimeProvider? clock = null)
+    ExecutionOptions? options = null, TimeProvider? clock = null, ProcessName? spared = null)
 {
     /// <summary>A tree that forks faster than it can be stopped is killed in the middle of it; the next round finds the rest.</summary>
     private const int MaxStopPasses = 50;
@@ -21,12 +22,23 @@ internal sealed class ProcessTree(ulong mark, int rootPid, string stepId, long? 
     private readonly ExecutionOptions _options = options ?? ExecutionOptions.Default;
     private readonly TimeProvider _clock = clock ?? TimeProvider.System;
     private readonly Lock _gate = new();
-    private readonly TreeScan _scan = new(mark, rootPid, rootStartTime, stepId);
+    private readonly TreeScan _scan = new(mark, rootPid, rootStartTime, stepId, spared);
     private readonly HashSet<(int Pid, long StartTime)> _suspended = [];
-    private long _graceUntilBootMs;
 
-    /// <summary>Until then the tree may end by itself: somebody has asked it to. 0 when nobody has.</summary>
-    public long GraceUntilBootMs => Volatile.Read(ref _graceUntilBootMs);
+    /// <summary>Kills under way in this process, by mark: several objects may stand for one tree.</summary>
+    private static readonly Dictionary<ulong, int> Kills = [];
+
+    /// <summary>
+    /// Whether a <see cref="KillAsync"/> of this mark is under way somewhere in this process. It may still leave the tree its grace, which the runner of
+    /// the root process must not cut short when the root is the first to end.
+    /// </summary>
+    public bool IsBeingKilled
+    {
+        get
+        {
+            lock (Kills) return Kills.ContainsKey(mark);
+        }
+    }
 
     /// <summary>Pids of all live processes of the tree.</summary>
     public IReadOnlyList<int> Find()
@@ -70,16 +82,38 @@ internal sealed class ProcessTree(ulong mark, int rootPid, string stepId, long? 
     public async Task<KillReport> KillAsync(TimeSpan termGrace, CancellationToken cancellationToken)
     {
         if (!OperatingSystem.IsLinux()) return await PortableTree.KillAsync(rootPid, rootStartTime, cancellationToken);
+        // Before the first signal: the root may end upon it at once.
+        lock (Kills) Kills[mark] = Kills.GetValueOrDefault(mark) + 1;
+        try
+        {
+            return await KillOnLinuxAsync(termGrace, cancellationToken);
+        }
+        finally
+        {
+            lock (Kills)
+            {
+                if (--Kills[mark] == 0) Kills.Remove(mark);
+            }
+        }
+    }
+
+    /// <summary>One round of a kill without waiting; for the watchdog, which has many trees and no time to wait for one. Returns how many are left, and how many of them refuse.</summary>
+    public (int Left, int Refused) Strike()
+    {
+        if (!OperatingSystem.IsLinux()) return PortableTree.Strike(rootPid, rootStartTime);
+        var left = Strike(killed: null);
+        return (left.Count, left.Count(s => s.Refused));
+    }
+
+    private async Task<KillReport> KillOnLinuxAsync(TimeSpan termGrace, CancellationToken cancellationToken)
+    {
         var started = _clock.GetTimestamp();
         if (termGrace > TimeSpan.Zero)
         {
-            // Before the first signal: the root may end upon it at once.
-            Volatile.Write(ref _graceUntilBootMs, BootClock.NowMs + (long)termGrace.TotalMilliseconds);
             lock (_gate) AskLocked();
             for (var pause = _options.KillMinPause; !IsGone() && _clock.GetElapsedTime(started) < termGrace; pause = Longer(pause))
                 await Task.Delay(pause, _clock, cancellationToken);
             started = _clock.GetTimestamp();
-            Volatile.Write(ref _graceUntilBootMs, 0);
         }
 
         var killed = new SortedSet<int>();
@@ -95,14 +129,6 @@ internal sealed class ProcessTree(ulong mark, int rootPid, string stepId, long? 
         }
     }
 
-    /// <summary>One round of a kill without waiting; for the watchdog, which has many trees and no time to wait for one. Returns how many are left, and how many of them refuse.</summary>
-    public (int Left, int Refused) Strike()
-    {
-        if (!OperatingSystem.IsLinux()) return PortableTree.Strike(rootPid, rootStartTime);
-        var left = Strike(killed: null);
-        return (left.Count, left.Count(s => s.Refused));
-    }
-
     /// <summary>
     /// Stop all, then kill all, then look again. A process killed while its siblings run may be replaced by them (supervisors, fork bombs); a
     /// stopped one forks nothing, so when a search finds nobody new the tree is complete.
@@ -114,10 +140,13 @@ internal sealed class ProcessTree(ulong mark, int rootPid, string stepId, long? 
             var refused = new HashSet<int>();
             var stopped = StopAllLocked((entry, result) => { if (result == SignalResult.Refused) refused.Add(entry.Pid); });
             if (stopped.Count == 0) return [];
-            foreach (var entry in stopped)
+            // Youngest first: when a parent dies, the kernel continues the stopped process groups that it orphans (SIGHUP, then SIGCONT), and those must
+            // have their SIGKILL by then.
+            foreach (var entry in stopped.OrderByDescending(e => e.StartTime).ThenByDescending(e => e.Pid))
             {
-                if (ProcSignal.Send(entry.Pid, entry.StartTime, Libc.SIGKILL) == SignalResult.Refused) refused.Add(entry.Pid);
-                else killed?.Add(entry.Pid);
+                var result = ProcSignal.Send(entry.Pid, entry.StartTime, Libc.SIGKILL);
+                if (result == SignalResult.Refused) refused.Add(entry.Pid);
+                else if (result == SignalResult.Sent) killed?.Add(entry.Pid);
             }
             return [.. _scan.Find().Select(e => (e, refused.Contains(e.Pid)))];
         }

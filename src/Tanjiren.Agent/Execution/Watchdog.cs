@@ -45,6 +45,7 @@ internal sealed class WatchdogLoop(Stream answers, TextWriter log)
     private readonly object _gate = new();
     private readonly Dictionary<string, Watched> _watched = [];
     private readonly Channel<string> _lines = Channel.CreateBounded<string>(new BoundedChannelOptions(256) { FullMode = BoundedChannelFullMode.DropWrite });
+    private ProcessName? _agent;
     private bool _ended;
 
     private sealed class Watched(ulong mark, long deadline, ProcessTree tree)
@@ -165,12 +166,14 @@ internal sealed class WatchdogLoop(Stream answers, TextWriter log)
         }
         lock (_gate)
         {
-            if (message.Verb == WatchdogVerb.Watch)
-                _watched[message.StepId] = new Watched(message.Mark, message.Value, new ProcessTree(message.Mark, 0, message.StepId));
+            if (message.Verb == WatchdogVerb.Agent)
+                _agent = new ProcessName(message.Pid, message.Value);
+            else if (message.Verb == WatchdogVerb.Watch)
+                _watched[message.StepId] = new Watched(message.Mark, message.Value, new ProcessTree(message.Mark, 0, message.StepId, spared: _agent));
             else if (!_watched.TryGetValue(message.StepId, out var watched))
                 Say($"{message.Verb} of {message.StepId}, which is not watched");
             else if (message.Verb == WatchdogVerb.Root)
-                watched.Tree = new ProcessTree(watched.Mark, message.Pid, message.StepId, message.Value);
+                watched.Tree = new ProcessTree(watched.Mark, message.Pid, message.StepId, message.Value, spared: _agent);
             else if (message.Verb == WatchdogVerb.Extend)
                 (watched.Deadline, watched.Announced) = (message.Value, false);
             else

@@ -1,4 +1,5 @@
 using System.Text;
+using Tanjiren.Agent.Execution.Linux;
 
 namespace Tanjiren.Agent.Execution;
 
@@ -47,6 +48,8 @@ internal sealed partial class WatchdogClient : IAsyncDisposable
         new Thread(client.Listen, maxStackSize: 256 * 1024) { IsBackground = true, Name = "watchdog" }.Start();
         try
         {
+            if (OperatingSystem.IsLinux() && ProcTable.TryRead(Environment.ProcessId, out var agent))
+                _ = client.TryTell(WatchdogMessage.Agent(agent.Pid, agent.StartTime));
             await client._ready.Task.WaitAsync(options.WatchdogStart, clock, cancellationToken);
             LogStarted(logger, client.Pid);
             return client;
@@ -105,24 +108,18 @@ internal sealed partial class WatchdogClient : IAsyncDisposable
     private void Listen()
     {
         var buffer = new byte[WatchdogMessage.MaxLength];
-        var lastHeard = _clock.GetTimestamp();
-        var lastAsked = lastHeard;
+        // Silence is counted in readings and not by a clock: an agent that was stopped for a minute has not listened for a minute.
+        var interval = _options.WatchdogPing / 5;
+        var silentReadings = 0;
         int count;
-        while ((count = _process.Read(buffer, (int)(_options.WatchdogPing / 5).TotalMilliseconds)) != 0)
+        while ((count = _process.Read(buffer, (int)interval.TotalMilliseconds)) != 0)
         {
-            if (count > 0)
-            {
-                lastHeard = _clock.GetTimestamp();
-                // The first thing it says is that it is ready; what it says later only shows that it lives.
-                _ = _ready.TrySetResult();
-            }
+            // The first thing it says is that it is ready; what it says later only shows that it lives.
+            if (count > 0) _ = _ready.TrySetResult();
+            silentReadings = count > 0 ? 0 : silentReadings + 1;
             if (_stopping || _failed || !_ready.Task.IsCompleted) continue;
-            if (_clock.GetElapsedTime(lastHeard) > _options.WatchdogSilence) Fail("it has fallen silent");
-            else if (_clock.GetElapsedTime(lastAsked) >= _options.WatchdogPing)
-            {
-                lastAsked = _clock.GetTimestamp();
-                _ = TryTell(WatchdogMessage.Ping);
-            }
+            if (silentReadings * interval > _options.WatchdogSilence) Fail("it has fallen silent");
+            else if (silentReadings % 5 == 4) _ = TryTell(WatchdogMessage.Ping);
         }
         if (!_stopping && !_failed) LogDied(_logger, Pid);
         _process.Reap();

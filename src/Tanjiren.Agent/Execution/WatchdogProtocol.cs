@@ -4,6 +4,8 @@ namespace Tanjiren.Agent.Execution;
 
 internal enum WatchdogVerb
 {
+    /// <summary><c>agent PID START</c>, first of all: the one process that is never killed.</summary>
+    Agent,
     /// <summary><c>watch STEP MARK DEADLINE</c>. Again for the same step: replaces it.</summary>
     Watch,
     /// <summary><c>root STEP PID START</c>: the root process, which helps where there are no marks.</summary>
@@ -26,6 +28,8 @@ internal readonly record struct WatchdogMessage(WatchdogVerb Verb, string StepId
     public const string Pong = "pong";
     public const int MaxLength = 512;
 
+    public static string Agent(int pid, long startTime) => Invariant($"agent {pid} {startTime}");
+
     public static string Watch(string stepId, ulong mark, long deadline) => Invariant($"watch {Checked(stepId)} {mark} {deadline}");
 
     public static string Root(string stepId, int pid, long startTime) => Invariant($"root {Checked(stepId)} {pid} {startTime}");
@@ -41,6 +45,8 @@ internal readonly record struct WatchdogMessage(WatchdogVerb Verb, string StepId
     {
         ["watch", var step, var mark, var deadline] when ulong.TryParse(mark, NumberStyles.None, CultureInfo.InvariantCulture, out var m) && IsNumber(deadline, out var d)
             => new WatchdogMessage(WatchdogVerb.Watch, step, m, d, 0),
+        ["agent", var pid, var start] when IsNumber(pid, out var p) && p is > 0 and <= int.MaxValue && IsNumber(start, out var s)
+            => new WatchdogMessage(WatchdogVerb.Agent, "", 0, s, (int)p),
         ["root", var step, var pid, var start] when IsNumber(pid, out var p) && p is > 0 and <= int.MaxValue && IsNumber(start, out var s)
             => new WatchdogMessage(WatchdogVerb.Root, step, 0, s, (int)p),
         ["extend", var step, var deadline] when IsNumber(deadline, out var d) => new WatchdogMessage(WatchdogVerb.Extend, step, 0, d, 0),

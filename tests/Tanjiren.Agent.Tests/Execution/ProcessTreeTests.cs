@@ -168,6 +168,29 @@ public sealed class ProcessTreeTests
         ProcTable.IsAlive(daemon.Pid, daemon.StartTime).ShouldBeFalse();
     }
 
+    [Fact]
+    public async Task A_process_of_another_user_is_reported_and_does_not_hang_the_kill()
+    {
+        Prerequisite.Root();
+        using var step = RunningStep.Start("sleep", "600");
+        using var kill = RunningStep.Start([.. TestHost.Kill(step.Mark, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")]);
+        (await kill.Exit.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken)).ExitCode.ShouldBe(0, kill.Error);
+        kill.Out.ShouldBe($"killed 0 processes; these live on: {step.Pid} (sleep): it belongs to another user\n");
+        step.Exit.IsCompleted.ShouldBeFalse();
+    }
+
+    [Fact]
+    public async Task A_spared_process_is_no_member_though_it_carries_the_mark()
+    {
+        using var step = RunningStep.Start(Fugitive.Daemon());
+        var daemon = await Fugitive.FreeAsync(() => step.Out);
+        var tree = new ProcessTree(step.Mark, 0, "", spared: new ProcessName(step.Pid, step.StartTime));
+        tree.Find().ShouldBe([daemon.Pid]);
+        (await tree.KillAsync(TimeSpan.Zero, TestContext.Current.CancellationToken)).Killed.ShouldBe([daemon.Pid]);
+        tree.HasLeftovers().ShouldBeFalse();
+        step.Exit.IsCompleted.ShouldBeFalse();
+    }
+
     private static List<char> States(RunningStep step) =>
         [.. step.Tree.Find().Select(p => ProcTable.TryRead(p, out var e) ? e.State : '-')];
 

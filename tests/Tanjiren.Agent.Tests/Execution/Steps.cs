@@ -21,7 +21,7 @@ internal sealed class RunningStep : IDisposable
         StepId = request.StepId;
         Mark = request.Mark;
         _process = ProcessLaunchers.ForThisMachine(options, NullLoggerFactory.Instance).Launch(request);
-        Tree = _process.Tree;
+        Tree = new ProcessTree(Mark, _process.Pid, StepId, _process.StartTime, options);
         Exit = Task.Factory.StartNew(() => _process.Run(Take, () => Interlocked.Increment(ref _ticks)), TaskCreationOptions.LongRunning);
     }
 

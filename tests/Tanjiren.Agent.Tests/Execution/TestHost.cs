@@ -25,6 +25,9 @@ internal static class TestHost
     public static IReadOnlyList<string> Agent(string stepId, ulong mark, string deadlineMs, params string[] argv) =>
         Command(["agent", stepId, mark.ToString(CultureInfo.InvariantCulture), deadlineMs, .. argv]);
 
+    /// <summary>Kills the tree of a mark and prints the report: <c>kill MARK</c>.</summary>
+    public static IReadOnlyList<string> Kill(ulong mark, params string[] before) => [.. before, .. Command("kill", mark.ToString(CultureInfo.InvariantCulture))];
+
 #pragma warning disable CA2255 // The initializer is the point: the same program must be able to be something else than a test runner.
     [ModuleInitializer]
 #pragma warning restore CA2255
@@ -32,9 +35,18 @@ internal static class TestHost
     {
         var arguments = Environment.GetCommandLineArgs();
         if (arguments.Length < 3 || arguments[1] != Switch) return;
-        Environment.Exit(arguments[2] == "watchdog"
-            ? Tanjiren.Agent.Execution.Watchdog.Main(Console.OpenStandardInput(), Console.Error)
-            : RunAgent(arguments[3], ulong.Parse(arguments[4], CultureInfo.InvariantCulture), arguments[5], arguments[6..]));
+        Environment.Exit(arguments[2] switch
+        {
+            "watchdog" => Tanjiren.Agent.Execution.Watchdog.Main(Console.OpenStandardInput(), Console.Error),
+            "kill" => KillNow(ulong.Parse(arguments[3], CultureInfo.InvariantCulture)),
+            _ => RunAgent(arguments[3], ulong.Parse(arguments[4], CultureInfo.InvariantCulture), arguments[5], arguments[6..]),
+        });
+    }
+
+    private static int KillNow(ulong mark)
+    {
+        Console.WriteLine(new ProcessTree(mark, 0, "").KillAsync(TimeSpan.Zero, CancellationToken.None).GetAwaiter().GetResult());
+        return 0;
     }
 
     private static int RunAgent(string stepId, ulong mark, string deadlineMs, string[] argv)

@@ -14,6 +14,7 @@ internal sealed unsafe partial class LinuxProcess : ILaunchedProcess
     /// <summary>Before Linux 5.3 there is no pidfd: the exit is asked for this often.</summary>
     private const int ExitPollMs = 25;
 
+    private readonly ProcessTree _tree;
     private readonly ExecutionOptions _options;
     private readonly ILogger _logger;
     private readonly int[] _pipes;
@@ -25,7 +26,7 @@ internal sealed unsafe partial class LinuxProcess : ILaunchedProcess
     {
         Pid = pid;
         StartTime = startTime;
-        Tree = tree;
+        _tree = tree;
         _options = options;
         _logger = logger;
         _pipes = [output, error];
@@ -35,8 +36,6 @@ internal sealed unsafe partial class LinuxProcess : ILaunchedProcess
     public int Pid { get; }
 
     public long StartTime { get; }
-
-    public ProcessTree Tree { get; }
 
     public ProcessExit Run(OutputHandler onOutput, Action onTick)
     {
@@ -55,7 +54,7 @@ internal sealed unsafe partial class LinuxProcess : ILaunchedProcess
         if (!_reaped)
         {
             // Run never finished. Blocking: a caller that goes on believes that nothing runs any more.
-            var report = Tree.KillAsync(TimeSpan.Zero, CancellationToken.None).GetAwaiter().GetResult();
+            var report = _tree.KillAsync(TimeSpan.Zero, CancellationToken.None).GetAwaiter().GetResult();
             if (!report.IsComplete) LogSurvivors(_logger, Pid, report);
             else _ = Reap(wait: true, out _);
             _reaped = true;
@@ -123,16 +122,16 @@ internal sealed unsafe partial class LinuxProcess : ILaunchedProcess
     /// </summary>
     private KillReport? EndLeftovers(OutputHandler onOutput, Action onTick, long nextTick)
     {
-        if (!Tree.HasLeftovers()) return null;
+        if (!_tree.HasLeftovers()) return null;
         var lingerUntil = BootClock.NowMs + (long)_options.LeftoverLinger.TotalMilliseconds;
-        while (BootClock.NowMs < Math.Max(lingerUntil, Tree.GraceUntilBootMs))
+        while (BootClock.NowMs < lingerUntil || _tree.IsBeingKilled)
         {
             // The pid is no longer ours; without open pipes this is a plain wait between two searches.
             _ = TryPump(onOutput, ExitPollMs, out _);
             Tick(onTick, ref nextTick);
-            if (!Tree.HasLeftovers()) return null;
+            if (!_tree.HasLeftovers()) return null;
         }
-        var report = Tree.KillAsync(TimeSpan.Zero, CancellationToken.None).GetAwaiter().GetResult();
+        var report = _tree.KillAsync(TimeSpan.Zero, CancellationToken.None).GetAwaiter().GetResult();
         if (!report.IsComplete) LogSurvivors(_logger, Pid, report);
         return report;
     }

@@ -29,7 +29,7 @@ internal sealed unsafe partial class LinuxProcessLauncher : IProcessLauncher
 
         // The child is not yet reaped, so its entry is there even if it has already ended.
         var startTime = ProcTable.TryRead(pid, out var entry) ? entry.StartTime : 0;
-        var tree = new ProcessTree(request.Mark, pid, request.StepId, startTime, _options);
+        var tree = new ProcessTree(request.Mark, pid, request.StepId, startTime, options: _options);
         return new LinuxProcess(pid, startTime, tree, output.TakeReadEnd(), error.TakeReadEnd(), _options, _logger);
     }
 

@@ -6,8 +6,10 @@ namespace Tanjiren.Agent.Execution.Linux;
 /// Finds the live processes of one tree: those with the mark, the root, descendants of any of them, and those whose environment names the step. Each
 /// road has a hole that another one closes: the mark may be unsupported, descent ends where a parent has died, an environment can be cleared.
 /// A pid counts only with its start time.
+/// <para>The watchdog spares its agent: during a spawn the agent itself carries the mark (<see cref="MarkedSpawn"/>), and were it stopped just then, it and
+/// through it all of its steps would count as one tree. The searching process spares itself for the same reason.</para>
 /// </summary>
-internal sealed class TreeScan(ulong mark, int rootPid, long? rootStartTime, string stepId)
+internal sealed class TreeScan(ulong mark, int rootPid, long? rootStartTime, string stepId, ProcessName? spared)
 {
     private readonly byte[]? _assignment = stepId.Length > 0 ? Encoding.UTF8.GetBytes($"{JobEnvironment.StepIdName}={stepId}") : null;
     private readonly HashSet<(int Pid, long StartTime)> _known = rootPid > 0 && rootStartTime is { } start ? [(rootPid, start)] : [];
@@ -16,6 +18,7 @@ internal sealed class TreeScan(ulong mark, int rootPid, long? rootStartTime, str
     public List<ProcEntry> Find()
     {
         var live = ProcTable.Live();
+        if (spared is { } agent) live.RemoveAll(e => e.Pid == agent.Pid && e.StartTime == agent.StartTime);
         var marks = new ulong[live.Count];
         var found = new bool[live.Count];
         var members = new Dictionary<int, ProcEntry>();
@@ -67,7 +70,8 @@ internal sealed class TreeScan(ulong mark, int rootPid, long? rootStartTime, str
         foreach (var pid in ProcTable.Pids())
         {
             if (ProcTable.ReadMark(pid, foreignToo: false) == mark && pid != Environment.ProcessId
-                && ProcTable.TryRead(pid, out var entry) && !entry.IsDead) return true;
+                && ProcTable.TryRead(pid, out var entry) && !entry.IsDead
+                && (entry.Pid, entry.StartTime) != (spared?.Pid, spared?.StartTime)) return true;
         }
         return false;
     }
