@@ -162,6 +162,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private ClaimResponse Granted(ClaimResponse claim, long requestStart)
     {
         lock (gate) lease = new Lease(claim, requestStart, parts.Options.Timeouts.LeaseMargin);
+        parts.Steps.Changed(); // the heartbeat may have to beat sooner
         TryJournal(new JournalEntry { Kind = JournalKind.Leased, ClaimId = ClaimId, TaskId = claim.TaskId, Generation = claim.LeaseGeneration }, durable: false);
         if (claim.CancelRequested) Stop(StopReason.Cancel);
         return claim;
