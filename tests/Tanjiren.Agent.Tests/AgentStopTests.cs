@@ -67,7 +67,7 @@ public sealed class AgentStopTests : IAsyncLifetime
 
         agent.Drain();
 
-        (await agent.Running.WaitAsync(TimeSpan.FromSeconds(30), TimeProvider.System)).ShouldBe(AgentExit.Drained);
+        (await agent.Running.WaitAsync(TimeSpan.FromSeconds(30), TimeProvider.System, TestContext.Current.CancellationToken)).ShouldBe(AgentExit.Drained);
         server.Down = false;
         await agent.StartAsync();
         await Eventually.TrueAsync(() => step.Result is { Outcome: StepOutcome.Succeeded });
@@ -120,7 +120,7 @@ public sealed class AgentStopTests : IAsyncLifetime
         server.LoseAnswers("sessions", 2);
 
         await agent.StartAsync();
-        await Eventually.TrueAsync(() => server.Heartbeats.Count > 0);
+        await Eventually.TrueAsync(() => !server.Heartbeats.IsEmpty);
 
         server.Sessions.Count.ShouldBe(3);
         server.Sessions.Select(s => s.SessionId).Distinct().Count().ShouldBe(1);
@@ -156,8 +156,25 @@ public sealed class AgentStopTests : IAsyncLifetime
         server.Changed();
         server.Enqueue("/bin/true");
 
-        (await agent.Running.WaitAsync(TimeSpan.FromSeconds(30), TimeProvider.System)).ShouldBe(AgentExit.NeedsAttention);
+        (await agent.Running.WaitAsync(TimeSpan.FromSeconds(30), TimeProvider.System, TestContext.Current.CancellationToken)).ShouldBe(AgentExit.NeedsAttention);
         Directory.Exists($"/proc/{pid}").ShouldBeFalse();
+    }
+
+    [Fact]
+    public async Task A_dead_watchdog_is_replaced_and_nothing_is_claimed_meanwhile()
+    {
+        agent.WatchdogCommand = ["/bin/sh", "-c", $"while [ -e {agent.File("broken")} ]; do sleep 0.02; done; echo $$ > {agent.File("pid")}; echo ready; while read line; do echo pong; done"];
+        await agent.StartAsync();
+        await File.WriteAllTextAsync(agent.File("broken"), "", TestContext.Current.CancellationToken);
+        using (var watchdog = System.Diagnostics.Process.GetProcessById(int.Parse(await File.ReadAllTextAsync(agent.File("pid"), TestContext.Current.CancellationToken)))) watchdog.Kill();
+        await Eventually.TrueAsync(() => AgentStatus.Load(agent.Home)!.WatchdogAlive == false);
+
+        var step = server.Enqueue("/bin/true");
+        await Eventually.TrueAsync(() => server.WorkOffered > 0);
+        server.Count("claim").ShouldBe(0);
+        File.Delete(agent.File("broken"));
+
+        await Eventually.TrueAsync(() => step.Result is { Outcome: StepOutcome.Succeeded });
     }
 
     [Fact]
