@@ -36,7 +36,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
         sessions = new SessionKeeper(log);
         var client = new ControlPlaneClient(transport, identity.InstanceId, options.Timeouts);
         outbox = new OutboxSender(home, options, client, sessions, journal, clock, logs);
-        outbox.DeleteOrphans(claimId => journal.Read(s => s.Find(claimId) is not null));
+        if (!journal.Damaged) outbox.DeleteOrphans(claimId => journal.Read(s => s.Find(claimId) is not null));
         steps = new StepTable(options.MaxConcurrent);
         watchdog = new WatchdogKeeper(options, platform, clock, logs.CreateLogger("Tanjiren.Agent.Watchdog"));
         var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, clock, logs.CreateLogger("Tanjiren.Agent.Steps"));

@@ -35,6 +35,9 @@ internal sealed class AgentHarness : IAsyncDisposable
     public int MaxConcurrent { get; set; } = 4;
     public long MaxStepLogBytes { get; set; } = 1 << 20;
     public long OutboxBudgetBytes { get; set; } = 64 << 20;
+    /// <summary>Added to the machine's clock: a machine that slept for so long.</summary>
+    public long SleptMs;
+    public IReadOnlyList<string> WatchdogCommand { get; set; } = ["/bin/sh", "-c", "echo ready; while read line; do echo pong; done"];
     public ILoggerFactory Logs { get; set; } = NullLoggerFactory.Instance;
 
     public string File(string name) => directory.File(name);
@@ -54,14 +57,15 @@ internal sealed class AgentHarness : IAsyncDisposable
         MaxStepLogBytes = MaxStepLogBytes,
         OutboxBudgetBytes = OutboxBudgetBytes,
         Timeouts = Timeouts,
-        WatchdogCommand = ["/bin/sh", "-c", "echo ready; while read line; do echo pong; done"],
+        WatchdogCommand = WatchdogCommand,
     };
 
     public async Task StartAsync()
     {
         (drain, abort) = (new CancellationTokenSource(), new CancellationTokenSource());
         var opened = Server.Sessions.Count;
-        Running = Task.Run(() => AgentRuntime.RunAsync(Options(), new AgentSignals(drain.Token, abort.Token), TimeProvider.System, Logs));
+        var platform = AgentPlatform.OfThisMachine(Logs) with { BootNowMs = () => BootClock.NowMs + Interlocked.Read(ref SleptMs) };
+        Running = Task.Run(() => AgentRuntime.RunAsync(Options(), new AgentSignals(drain.Token, abort.Token), platform, TimeProvider.System, Logs));
         await Eventually.TrueAsync(() => Server.Sessions.Count > opened && AgentStatus.Load(Home)?.WatchdogAlive == true || Running.IsCompleted);
     }
 

@@ -42,7 +42,7 @@ internal sealed class FakeControlPlane : IAsyncDisposable
     public const string InstanceId = "ws_00000000000000000000000001";
 
     private readonly WebApplication app;
-    private readonly object gate = new();
+    private readonly Lock gate = new();
     private readonly ConcurrentDictionary<string, int> lostAnswers = new();
     private readonly ConcurrentDictionary<string, ConcurrentQueue<(int Status, ProblemBody Problem)>> refusals = new();
     private readonly ConcurrentDictionary<string, TaskCompletionSource> holds = new();
@@ -53,6 +53,8 @@ internal sealed class FakeControlPlane : IAsyncDisposable
 
     public string Url { get; private set; } = "";
     public string Nonce { get; set; } = "nonce-1";
+    /// <summary>Steps that long-polls have offered.</summary>
+    public int WorkOffered { get; private set; }
     public int TokensIssued { get; private set; }
     public string? Token { get; set; }
     public string? Session { get; set; }
@@ -282,6 +284,7 @@ internal sealed class FakeControlPlane : IAsyncDisposable
             }
             if (work.Count > 0 || cancels.Count > 0 || Session != context.Request.Query["session"])
             {
+                WorkOffered += work.Count;
                 await AnswerAsync(context, 200, new WorkResponse { Assignments = work, Cancels = cancels }, WireJson.Default.WorkResponse);
                 return;
             }

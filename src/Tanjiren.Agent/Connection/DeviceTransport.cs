@@ -108,6 +108,9 @@ internal sealed partial class DeviceTransport : IDisposable
             if (token is { } fresh && fresh != stale && !fresh.IsStale(clock)) return new Reply<AccessToken>(ReplyKind.Ok, fresh, null, null);
             var (reply, _) = await SendWithNonceAsync(HttpMethod.Post, $"/api/device-trust/token?instance={instanceId}", [],
                 WireJson.Default.DeviceTokenResponse, null, ct);
+            // An unknown workstation must not read as "unknown step" to whoever needed the token.
+            if (reply.Kind == ReplyKind.NotFound) return new Reply<AccessToken>(ReplyKind.KeyRevoked, null, reply.Problem, null);
+            if (reply.Kind == ReplyKind.Refused) return new Reply<AccessToken>(ReplyKind.Unavailable, null, reply.Problem, null);
             if (!reply.IsOk) return reply.As<AccessToken>();
             token = new AccessToken(reply.Value!.AccessToken, clock.GetTimestamp(), TimeSpan.FromSeconds(reply.Value.ExpiresInSeconds) - TokenSlack);
             return new Reply<AccessToken>(ReplyKind.Ok, token, null, null);

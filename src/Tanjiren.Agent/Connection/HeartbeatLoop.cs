@@ -15,12 +15,17 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
     private readonly ILogger log = parts.Log;
     private readonly Pulse wake = new();
     private readonly SemaphoreSlim beating = new(1, 1);
+    private volatile bool beatNow;
     private TimeSpan asked = parts.Options.Timeouts.Heartbeat;
 
     public DateTimeOffset? LastBeatAt { get; private set; }
 
     /// <summary>Something changed that the server should hear of now, such as a drain.</summary>
-    public void Wake() => wake.Set();
+    public void Wake()
+    {
+        beatNow = true;
+        wake.Set();
+    }
 
     public async Task RunAsync(CancellationToken ct)
     {
@@ -29,19 +34,23 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
         while (true)
         {
             var session = await parts.Sessions.CurrentAsync(ct);
+            beatNow = false;
+            var began = parts.Clock.GetTimestamp();
             var kind = await BeatAsync(session, ct);
             if (leases.IsFaulted) await leases;
             if (kind == ReplyKind.Ok) backoff.Reset();
-            var pause = kind switch
+            TimeSpan? retry = kind switch
             {
-                ReplyKind.Ok => Interval(),
+                ReplyKind.Ok => null,
                 ReplyKind.ClockRefused => parts.Options.Timeouts.SlowRetry,
                 // The session is gone: CurrentAsync waits for the next one.
                 ReplyKind.SessionEnded or ReplyKind.IdentityInUse => TimeSpan.Zero,
                 // A failed renewal is tried again soon, while there is time for it.
-                _ => Shorter(backoff.Next(), Interval() / 2),
+                _ => parts.Clock.GetElapsedTime(began) + Shorter(backoff.Next(), Interval() / 2),
             };
-            if (pause > TimeSpan.Zero) await wake.WaitAsync(pause, parts.Clock, ct);
+            // A lease that is granted while this waits may shorten the interval: reckoned anew at each wake-up, from the last beat.
+            while (!beatNow && (retry ?? Interval()) - parts.Clock.GetElapsedTime(began) is var left && left > TimeSpan.Zero)
+                await wake.WaitAsync(left, parts.Clock, ct);
         }
     }
 
@@ -116,14 +125,14 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
         if (answer.Standing is LeaseStanding.Held or LeaseStanding.NotRenewed) reconciler.HandBackUnknown(answer);
     }
 
-    /// <summary>The first lease shortens the interval at once, not after the long one has passed.</summary>
+    /// <summary>A lease shortens the interval when it is granted, not after the long one has passed.</summary>
     private async Task WakeOnLeasesAsync(CancellationToken ct)
     {
         while (true)
         {
-            await parts.Steps.WaitAsync(steps => steps.Active > 0, ct);
+            var known = ShortestTtl(parts.Steps.All);
             wake.Set();
-            await parts.Steps.WaitAsync(steps => steps.Active == 0, ct);
+            await parts.Steps.WaitAsync(steps => ShortestTtl(steps.All) != known, ct);
         }
     }
 

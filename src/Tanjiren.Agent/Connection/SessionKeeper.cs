@@ -45,6 +45,8 @@ internal sealed partial class SessionKeeper(ILogger log)
                 return true;
             case ReplyKind.KeyRevoked:
                 Fail($"The server no longer knows this machine's key: {reply.Words} Pair it again with 'agent pair'.");
+                // Nobody goes on asking under a key that is refused, while the agent stops.
+                End(sessionId, reply.Words);
                 return true;
             default:
                 return false;

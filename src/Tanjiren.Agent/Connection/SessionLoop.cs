@@ -22,7 +22,12 @@ internal sealed partial class SessionLoop(RunnerParts parts, Reconciler reconcil
             foreach (var runner in parts.Steps.All) runner.LetGo();
             await parts.Steps.WaitAsync(steps => steps.Active == 0, ct);
             await reconciler.KillLeftoversAsync(ct);
-            if (await OpenAsync(reconciler.Reports(), ct) is not { } session) return;
+            if (await OpenAsync(reconciler.Reports(), ct) is not { } session)
+            {
+                // Only a person can help; the agent is being stopped for it, and this loop is not the one that failed.
+                await Task.Delay(Timeout.InfiniteTimeSpan, parts.Clock, ct);
+                return;
+            }
             parts.Sessions.Opened(session);
             // Longer than any session lives without a word: the wait ends by the signal.
             while (!await parts.Sessions.SessionNeeded.WaitAsync(TimeSpan.FromHours(1), parts.Clock, ct)) { }

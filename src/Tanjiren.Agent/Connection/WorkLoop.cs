@@ -69,7 +69,12 @@ internal sealed class WorkLoop(RunnerParts parts, StepClaimer claimer)
     /// <summary>Passes a cancel on; true when it is news.</summary>
     private bool Cancel(LeaseNotice notice)
     {
-        if (parts.Steps.Find(notice.StepId) is { Lease: { } lease } runner && lease.Generation == notice.LeaseGeneration) runner.Stop(StopReason.Cancel);
+        if (parts.Steps.Find(notice.StepId) is { } runner)
+        {
+            // It overtook the answer to the claim: not seen, so the server says it again.
+            if (runner.Lease is not { } lease) return false;
+            if (lease.Generation == notice.LeaseGeneration) runner.Stop(StopReason.Cancel);
+        }
         lock (gate)
         {
             if (cancelsSeen.Contains(notice.StepId)) return false;

@@ -25,12 +25,12 @@ internal enum StopReason
 internal static class StepResult
 {
     /// <summary>
-    /// What counts as the reason of this end. A process that ended before our first signal keeps its own outcome; one that somebody killed
-    /// hard after its lease had run out was killed by the watchdog for it.
+    /// What counts as the reason of this end. A process that ended before our first signal keeps its own outcome, whoever asked for its end
+    /// (unless the step is not ours any more); one that somebody killed hard after its lease had run out was killed by the watchdog for it.
     /// </summary>
     public static StopReason Effective(StopReason stop, ProcessExit exit, long? firstSignalAtBootMs, long leaseDeadlineBootMs)
     {
-        if (stop is StopReason.LeaseLost or StopReason.SessionEnded) return stop;
+        if (stop == StopReason.LeaseLost) return stop;
         if (stop != StopReason.None && firstSignalAtBootMs is { } signalled && exit.EndedAtBootMs >= signalled) return stop;
         return exit.Signal == "SIGKILL" && exit.EndedAtBootMs >= leaseDeadlineBootMs ? StopReason.LeaseExpired : StopReason.None;
     }

@@ -21,6 +21,9 @@ internal enum ClaimVerdict { Granted, Refused, Unanswered }
 [SuppressMessage("Reliability", "CA1001", Justification = "The output is disposed at the end of RunAsync; the token source has no timer, and a late Stop may still cancel it.")]
 internal sealed partial class StepRunner(PendingStep pending, string sessionId, RunnerParts parts)
 {
+    /// <summary>What a timer takes; a later deadline is the lease clock's.</summary>
+    private const long LongestTimerMs = 0xffff_fffe;
+
     private readonly Lock gate = new();
     private readonly ILogger log = parts.Log;
     private readonly CancellationTokenSource giveUp = new();
@@ -99,7 +102,8 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
 
     public void Resume()
     {
-        lock (gate) if (!treeEnded) tree?.Resume();
+        // What is being killed stays stopped until it is dead: not one more instruction beyond its lease.
+        lock (gate) if (!treeEnded && stop < StopReason.Abort) tree?.Resume();
     }
 
     /// <summary>Runs the claim to its end. Never throws for what the server, the disk or the program does.</summary>
@@ -162,6 +166,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private ClaimResponse Granted(ClaimResponse claim, long requestStart)
     {
         lock (gate) lease = new Lease(claim, requestStart, parts.Options.Timeouts.LeaseMargin);
+        parts.Steps.Changed(); // the heartbeat may have to beat sooner
         TryJournal(new JournalEntry { Kind = JournalKind.Leased, ClaimId = ClaimId, TaskId = claim.TaskId, Generation = claim.LeaseGeneration }, durable: false);
         if (claim.CancelRequested) Stop(StopReason.Cancel);
         return claim;
@@ -195,7 +200,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
                 StepId = StepId,
                 Mark = mark,
                 Argv = argv,
-                WorkingDirectory = claim.WorkingDirectory ?? Environment.GetFolderPath(Environment.SpecialFolder.UserProfile),
+                WorkingDirectory = claim.WorkingDirectory ?? HomeDirectory(),
                 Environment = JobEnvironment.Build(claim),
             });
         }
@@ -273,7 +278,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private async Task<ProcessExit> WatchAsync(ClaimResponse claim, ILaunchedProcess process, ulong mark, Lease held)
     {
         using var timer = parts.Clock.CreateTimer(_ => Stop(StopReason.Timeout), null,
-            TimeSpan.FromMilliseconds(Math.Max(0, held.HardDeadlineBootMs - parts.Platform.BootNowMs())), Timeout.InfiniteTimeSpan);
+            TimeSpan.FromMilliseconds(Math.Clamp(held.HardDeadlineBootMs - parts.Platform.BootNowMs(), 0, LongestTimerMs)), Timeout.InfiniteTimeSpan);
         Pid = process.Pid;
         output = new StepOutput(upload!.Chunks, parts.Outbox.Budget, parts.Options.MaxStepLogBytes, parts.Options.Timeouts, parts.Clock, log, upload.Wake);
         var ended = new TaskCompletionSource<ProcessExit>(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -408,6 +413,9 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     }
 
     private void Tick() => Volatile.Write(ref lastTick, parts.Platform.BootNowMs());
+
+    private static string? HomeDirectory() =>
+        Environment.GetFolderPath(Environment.SpecialFolder.UserProfile) is { Length: > 0 } home ? home : null;
 
     private static IReadOnlyList<string>? Argv(CommandSpec command) =>
         command.Argv is { Count: > 0 } argv ? argv

@@ -45,6 +45,12 @@ internal sealed class StepTable(int capacity)
         }
     }
 
+    /// <summary>A runner changed in a way that somebody may wait for.</summary>
+    public void Changed()
+    {
+        lock (gate) ChangedLocked();
+    }
+
     public void Drain()
     {
         lock (gate)

@@ -16,6 +16,9 @@ internal sealed partial class ChunkLog : IDisposable
     public const int KeptWhenDrained = 64 * 1024;
 
     private const int SyncAbove = 1024 * 1024;
+
+    /// <summary>While the disk does not sync, no more than this is taken: it is kept in memory as well.</summary>
+    private const int MaxUnsynced = 4 * SyncAbove;
     private static readonly byte[] LostMarker = Encoding.UTF8.GetBytes("[tanjiren] a piece of output was lost on the machine's disk\n");
 
     private readonly string directory;
@@ -28,7 +31,7 @@ internal sealed partial class ChunkLog : IDisposable
     private readonly Lock syncing = new();
     private readonly Lock gate = new();
     private readonly List<Segment> segments;
-    // Frames since the last sync with their places, kept to be written again if the sync fails; at most SyncAbove and one frame.
+    // Frames since the last sync with their places, kept to be written again if the sync fails; at most MaxUnsynced and one frame.
     private readonly List<(Segment Segment, long Offset, byte[] Frame)> unsynced = [];
     private readonly ITimer syncTimer;
     private Segment? current;
@@ -78,6 +81,7 @@ internal sealed partial class ChunkLog : IDisposable
         bool syncNow;
         lock (gate)
         {
+            if (unsyncedBytes > MaxUnsynced) throw new IOException("Output that was written earlier is not durable yet.");
             var seq = LastSeq + 1;
             var frame = Segment.Encode(new LogChunk { Seq = seq, Stream = stream, At = clock.GetUtcNow(), Data = data });
             if (current is null || current.Length >= SegmentBytes) StartSegmentLocked(seq);

@@ -81,6 +81,8 @@ internal sealed partial class StepUpload : IDisposable
                 await pulse.WaitAsync(parts.Timeouts.DiskRetry, parts.Clock, ct);
                 continue;
             }
+            // A server that takes no more must not let the outbox fill up and stop the step.
+            if (logsRefused) NoteStored(Chunks.SyncedSeq);
             LastWord word;
             CompleteRequest? final;
             lock (gate) (word, final) = (lastWord, result);
