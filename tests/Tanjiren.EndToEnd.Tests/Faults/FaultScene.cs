@@ -1,0 +1,177 @@
+using System.Globalization;
+using Tanjiren.Protocol;
+using Tanjiren.Tests;
+
+namespace Tanjiren.EndToEnd.Tests.Faults;
+
+/// <summary>How a scene is set. The lease's times are short so that a round takes seconds; what they mean is not changed.</summary>
+internal sealed record SceneOptions
+{
+    public DatabaseKind Database { get; init; } = DatabaseKind.Sqlite;
+    public int TtlSeconds { get; init; } = 2;
+    public int GraceSeconds { get; init; } = 2;
+    /// <summary>Time between two passes of the server's reconciler.</summary>
+    public int ReconcileSeconds { get; init; } = 1;
+    /// <summary>Whether the server's wall clock can be stepped; needs libfaketime.</summary>
+    public bool SteppedClock { get; init; }
+    /// <summary>Whether <see cref="FaultScene.Synced"/> knows what the agents fsynced; needs a C compiler.</summary>
+    public bool KnowsSyncedBytes { get; init; }
+    /// <summary>Size of each agent's own disk for its outbox, in KiB; null: the machine's. Needs root.</summary>
+    public int? OutboxKibibytes { get; init; }
+}
+
+/// <summary>One server, two eligible agents, each behind a proxy of its own, and the file that all jobs beat into.</summary>
+internal sealed class FaultScene : IAsyncDisposable
+{
+    private static readonly TimeSpan SettleLimit = TimeSpan.FromSeconds(90);
+    private readonly TemporaryDirectory _directory = new();
+    private readonly List<SmallDisk> _disks = [];
+    private readonly List<RealAgent> _agents = [];
+    private readonly List<string> _open = [];
+    private readonly List<StepBody> _ended = [];
+    private readonly SceneOptions _options;
+    private TestDatabase? _database;
+
+    private FaultScene(SceneOptions options)
+    {
+        _options = options;
+        Beats = new BeatFile(_directory.File("beats"));
+    }
+
+    public RealServer Server { get; private set; } = null!;
+
+    public Workspace Workspace { get; private set; } = null!;
+
+    public IReadOnlyList<RealAgent> Agents => _agents;
+
+    public BeatFile Beats { get; }
+
+    public SteppedClock? Clock { get; private set; }
+
+    public SyncedBytes? Synced { get; private set; }
+
+    public IReadOnlyList<SmallDisk> Disks => _disks;
+
+    /// <summary>The longest that a vanished holder's step may stay with it.</summary>
+    public TimeSpan LeaseEnd => TimeSpan.FromSeconds(_options.TtlSeconds + _options.GraceSeconds);
+
+    public static async Task<FaultScene> StartAsync(SceneOptions options)
+    {
+        Prerequisite.Linux();
+        var scene = new FaultScene(options);
+        try
+        {
+            await scene.StartAsync();
+            return scene;
+        }
+        catch
+        {
+            await scene.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>A job that any of the two may run, of so many tenths of a second. It is waited for and checked by <see cref="SettleAsync"/>.</summary>
+    public async Task<TaskBody> SubmitAsync(int beats)
+    {
+        var task = await Workspace.CreateTaskAsync(Beats.Job(beats, new TargetSpec { Tags = ["fault"], Placement = Placement.Any }, _options.GraceSeconds));
+        _open.Add(task.Id);
+        return task;
+    }
+
+    /// <summary>The agent that works on this task's step now.</summary>
+    public async Task<RealAgent> HolderAsync(TaskBody task)
+    {
+        RealAgent? holder = null;
+        await Eventually.TrueAsync(async () =>
+        {
+            var step = (await Workspace.TaskAsync(task.Id)).Execution!.Steps[0];
+            holder = step.State == StepState.Running ? _agents.FirstOrDefault(agent => agent.InstanceId == step.InstanceId) : null;
+            return holder is not null && Beats.Read().Any(beat => beat.StepId == step.Id && beat.Generation == step.LeaseGeneration);
+        }, Evidence, SettleLimit, $"{task.Id} beats on a machine");
+        return holder!;
+    }
+
+    /// <summary>Adds an agent made by <see cref="RealAgent.CopyHome"/>, so that its writes are checked and its processes are ended.</summary>
+    public void Adopt(RealAgent agent) => _agents.Add(agent);
+
+    /// <summary>Makes the network whole, waits until nothing runs any more, and holds the round against the guarantee.</summary>
+    public async Task SettleAsync()
+    {
+        foreach (var agent in _agents)
+            agent.Proxy.Heal();
+        foreach (var id in _open)
+        {
+            TaskBody? task = null;
+            await Eventually.TrueAsync(async () => (task = await Workspace.TaskAsync(id)).State is TaskState.Completed or TaskState.Failed or TaskState.Cancelled,
+                Evidence, SettleLimit, $"{id} has ended");
+            _ended.AddRange(task!.Execution!.Steps);
+        }
+        _open.Clear();
+        Breaches().ShouldBeEmpty();
+    }
+
+    /// <summary>Counters of the server over all its lives in this scene.</summary>
+    public Task<IReadOnlyDictionary<string, long>> CountersAsync() => Server.CountersAsync();
+
+    /// <summary>What a person needs who sees only the failure.</summary>
+    public string Evidence() => string.Join(Environment.NewLine,
+    [
+        Server?.Log.Tail() ?? "no server yet",
+        .. _agents.SelectMany(agent => (string[])[agent.Log.Tail(), $"--- agent {agent.Name}, last requests ---", .. agent.Proxy.Exchanges.TakeLast(30).Select(exchange => exchange.ToString())]),
+        "--- last beats ---", .. Beats.Read().TakeLast(30).Select(beat => beat.ToString()),
+    ]);
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var agent in _agents)
+            await agent.DisposeAsync();
+        if (Server is not null)
+            await Server.DisposeAsync();
+        Workspace?.Dispose();
+        foreach (var disk in _disks)
+            disk.Dispose();
+        if (_database is not null)
+            await _database.DisposeAsync();
+        _directory.Dispose();
+    }
+
+    private IReadOnlyList<string> Breaches()
+    {
+        var beats = Beats.Read();
+        var ledger = WriteLedger.Of(_agents.SelectMany(agent => agent.Proxy.Exchanges));
+        var ended = _ended.Select(step => step.Id).ToHashSet();
+        var ofEnded = _ended.ToList();
+        return
+        [
+            .. BeatRules.Overlaps(beats), .. BeatRules.SharedGenerations(beats), .. BeatRules.SuccessesWithoutEnd(beats, ofEnded),
+            .. ledger.StaleWritesTaken(), .. ledger.DoubleResults(), .. ledger.ResultsLost(ofEnded),
+            .. _ended.Where(step => step.LeaseState is LeaseState.Held or LeaseState.Stale).Select(step => $"{step.Id} has ended and its lease is {step.LeaseState}"),
+            .. beats.Select(beat => beat.StepId).Distinct().Where(id => !ended.Contains(id)).Select(id => $"{id} beat although no task of this scene has such a step"),
+        ];
+    }
+
+    private async Task StartAsync()
+    {
+        _database = await TestDatabase.CreateAsync(_options.Database);
+        Clock = _options.SteppedClock ? new SteppedClock(_directory.Path) : null;
+        Synced = _options.KnowsSyncedBytes ? new SyncedBytes(_directory.Path) : null;
+        var settings = new Dictionary<string, string?>(Clock?.Environment ?? new Dictionary<string, string?>())
+        {
+            ["Tanjiren__Leases__TtlSeconds"] = _options.TtlSeconds.ToString(CultureInfo.InvariantCulture),
+            ["Tanjiren__Leases__ReconcileSeconds"] = _options.ReconcileSeconds.ToString(CultureInfo.InvariantCulture),
+        };
+        Server = await RealServer.StartAsync(_database.Url, settings);
+        Workspace = await Workspace.SetUpAsync(Server);
+        foreach (var name in new[] { "a", "b" })
+        {
+            if (_options.OutboxKibibytes is { } size)
+                _disks.Add(SmallDisk.Mount(Path.Combine(_directory.Path, "agent-" + name, "outbox"), size));
+            _agents.Add(await RealAgent.PairAsync(Server, Workspace, name, _directory.Path, environment: Synced?.Environment));
+        }
+        foreach (var agent in _agents)
+            agent.Start();
+        foreach (var agent in _agents)
+            await Eventually.TrueAsync(() => Workspace.IsOnlineAsync(agent.InstanceId), Evidence, TimeSpan.FromSeconds(60), $"agent {agent.Name} is online");
+    }
+}
