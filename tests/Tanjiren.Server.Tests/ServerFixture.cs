@@ -46,8 +46,9 @@ internal sealed class ServerFixture : IAsyncDisposable
         return await StartAsync(database.Url, configure, database);
     }
 
-    /// <summary>A server over a database that the test owns: a second one beside the first, or one after a restart.</summary>
-    public static async Task<ServerFixture> StartAsync(string databaseUrl, Func<ControlPlaneOptions, ControlPlaneOptions>? configure = null, TestDatabase? owned = null)
+    /// <summary>A server over a database that the test owns: a second one beside the first, or one after a restart; perhaps with further routes.</summary>
+    public static async Task<ServerFixture> StartAsync(string databaseUrl, Func<ControlPlaneOptions, ControlPlaneOptions>? configure = null, TestDatabase? owned = null,
+        Action<WebApplication>? configureApp = null)
     {
         var log = new LogCapture();
         var options = new ControlPlaneOptions
@@ -55,6 +56,7 @@ internal sealed class ServerFixture : IAsyncDisposable
             Urls = ["http://127.0.0.1:0"], Database = databaseUrl, OfferSetup = false, ConfigureLogging = logging => logging.AddProvider(log),
         };
         var app = ControlPlane.Build(configure?.Invoke(options) ?? options);
+        configureApp?.Invoke(app);
         await app.StartAsync();
         var owner = app.Services.GetRequiredService<ControlPlaneOptions>().OfferSetup
             ? new LocalCredentials("", "")
@@ -123,7 +125,7 @@ internal sealed class ServerFixture : IAsyncDisposable
         if (_ownedDatabase is not null) await _ownedDatabase.DisposeAsync();
     }
 
-    private static async Task MigrateAsync(string url)
+    internal static async Task MigrateAsync(string url)
     {
         await using var app = ControlPlane.Build(new ControlPlaneOptions { Urls = ["http://127.0.0.1:0"], Database = url, ConfigureLogging = _ => { } });
         await app.Services.GetRequiredService<Migrator>().MigrateAsync(CancellationToken.None);

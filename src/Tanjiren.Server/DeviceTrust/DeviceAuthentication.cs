@@ -57,7 +57,7 @@ internal sealed class DeviceAuthentication(RequestDelegate next, DPoPVerifier ve
     private static bool IsOwn(HttpContext context, string instanceId, out string named)
     {
         named = context.Request.RouteValues["instanceId"] as string
-            ?? (context.Request.Path.StartsWithSegments("/api/instances") ? context.Request.RouteValues["id"] as string : null)
+            ?? (context.Request.Path.StartsWithSegments("/api/instances", StringComparison.OrdinalIgnoreCase) ? context.Request.RouteValues["id"] as string : null)
             ?? instanceId;
         return named == instanceId;
     }

@@ -1,5 +1,3 @@
-using Microsoft.AspNetCore.OpenApi;
-
 namespace Tanjiren.Server.Hosting;
 
 /// <summary>The OpenAPI document, generated from the routes that are mapped, so that it can't tell of others.</summary>

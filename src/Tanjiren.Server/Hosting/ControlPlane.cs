@@ -5,10 +5,13 @@ using Microsoft.Extensions.Configuration;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Data.Postgres;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations;
+using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Workstations;
+using Tanjiren.Server.Workstations.Sessions;
 
 namespace Tanjiren.Server.Hosting;
 
@@ -30,7 +33,9 @@ public static class ControlPlane
             .AddIdentity()
             .AddOrganizations()
             .AddDeviceTrust()
-            .AddWorkstations();
+            .AddWorkstations()
+            .AddSessions()
+            .AddTasks();
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().UseUrls([.. options.Urls]);
 
         var app = builder.Build();
@@ -47,13 +52,17 @@ public static class ControlPlane
         app.MapOrganizations();
         app.MapDeviceTrust();
         app.MapWorkstations();
+        app.MapSessions();
+        app.MapTasks();
         return app;
     }
 
-    private static IServiceCollection AddData(this IServiceCollection services, ControlPlaneOptions options) => services
-        .AddSingleton(new Database(DatabaseUrl.Open(options.Database, options.Clock)))
-        .AddSingleton<Migrator>()
-        .AddSingleton<AuditLog>();
+    private static IServiceCollection AddData(this IServiceCollection services, ControlPlaneOptions options)
+    {
+        var provider = DatabaseUrl.Open(options.Database, options.Clock);
+        if (provider is PostgresProvider postgres) services.AddSingleton(postgres).AddHostedService<PostgresWakeUps>();
+        return services.AddSingleton(new Database(provider)).AddSingleton<Migrator>().AddSingleton<AuditLog>();
+    }
 
     private static IServiceCollection AddHosting(this IServiceCollection services, ControlPlaneOptions options)
     {

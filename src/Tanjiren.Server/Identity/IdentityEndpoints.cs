@@ -14,6 +14,7 @@ internal static class IdentityEndpoints
         .AddFeatureOptions<IdentityOptions>("Identity")
         .AddSingleton<Passwords>()
         .AddSingleton<CredentialStore>()
+        .AddSingleton<CallerCheck>()
         .AddSingleton<SignIn>()
         .AddSingleton<SetupService>()
         .AddHostedService<SetupAnnouncement>();

@@ -13,7 +13,8 @@ internal sealed partial class SetupAnnouncement(
     {
         if (!options.OfferSetup || await setup.OfferAsync(cancellationToken) is not { } code) return;
         var url = address.PublicUrl ?? server.Features.Get<IServerAddressesFeature>()?.Addresses.FirstOrDefault() ?? "http://localhost";
-        LogSetUp(logger, $"{url}/setup?code={code}", identity.SetupMinutes);
+        var link = $"{url}/setup?code={code}";
+        LogSetUp(logger, link, identity.SetupMinutes);
     }
 
     public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;

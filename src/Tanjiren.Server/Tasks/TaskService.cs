@@ -56,7 +56,8 @@ internal sealed class TaskService(
         if (errors.Any) return ResolvedTargets.None;
 
         var selector = TargetSelector.Create(names.Count == 0 ? null : named, spec.Targets, spec.Resources);
-        var matching = machines.Where(m => selector.Matches(m.Id, m.Tags, m.Labels)).Select(m => m.Id).ToList();
+        // Steps stand in the order in which the machines were named, or registered.
+        var matching = machines.Where(m => selector.Matches(m.Id, m.Tags, m.Labels)).Select(m => m.Id).OrderBy(named.IndexOf).ToList();
         if (matching.Count == 0) errors.Add("targets", "no workstation of this organization matches; `workstations list` shows their tags and labels");
         if (spec.Targets.Placement == Placement.Any) return new ResolvedTargets([], selector);
         if (matching.Count > WireLimits.MaxTargets) errors.Add("targets", $"matches {matching.Count} workstations; at most {WireLimits.MaxTargets} are allowed");

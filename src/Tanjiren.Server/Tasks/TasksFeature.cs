@@ -1,7 +1,5 @@
 using Tanjiren.Server.Tasks.Leases;
 using Tanjiren.Server.Hosting;
-using Tanjiren.Server.Identity;
-using Tanjiren.Server.Workstations.Sessions;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -10,7 +8,6 @@ internal static class TasksFeature
     public static IServiceCollection AddTasks(this IServiceCollection services)
     {
         services.AddFeatureOptions<LeaseOptions>("Leases");
-        services.AddSingleton<CallerCheck>();
         services.AddSingleton<TaskService>();
         services.AddSingleton<TaskStore>();
         services.AddSingleton<TaskCanceller>();
@@ -20,8 +17,6 @@ internal static class TasksFeature
         services.AddSingleton<LogAppender>();
         services.AddSingleton<LeaseBook>();
         services.AddSingleton<WorkQuery>();
-        services.AddSingleton<SessionStore>();
-        services.AddSingleton<HeartbeatService>();
         services.AddSingleton<AnyDispatcher>();
         services.AddHostedService(provider => provider.GetRequiredService<AnyDispatcher>());
         return services.AddLoop<LeaseReconciler>();
@@ -31,6 +26,5 @@ internal static class TasksFeature
     {
         routes.MapTaskEndpoints();
         routes.MapStepEndpoints();
-        routes.MapSessionEndpoints();
     }
 }

@@ -4,7 +4,6 @@ using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
-using Tanjiren.Server.Problems;
 
 namespace Tanjiren.Server.Workstations;
 

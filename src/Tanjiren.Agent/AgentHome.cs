@@ -1,0 +1,85 @@
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using Tanjiren.Agent.Outbox;
+
+namespace Tanjiren.Agent;
+
+/// <summary>The agent's directory: what lies where, private to its user.</summary>
+internal sealed class AgentHome
+{
+    private const UnixFileMode PrivateDirectory = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+
+    public AgentHome(string path)
+    {
+        Directory = Path.GetFullPath(path);
+        MakePrivate(Directory);
+        MakePrivate(Outbox);
+    }
+
+    public string Directory { get; }
+    public string Outbox => Path.Combine(Directory, "outbox");
+    public string Journal => Path.Combine(Directory, "journal");
+    public string Key => Path.Combine(Directory, "key.pem");
+    public string Identity => Path.Combine(Directory, "identity.json");
+    public string Status => Path.Combine(Directory, "status.json");
+
+    /// <summary>
+    /// The operating system's lock on this home, or null when another process has it. Without it two agents would write one journal and run
+    /// one lease twice. The system drops it with the process, so it cannot be left behind.
+    /// </summary>
+    public FileStream? TryLock()
+    {
+        try
+        {
+            return new FileStream(Path.Combine(Directory, "lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Replaces a small private file so that a crash leaves the old or the new one, never half.</summary>
+    public static void Replace<T>(string path, T content, JsonTypeInfo<T> type, bool durable)
+    {
+        var fresh = path + ".new";
+        using (var file = CreatePrivate(fresh))
+        {
+            JsonSerializer.Serialize(file, content, type);
+            file.Flush(flushToDisk: durable);
+        }
+        File.Move(fresh, path, overwrite: true);
+        if (durable) DurableFiles.SyncDirectory(Path.GetDirectoryName(path)!);
+    }
+
+    public static T? Read<T>(string path, JsonTypeInfo<T> type) where T : class
+    {
+        try
+        {
+            using var file = File.OpenRead(path);
+            return JsonSerializer.Deserialize(file, type);
+        }
+        catch (FileNotFoundException)
+        {
+            return null;
+        }
+        catch (DirectoryNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>A new file that only its owner may read: the mode is set at creation, so there is no moment at which others can.</summary>
+    public static FileStream CreatePrivate(string path)
+    {
+        var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.ReadWrite, Share = FileShare.Read };
+        if (!OperatingSystem.IsWindows()) options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+        return new FileStream(path, options);
+    }
+
+    private static void MakePrivate(string path)
+    {
+        if (OperatingSystem.IsWindows()) System.IO.Directory.CreateDirectory(path);
+        else System.IO.Directory.CreateDirectory(path, PrivateDirectory);
+    }
+}

@@ -1,0 +1,157 @@
+using System.Diagnostics.CodeAnalysis;
+using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Leases;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Agent.Connection;
+
+/// <summary>
+/// The heartbeat loop: says that this machine is there, renews its leases, and acts on what the server thinks of each. It beats as often as the server asks,
+/// and while leases are held at least every third of the shortest TTL.
+/// </summary>
+[SuppressMessage("Reliability", "CA1001", Justification = "A semaphore whose wait handle is never asked for holds nothing.")]
+internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claimer, Reconciler reconciler, IReadOnlyDictionary<string, string> labels)
+{
+    private readonly ILogger log = parts.Log;
+    private readonly Pulse wake = new();
+    private readonly SemaphoreSlim beating = new(1, 1);
+    private volatile bool beatNow;
+    private TimeSpan asked = parts.Options.Timeouts.Heartbeat;
+
+    public DateTimeOffset? LastBeatAt { get; private set; }
+
+    /// <summary>Something changed that the server should hear of now, such as a drain.</summary>
+    public void Wake()
+    {
+        beatNow = true;
+        wake.Set();
+    }
+
+    public async Task RunAsync(CancellationToken ct)
+    {
+        var leases = WakeOnLeasesAsync(ct);
+        var backoff = new Backoff(parts.Options.Timeouts.BackoffFirst, parts.Options.Timeouts.BackoffMax);
+        while (true)
+        {
+            var session = await parts.Sessions.CurrentAsync(ct);
+            beatNow = false;
+            var began = parts.Clock.GetTimestamp();
+            var kind = await BeatAsync(session, ct);
+            if (leases.IsFaulted) await leases;
+            if (kind == ReplyKind.Ok) backoff.Reset();
+            TimeSpan? retry = kind switch
+            {
+                ReplyKind.Ok => null,
+                ReplyKind.ClockRefused => parts.Options.Timeouts.SlowRetry,
+                // The session is gone: CurrentAsync waits for the next one.
+                ReplyKind.SessionEnded or ReplyKind.IdentityInUse => TimeSpan.Zero,
+                // A failed renewal is tried again soon, while there is time for it.
+                _ => parts.Clock.GetElapsedTime(began) + Shorter(backoff.Next(), Interval() / 2),
+            };
+            // A lease that is granted while this waits may shorten the interval: reckoned anew at each wake-up, from the last beat.
+            while (!beatNow && (retry ?? Interval()) - parts.Clock.GetElapsedTime(began) is var left && left > TimeSpan.Zero)
+                await wake.WaitAsync(left, parts.Clock, ct);
+        }
+    }
+
+    /// <summary>One heartbeat. Also called by the lease clock, after the machine has slept.</summary>
+    public async Task<ReplyKind> BeatAsync(string session, CancellationToken ct)
+    {
+        await beating.WaitAsync(ct);
+        try
+        {
+            var runners = parts.Steps.All;
+            var inWork = runners.Select(r => r.ClaimId).ToHashSet();
+            var request = Describe(runners);
+            var started = parts.Platform.BootNowMs();
+            var reply = await parts.Client.HeartbeatAsync(session, request, Timeout(runners), ct);
+            if (!reply.IsOk)
+            {
+                if (!parts.Sessions.Concerns(session, reply)) LogFailed(reply.Kind, reply.Words);
+                return reply.Kind;
+            }
+            LastBeatAt = parts.Clock.GetUtcNow();
+            asked = TimeSpan.FromSeconds(Math.Clamp(reply.Value!.NextHeartbeatSeconds, 1, 300));
+            foreach (var answer in reply.Value.Leases) Act(answer, started, inWork);
+            claimer.Offer(session, reply.Value.PendingTasks);
+            parts.Outbox.Wake();
+            return ReplyKind.Ok;
+        }
+        finally
+        {
+            beating.Release();
+        }
+    }
+
+    private HeartbeatRequest Describe(IReadOnlyList<StepRunner> runners)
+    {
+        var leases = runners.Select(r => r.Held()).OfType<HeldLease>().ToList();
+        // Results of an earlier session have no runner any more; their leases live until the server has them.
+        var named = leases.Select(l => l.StepId).ToHashSet();
+        leases.AddRange(parts.Outbox.HeldWithoutRunner().Where(l => named.Add(l.StepId)));
+        return new HeartbeatRequest
+        {
+            Draining = parts.Steps.Draining,
+            AgentVersion = parts.Options.AgentVersion,
+            Labels = labels,
+            ActiveTaskCount = runners.Count,
+            MaxConcurrent = parts.Options.MaxConcurrent,
+            Leases = leases,
+        };
+    }
+
+    private void Act(LeaseAnswer answer, long requestStart, HashSet<string> inWork)
+    {
+        var runner = parts.Steps.Find(answer.StepId);
+        if (runner?.Lease is { } lease && lease.Generation == answer.LeaseGeneration)
+        {
+            switch (answer.Standing)
+            {
+                case LeaseStanding.Held:
+                    runner.Renewed(requestStart);
+                    break;
+                case LeaseStanding.NotRenewed:
+                    LogNotRenewed(answer.StepId);
+                    break;
+                case LeaseStanding.Lost or LeaseStanding.Completed:
+                    runner.Stop(StopReason.LeaseLost);
+                    break;
+            }
+            if (answer.CancelRequested) runner.Stop(StopReason.Cancel);
+            return;
+        }
+        // A claim of this moment, or one that ended since the request left: the answer is older than what we know.
+        if (runner is not null || (answer.ClaimId is { } claim && inWork.Contains(claim))) return;
+        if (answer.Standing is LeaseStanding.Held or LeaseStanding.NotRenewed) reconciler.HandBackUnknown(answer);
+    }
+
+    /// <summary>A lease shortens the interval when it is granted, not after the long one has passed.</summary>
+    private async Task WakeOnLeasesAsync(CancellationToken ct)
+    {
+        while (true)
+        {
+            var known = ShortestTtl(parts.Steps.All);
+            wake.Set();
+            await parts.Steps.WaitAsync(steps => ShortestTtl(steps.All) != known, ct);
+        }
+    }
+
+    private TimeSpan Interval()
+    {
+        var shortest = ShortestTtl(parts.Steps.All);
+        return shortest is { } ttl ? Shorter(asked, LeaseRules.RenewalInterval(ttl, parts.Options.Timeouts.Renewal)) : asked;
+    }
+
+    private TimeSpan Timeout(IReadOnlyList<StepRunner> runners) =>
+        ShortestTtl(runners) is { } ttl ? LeaseRules.RenewalTimeout(ttl, parts.Options.Timeouts.Request) : parts.Options.Timeouts.Request;
+
+    private static long? ShortestTtl(IReadOnlyList<StepRunner> runners) => runners.Min(r => r.Lease?.TtlMs);
+
+    private static TimeSpan Shorter(TimeSpan a, TimeSpan b) => a < b ? a : b;
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The heartbeat failed ({Kind}): {Words}")]
+    private partial void LogFailed(ReplyKind kind, string words);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The lease of {StepId} was not renewed: its executor has shown no life for a minute")]
+    private partial void LogNotRenewed(string stepId);
+}

@@ -1,0 +1,84 @@
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Agent.Connection;
+
+/// <summary>How the server took a request: what the agent must tell apart, and no more.</summary>
+internal enum ReplyKind
+{
+    Ok,
+    /// <summary>No answer, 5xx, 429, 408: the same request again, later. It may have been applied.</summary>
+    Unavailable,
+    /// <summary>This machine's clock is refused; a person must set it.</summary>
+    ClockRefused,
+    /// <summary>The key is not bound to this workstation any more; a person must pair again.</summary>
+    KeyRevoked,
+    /// <summary>The session was taken over or has ended.</summary>
+    SessionEnded,
+    /// <summary>Another machine acts as this workstation.</summary>
+    IdentityInUse,
+    /// <summary>The step is not this session's any more.</summary>
+    LeaseLost,
+    /// <summary>The step cannot be claimed now.</summary>
+    NotClaimable,
+    /// <summary>Unknown here, or gone.</summary>
+    NotFound,
+    /// <summary>This generation was completed with another result.</summary>
+    ResultConflict,
+    /// <summary>Another chunk is stored under this sequence number.</summary>
+    LogConflict,
+    /// <summary>The server keeps no more output of this step.</summary>
+    LogLimitReached,
+    /// <summary>The server will never take this request: a bug on one of the two sides.</summary>
+    Refused,
+}
+
+/// <summary>An answer, or why there is none. <see cref="Value"/> is set exactly when <see cref="Kind"/> is Ok.</summary>
+internal readonly record struct Reply<T>(ReplyKind Kind, T? Value, ProblemBody? Problem, TimeSpan? RetryAfter) where T : class
+{
+    public bool IsOk => Kind == ReplyKind.Ok;
+
+    /// <summary>For people: the server's words, or what stood in for them.</summary>
+    public string Words => Problem is null ? Kind.ToString() : Problem.Detail ?? Problem.Title;
+
+    public Reply<TOther> As<TOther>() where TOther : class => new(Kind, null, Problem, RetryAfter);
+}
+
+/// <summary>From a problem to the kind that the agent acts on.</summary>
+internal static class ReplyRules
+{
+    public static ReplyKind Classify(int status, ProblemBody? problem)
+    {
+        if (problem is not null && Named(problem) is { } kind) return kind;
+        return status switch
+        {
+            404 => ReplyKind.NotFound,
+            408 or 429 or >= 500 => ReplyKind.Unavailable,
+            // A 401 or 407 without a code of ours comes from something in between, such as a proxy: it may pass.
+            401 or 407 => ReplyKind.Unavailable,
+            _ => ReplyKind.Refused,
+        };
+    }
+
+    private static ReplyKind? Named(ProblemBody problem)
+    {
+        foreach (var (code, kind) in Codes)
+            if (problem.Is(code)) return kind;
+        if (problem.Is(ErrorCode.InvalidDpopProof))
+            return problem.ClockOffsetSeconds is null ? ReplyKind.Unavailable : ReplyKind.ClockRefused;
+        return null;
+    }
+
+    private static readonly (ErrorCode, ReplyKind)[] Codes =
+    [
+        (ErrorCode.LeaseLost, ReplyKind.LeaseLost),
+        (ErrorCode.SessionEnded, ReplyKind.SessionEnded),
+        (ErrorCode.IdentityInUse, ReplyKind.IdentityInUse),
+        (ErrorCode.NotClaimable, ReplyKind.NotClaimable),
+        (ErrorCode.StateConflict, ReplyKind.NotClaimable),
+        (ErrorCode.NotFound, ReplyKind.NotFound),
+        (ErrorCode.KeyRevoked, ReplyKind.KeyRevoked),
+        (ErrorCode.ResultConflict, ReplyKind.ResultConflict),
+        (ErrorCode.LogConflict, ReplyKind.LogConflict),
+        (ErrorCode.LogLimitReached, ReplyKind.LogLimitReached),
+    ];
+}

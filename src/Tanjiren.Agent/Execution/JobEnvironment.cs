@@ -1,0 +1,78 @@
+using System.Collections;
+using System.Globalization;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Agent.Execution;
+
+/// <summary>
+/// The whole environment of a job: a small base of the agent's own, what the task sets, what the task asks of the machine by name, and the step's
+/// identity. Nothing else of the agent's reaches a job, least of all its own settings and secrets.
+/// </summary>
+internal static class JobEnvironment
+{
+    public const string StepIdName = "TANJIREN_STEP_ID";
+    public const string TaskIdName = "TANJIREN_TASK_ID";
+    public const string GenerationName = "TANJIREN_LEASE_GENERATION";
+
+    private const string LocalePrefix = "LC_";
+
+    private static readonly string[] Base = OperatingSystem.IsWindows()
+        ?
+        [
+            "PATH", "PATHEXT", "SystemRoot", "SystemDrive", "windir", "ComSpec", "TEMP", "TMP", "USERNAME", "USERDOMAIN", "USERPROFILE", "HOMEDRIVE",
+            "HOMEPATH", "APPDATA", "LOCALAPPDATA", "ProgramData", "ProgramFiles", "ProgramFiles(x86)", "ProgramW6432", "CommonProgramFiles",
+            "PROCESSOR_ARCHITECTURE", "NUMBER_OF_PROCESSORS", "OS", "TZ",
+        ]
+        : ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "XDG_RUNTIME_DIR"];
+
+    /// <summary>The agent's own settings: never taken from the machine, whoever asks.</summary>
+    private static readonly string[] OwnPrefixes = ["TANVRIT_", "TANJIREN_", "Tanjiren__"];
+
+    private static StringComparer Names => OperatingSystem.IsWindows() ? StringComparer.OrdinalIgnoreCase : StringComparer.Ordinal;
+
+    public static IReadOnlyDictionary<string, string> Build(ClaimResponse claim) =>
+        Build(claim.StepId, claim.TaskId, claim.LeaseGeneration, claim.Environment, claim.EnvironmentFromMachine);
+
+    /// <param name="stepId">TANJIREN_STEP_ID.</param>
+    /// <param name="taskId">TANJIREN_TASK_ID.</param>
+    /// <param name="generation">TANJIREN_LEASE_GENERATION.</param>
+    /// <param name="environment">Set by the task; wins over the base.</param>
+    /// <param name="fromMachine">Names whose values come from this machine, and win over both. Names that are not set here are left out, as are <see cref="Withheld"/>.</param>
+    /// <param name="machine">The agent's own environment; absent: as it is.</param>
+    public static IReadOnlyDictionary<string, string> Build(string stepId, string taskId, long generation,
+        IReadOnlyDictionary<string, string>? environment, IReadOnlyList<string>? fromMachine,
+        IReadOnlyDictionary<string, string>? machine = null)
+    {
+        machine ??= OfThisProcess();
+        // The identity comes first, so that a search of a process's environment finds it at once; it is set again last, so that no task overrides it.
+        var result = new Dictionary<string, string>(Names);
+        Identify();
+        foreach (var (name, value) in machine)
+            if (Base.Contains(name, Names) || name.StartsWith(LocalePrefix, StringComparison.Ordinal)) result[name] = value;
+        foreach (var (name, value) in environment ?? new Dictionary<string, string>()) result[name] = value;
+        foreach (var name in fromMachine ?? [])
+            if (!IsOwn(name) && machine.TryGetValue(name, out var value)) result[name] = value;
+        Identify();
+        return result;
+
+        void Identify()
+        {
+            result[StepIdName] = stepId;
+            result[TaskIdName] = taskId;
+            result[GenerationName] = generation.ToString(CultureInfo.InvariantCulture);
+        }
+    }
+
+    /// <summary>Names that a task asked of the machine and does not get, because they are the agent's own; for its log.</summary>
+    public static IReadOnlyList<string> Withheld(IReadOnlyList<string>? fromMachine) => [.. (fromMachine ?? []).Where(IsOwn)];
+
+    private static bool IsOwn(string name) => OwnPrefixes.Any(p => name.StartsWith(p, StringComparison.OrdinalIgnoreCase));
+
+    private static Dictionary<string, string> OfThisProcess()
+    {
+        var machine = new Dictionary<string, string>(Names);
+        foreach (DictionaryEntry entry in Environment.GetEnvironmentVariables())
+            machine[(string)entry.Key] = (string?)entry.Value ?? "";
+        return machine;
+    }
+}

@@ -1,0 +1,69 @@
+using Tanjiren.Agent.Outbox;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Agent.Execution;
+
+/// <summary>Why a step is stopped. A later reason with a higher number wins over an earlier one.</summary>
+internal enum StopReason
+{
+    None = 0,
+    /// <summary>An operator asked; the process gets SIGTERM and a grace.</summary>
+    Cancel = 1,
+    /// <summary>Its hard deadline passed.</summary>
+    Timeout = 2,
+    /// <summary>The agent was told to abort.</summary>
+    Abort = 3,
+    /// <summary>Its lease could not be renewed in time.</summary>
+    LeaseExpired = 4,
+    /// <summary>Its session ended; the next session reports it.</summary>
+    SessionEnded = 5,
+    /// <summary>The server gave the step away: kill, and report nothing.</summary>
+    LeaseLost = 6,
+}
+
+/// <summary>From the end of a process to the words of its result. Pure.</summary>
+internal static class StepResult
+{
+    /// <summary>
+    /// What counts as the reason of this end. A process that ended before our first signal keeps its own outcome, whoever asked for its end
+    /// (unless the step is not ours any more); one that somebody killed hard after its lease had run out was killed by the watchdog for it.
+    /// </summary>
+    public static StopReason Effective(StopReason stop, ProcessExit exit, long? firstSignalAtBootMs, long leaseDeadlineBootMs)
+    {
+        if (stop == StopReason.LeaseLost) return stop;
+        if (stop != StopReason.None && firstSignalAtBootMs is { } signalled && exit.EndedAtBootMs >= signalled) return stop;
+        return exit.Signal == "SIGKILL" && exit.EndedAtBootMs >= leaseDeadlineBootMs ? StopReason.LeaseExpired : StopReason.None;
+    }
+
+    public static CompleteRequest Of(StopReason reason, ProcessExit exit) => reason switch
+    {
+        StopReason.Cancel => new CompleteRequest { Outcome = StepOutcome.Cancelled, Reason = StepReason.Cancelled, ExitCode = exit.ExitCode, Signal = exit.Signal },
+        StopReason.Timeout => new CompleteRequest { Outcome = StepOutcome.Failed, Reason = StepReason.Timeout, ExitCode = exit.ExitCode, Signal = exit.Signal },
+        StopReason.Abort => Unknown("The agent was aborted and killed it."),
+        StopReason.LeaseExpired => Unknown("The lease could not be renewed in time, so it was killed."),
+        _ when exit is { ExitCode: null, Signal: null } => Unknown("The process is gone and nobody saw its exit code."),
+        _ when exit.ExitCode == 0 => new CompleteRequest { Outcome = StepOutcome.Succeeded, ExitCode = 0 },
+        _ => new CompleteRequest { Outcome = StepOutcome.Failed, Reason = StepReason.ExitCode, ExitCode = exit.ExitCode, Signal = exit.Signal },
+    };
+
+    public static CompleteRequest Unknown(string detail) =>
+        new() { Outcome = StepOutcome.Failed, Reason = StepReason.UnknownOutcome, Detail = detail };
+
+    public static CompleteRequest Failed(StepReason reason, string detail) =>
+        new() { Outcome = StepOutcome.Failed, Reason = reason, Detail = detail.Length > 2000 ? detail[..2000] : detail };
+
+    /// <summary>Fills in what belongs to the claim and its output, and the digest over all of it.</summary>
+    public static CompleteRequest Seal(CompleteRequest words, string stepId, long generation, long durationMs, long finalLogSeq, StepOutput? output)
+    {
+        var result = words with
+        {
+            LeaseGeneration = generation,
+            DurationMs = durationMs,
+            FinalLogSeq = finalLogSeq,
+            LogBytes = output?.Kept ?? 0,
+            Truncated = output?.Truncated ?? false,
+            OutputPreview = output is null ? null : Convert.ToBase64String(output.Preview),
+        };
+        return result with { ResultDigest = ResultDigest.Compute(stepId, result) };
+    }
+}

@@ -1,0 +1,457 @@
+using System.Diagnostics.CodeAnalysis;
+using Tanjiren.Agent.Connection;
+using Tanjiren.Agent.Leases;
+using Tanjiren.Agent.Outbox;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Agent.Execution;
+
+/// <summary>What every runner needs.</summary>
+internal sealed record RunnerParts(AgentOptions Options, AgentPlatform Platform, Journal Journal, ControlPlaneClient Client, SessionKeeper Sessions,
+    OutboxSender Outbox, WatchdogKeeper Watchdog, StepTable Steps, TimeProvider Clock, ILogger Log);
+
+/// <summary>How a claim was answered, for the loop that offered it.</summary>
+internal enum ClaimVerdict { Granted, Refused, Unanswered }
+
+/// <summary>
+/// One claim of one step, from the claim to the server's answer to its result: claimed, running, exited, uploading. Each act that cannot be
+/// taken back is journalled durably before it: the claim id, the intent to spawn, the result. Stopping is a request that any loop makes; this
+/// class alone decides what it means for the outcome.
+/// </summary>
+[SuppressMessage("Reliability", "CA1001", Justification = "The output is disposed at the end of RunAsync; the token source has no timer, and a late Stop may still cancel it.")]
+internal sealed partial class StepRunner(PendingStep pending, string sessionId, RunnerParts parts)
+{
+    /// <summary>What a timer takes; a later deadline is the lease clock's.</summary>
+    private const long LongestTimerMs = 0xffff_fffe;
+
+    private readonly Lock gate = new();
+    private readonly ILogger log = parts.Log;
+    private readonly CancellationTokenSource giveUp = new();
+    private readonly TaskCompletionSource<ClaimVerdict> decided = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource recorded = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private Lease? lease;
+    private StepUpload? upload;
+    private StepOutput? output;
+    private ProcessTree? tree;
+    private StepPhase phase = StepPhase.Claimed;
+    private StopReason stop;
+    private long? firstSignalAt;
+    private bool treeEnded;
+    private long lastTick = parts.Platform.BootNowMs();
+    private Task killing = Task.CompletedTask;
+
+    public string StepId => pending.StepId;
+    public string TaskId => pending.TaskId;
+    public string ClaimId { get; } = Ids.New(Ids.Claim, parts.Clock);
+    public StepPhase Phase { get { lock (gate) return phase; } }
+    public int? Pid { get; private set; }
+
+    /// <summary>Null until the claim is granted.</summary>
+    public Lease? Lease { get { lock (gate) return lease; } }
+
+    /// <summary>Completes when the claim is granted, refused or given up.</summary>
+    public Task<ClaimVerdict> Decided => decided.Task;
+
+    /// <summary>Completes when nothing runs and what is to be said of it is durable.</summary>
+    public Task Recorded => recorded.Task;
+
+    /// <summary>For the heartbeat; null while the claim is open.</summary>
+    public HeldLease? Held()
+    {
+        lock (gate)
+        {
+            if (lease is null || stop is StopReason.LeaseLost or StopReason.LeaseExpired or StopReason.SessionEnded && phase != StepPhase.Uploading) return null;
+            return new HeldLease
+            {
+                StepId = StepId,
+                LeaseGeneration = lease.Generation,
+                Phase = phase,
+                LastLogSeq = upload?.Chunks.LastSeq ?? 0,
+                // Only a process has an executor that could be stuck; claiming and uploading are this agent's own loops.
+                TickAgeMs = phase is StepPhase.Running or StepPhase.Exited ? Math.Max(0, parts.Platform.BootNowMs() - Volatile.Read(ref lastTick)) : 0,
+            };
+        }
+    }
+
+    public void Renewed(long requestStartBootMs)
+    {
+        if (Lease is not { } held) return;
+        parts.Watchdog.Extend(StepId, held.Renewed(requestStartBootMs));
+    }
+
+    /// <summary>Asks the step to end. May be called from anywhere, any number of times; a stronger reason overrides a weaker one.</summary>
+    public void Stop(StopReason reason)
+    {
+        ProcessTree? target;
+        lock (gate)
+        {
+            if (reason <= stop || treeEnded) return;
+            stop = reason;
+            if (tree is not null) firstSignalAt ??= parts.Platform.BootNowMs();
+            target = tree;
+        }
+        LogStopping(StepId, reason);
+        if (reason >= StopReason.Abort) giveUp.Cancel();
+        if (target is not null) Kill(target, reason);
+    }
+
+    public void Suspend()
+    {
+        lock (gate) if (!treeEnded) tree?.Suspend();
+    }
+
+    public void Resume()
+    {
+        // What is being killed stays stopped until it is dead: not one more instruction beyond its lease.
+        lock (gate) if (!treeEnded && stop < StopReason.Abort) tree?.Resume();
+    }
+
+    /// <summary>Runs the claim to its end. Never throws for what the server, the disk or the program does.</summary>
+    public async Task RunAsync()
+    {
+        try
+        {
+            var claim = await ClaimAsync();
+            if (claim is null) return;
+            upload = parts.Outbox.Begin(ClaimId, StepId, claim.LeaseGeneration);
+            upload.LeaseLost = () => Stop(StopReason.LeaseLost);
+            decided.TrySetResult(ClaimVerdict.Granted);
+            await ExecuteAsync(claim);
+            recorded.TrySetResult();
+            await WaitForAnswerAsync();
+        }
+        finally
+        {
+            decided.TrySetResult(ClaimVerdict.Unanswered);
+            recorded.TrySetResult();
+            output?.Dispose();
+        }
+    }
+
+    private async Task<ClaimResponse?> ClaimAsync()
+    {
+        // Without a durable claim id a lost answer could not be told from a claim that was never made.
+        if (!TryJournal(new JournalEntry { Kind = JournalKind.Claiming, ClaimId = ClaimId, StepId = StepId, TaskId = TaskId }, durable: true)) return null;
+        var request = new ClaimRequest { ClaimId = ClaimId, ExpectedGeneration = pending.ExpectedGeneration };
+        var backoff = new Backoff(parts.Options.Timeouts.BackoffFirst, parts.Options.Timeouts.BackoffMax);
+        var began = parts.Clock.GetTimestamp();
+        while (true)
+        {
+            var requestStart = parts.Platform.BootNowMs();
+            Reply<ClaimResponse> reply;
+            try
+            {
+                reply = await parts.Client.ClaimAsync(sessionId, StepId, request, giveUp.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                return Unclaimed(ClaimVerdict.Unanswered);
+            }
+            if (reply.IsOk) return Granted(reply.Value!, requestStart);
+            if (parts.Sessions.Concerns(sessionId, reply)) return Unclaimed(ClaimVerdict.Unanswered);
+            if (reply.Kind is not (ReplyKind.Unavailable or ReplyKind.ClockRefused)) return Unclaimed(ClaimVerdict.Refused);
+            // Given up, the server may still hold a lease for this claim: its next heartbeat answer lists it, and it goes back as never started.
+            if (parts.Clock.GetElapsedTime(began) > parts.Options.Timeouts.ClaimGiveUp || parts.Steps.Draining) return Unclaimed(ClaimVerdict.Unanswered);
+            try
+            {
+                await Task.Delay(backoff.Next(reply.RetryAfter), parts.Clock, giveUp.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                return Unclaimed(ClaimVerdict.Unanswered);
+            }
+        }
+    }
+
+    private ClaimResponse Granted(ClaimResponse claim, long requestStart)
+    {
+        lock (gate) lease = new Lease(claim, requestStart, parts.Options.Timeouts.LeaseMargin);
+        parts.Steps.Changed(); // the heartbeat may have to beat sooner
+        TryJournal(new JournalEntry { Kind = JournalKind.Leased, ClaimId = ClaimId, TaskId = claim.TaskId, Generation = claim.LeaseGeneration }, durable: false);
+        if (claim.CancelRequested) Stop(StopReason.Cancel);
+        return claim;
+    }
+
+    private ClaimResponse? Unclaimed(ClaimVerdict verdict)
+    {
+        TryJournal(new JournalEntry { Kind = JournalKind.Closed, ClaimId = ClaimId }, durable: false);
+        decided.TrySetResult(verdict);
+        return null;
+    }
+
+    private async Task ExecuteAsync(ClaimResponse claim)
+    {
+        var held = Lease!;
+        var argv = Argv(claim.Command);
+        if (argv is null)
+        {
+            await FinishAsync(StepResult.Failed(StepReason.RejectedByAgent, "The assignment names neither a program nor a shell command."), 0);
+            return;
+        }
+        var mark = ProcessMarks.New();
+        if (!await PrepareAsync(held, mark)) return;
+
+        ILaunchedProcess process;
+        var startedAt = parts.Platform.BootNowMs();
+        try
+        {
+            process = parts.Platform.Launcher.Launch(new LaunchRequest
+            {
+                StepId = StepId,
+                Mark = mark,
+                Argv = argv,
+                WorkingDirectory = claim.WorkingDirectory ?? HomeDirectory(),
+                Environment = JobEnvironment.Build(claim),
+            });
+        }
+        catch (SpawnFailedException e)
+        {
+            TryJournal(new JournalEntry { Kind = JournalKind.NotSpawned, ClaimId = ClaimId }, durable: false);
+            parts.Watchdog.Forget(StepId);
+            await FinishAsync(StepResult.Failed(StepReason.SpawnFailed, e.Message), 0);
+            return;
+        }
+        var exit = await WatchAsync(claim, process, mark, held);
+        await RecordExitAsync(held, exit, startedAt);
+    }
+
+    /// <summary>Everything that must stand before a process may exist. False: it may not, and what follows from that is done.</summary>
+    private async Task<bool> PrepareAsync(Lease held, ulong mark)
+    {
+        if (IsStoppedOrLate(held))
+        {
+            await EndUnspawnedAsync();
+            return false;
+        }
+        try
+        {
+            parts.Journal.ReserveResult(ClaimId);
+            parts.Watchdog.Watch(StepId, mark, held.DeadlineBootMs);
+            parts.Journal.Append(new JournalEntry { Kind = JournalKind.Spawning, ClaimId = ClaimId, Mark = mark }, durable: true);
+            // The disk may have taken long: look again, now that nothing but the spawn itself lies ahead.
+            if (!IsStoppedOrLate(held)) return true;
+        }
+        catch (Exception e) when (e is IOException or WatchdogLostException)
+        {
+            LogNotStarted(StepId, e.Message);
+        }
+        TryJournal(new JournalEntry { Kind = JournalKind.NotSpawned, ClaimId = ClaimId }, durable: true);
+        parts.Watchdog.Forget(StepId);
+        await EndUnspawnedAsync();
+        return false;
+    }
+
+    private bool IsStoppedOrLate(Lease held)
+    {
+        lock (gate) return stop != StopReason.None || parts.Steps.Draining || parts.Platform.BootNowMs() >= held.DeadlineBootMs;
+    }
+
+    /// <summary>The step was claimed and provably never ran.</summary>
+    private async Task EndUnspawnedAsync()
+    {
+        StopReason reason;
+        lock (gate) reason = stop;
+        switch (reason)
+        {
+            case StopReason.Cancel:
+                await FinishAsync(new CompleteRequest { Outcome = StepOutcome.Cancelled, Reason = StepReason.Cancelled }, 0);
+                break;
+            case StopReason.Timeout:
+                await FinishAsync(StepResult.Failed(StepReason.Timeout, "Its time was over before it could be started."), 0);
+                break;
+            case StopReason.LeaseLost:
+                End();
+                upload!.SayNothing();
+                break;
+            case StopReason.SessionEnded:
+                End(); // the next session's report decides
+                break;
+            default:
+                End();
+                TryJournal(new JournalEntry { Kind = JournalKind.Releasing, ClaimId = ClaimId, Generation = lease!.Generation }, durable: true);
+                upload!.Release(lease.Generation);
+                break;
+        }
+    }
+
+    /// <summary>Lets the process run on its own thread, to its end.</summary>
+    private async Task<ProcessExit> WatchAsync(ClaimResponse claim, ILaunchedProcess process, ulong mark, Lease held)
+    {
+        using var timer = parts.Clock.CreateTimer(_ => Stop(StopReason.Timeout), null,
+            TimeSpan.FromMilliseconds(Math.Clamp(held.HardDeadlineBootMs - parts.Platform.BootNowMs(), 0, LongestTimerMs)), Timeout.InfiniteTimeSpan);
+        Pid = process.Pid;
+        output = new StepOutput(upload!.Chunks, parts.Outbox.Budget, parts.Options.MaxStepLogBytes, parts.Options.Timeouts, parts.Clock, log, upload.Wake);
+        var ended = new TaskCompletionSource<ProcessExit>(TaskCreationOptions.RunContinuationsAsynchronously);
+        StopReason earlier;
+        ProcessTree fresh;
+        lock (gate)
+        {
+            tree = fresh = parts.Platform.Tree(mark, StepId, process.Pid, process.StartTime);
+            phase = StepPhase.Running;
+            Tick();
+            earlier = stop;
+            if (earlier != StopReason.None) firstSignalAt = parts.Platform.BootNowMs();
+        }
+        // A thread of its own: a blocked pipe, a spent budget or a full disk must hold up this step and no other.
+        new Thread(() => RunProcess(process, claim, ended), maxStackSize: 256 * 1024) { IsBackground = true, Name = StepId }.Start();
+        // A stop that came while the process was being made has found no tree to kill.
+        if (earlier != StopReason.None) Kill(fresh, earlier);
+        TryJournal(new JournalEntry { Kind = JournalKind.Spawned, ClaimId = ClaimId, Pid = process.Pid, StartTime = process.StartTime }, durable: false);
+        parts.Watchdog.Root(StepId, process.Pid, process.StartTime);
+        LogStarted(StepId, process.Pid);
+        return await ended.Task;
+    }
+
+    private void RunProcess(ILaunchedProcess process, ClaimResponse claim, TaskCompletionSource<ProcessExit> ended)
+    {
+        try
+        {
+            using (process)
+            {
+                var withheld = JobEnvironment.Withheld(claim.EnvironmentFromMachine);
+                if (withheld.Count > 0)
+                    output!.Write(LogStream.System, System.Text.Encoding.UTF8.GetBytes($"[tanjiren] not passed on, because they are the agent's own: {string.Join(", ", withheld)}\n"), Tick);
+                var exit = process.Run((stream, data) =>
+                {
+                    Tick();
+                    output!.Write(stream, data, Tick);
+                }, Tick);
+                lock (gate) phase = StepPhase.Exited;
+                output!.Finish(Tick);
+                ended.TrySetResult(exit);
+            }
+        }
+        catch (Exception e)
+        {
+            // Carried to the awaiting side, where it ends the agent: a step whose thread died would never end otherwise.
+            ended.TrySetException(e);
+        }
+    }
+
+    private async Task RecordExitAsync(Lease held, ProcessExit exit, long startedAt)
+    {
+        Task kills;
+        StopReason reason;
+        lock (gate)
+        {
+            treeEnded = true;
+            reason = StepResult.Effective(stop, exit, firstSignalAt, held.DeadlineBootMs);
+            kills = killing;
+        }
+        // Nothing is said before the tree is dead: with the result the server may offer the step again.
+        await kills;
+        parts.Watchdog.Forget(StepId);
+        if (exit.Leftovers is { IsComplete: false } left) LogSurvivors(StepId, left.ToString());
+        LogExited(StepId, exit.ExitCode, exit.Signal, reason);
+        switch (reason)
+        {
+            case StopReason.LeaseLost:
+                upload!.SayNothing();
+                break;
+            case StopReason.SessionEnded:
+                break; // the journal says "spawned, no result": the next session's report decides
+            default:
+                await FinishAsync(StepResult.Of(reason, exit), Math.Max(0, exit.EndedAtBootMs - startedAt));
+                break;
+        }
+    }
+
+    /// <summary>Writes the result down, durably, and only then lets it be sent.</summary>
+    private async Task FinishAsync(CompleteRequest words, long durationMs)
+    {
+        lock (gate)
+        {
+            treeEnded = true;
+            phase = StepPhase.Exited;
+        }
+        var result = StepResult.Seal(words, StepId, lease!.Generation, durationMs, upload!.Chunks.LastSeq, output);
+        while (!TryJournal(new JournalEntry { Kind = JournalKind.Result, ClaimId = ClaimId, Result = result }, durable: true))
+        {
+            Tick();
+            await Task.Delay(parts.Options.Timeouts.DiskRetry, parts.Clock);
+        }
+        End();
+        upload.Complete(result);
+    }
+
+    private void End()
+    {
+        lock (gate)
+        {
+            treeEnded = true;
+            phase = StepPhase.Uploading;
+        }
+    }
+
+    private async Task WaitForAnswerAsync()
+    {
+        bool sessionEnded;
+        lock (gate) sessionEnded = stop == StopReason.SessionEnded;
+        if (sessionEnded) return;
+        // Uploads outlive sessions: when this one ends, the next one reports the result as exited and the upload goes on under it.
+        await upload!.Answered.WaitAsync(giveUp.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+    }
+
+    /// <summary>Lets go of a claim whose result is on its way, because its session has ended.</summary>
+    public void LetGo()
+    {
+        Stop(StopReason.SessionEnded);
+        giveUp.Cancel();
+    }
+
+    private void Kill(ProcessTree target, StopReason reason)
+    {
+        if (reason >= StopReason.Abort) output?.Abandon();
+        var grace = reason == StopReason.Cancel ? parts.Options.Timeouts.CancelGrace : TimeSpan.Zero;
+        lock (gate) killing = Task.WhenAll(killing, Task.Run(() => KillAsync(target, grace)));
+    }
+
+    private async Task KillAsync(ProcessTree target, TimeSpan grace)
+    {
+        var report = await target.KillAsync(grace, CancellationToken.None);
+        if (!report.IsComplete) LogSurvivors(StepId, report.ToString());
+    }
+
+    private void Tick() => Volatile.Write(ref lastTick, parts.Platform.BootNowMs());
+
+    private static string? HomeDirectory() =>
+        Environment.GetFolderPath(Environment.SpecialFolder.UserProfile) is { Length: > 0 } home ? home : null;
+
+    private static IReadOnlyList<string>? Argv(CommandSpec command) =>
+        command.Argv is { Count: > 0 } argv ? argv
+        : command.Shell is not { } shell ? null
+        : OperatingSystem.IsWindows() ? ["cmd.exe", "/d", "/s", "/c", shell]
+        : ["/bin/sh", "-c", shell];
+
+    private bool TryJournal(JournalEntry entry, bool durable)
+    {
+        try
+        {
+            parts.Journal.Append(entry, durable);
+            return true;
+        }
+        catch (IOException e)
+        {
+            LogNotJournalled(StepId, entry.Kind, e.Message);
+            return false;
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "{StepId} runs as process {Pid}")]
+    private partial void LogStarted(string stepId, int pid);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "{StepId} ended: exit code {ExitCode}, signal {Signal}, stopped for {Reason}")]
+    private partial void LogExited(string stepId, int? exitCode, string? signal, StopReason reason);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "{StepId} is stopped: {Reason}")]
+    private partial void LogStopping(string stepId, StopReason reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{StepId} was not started and goes back: {Reason}")]
+    private partial void LogNotStarted(string stepId, string reason);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "Processes of {StepId} outlived it: {Survivors}")]
+    private partial void LogSurvivors(string stepId, string survivors);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "{Kind} of {StepId} could not be journalled: {Reason}")]
+    private partial void LogNotJournalled(string stepId, JournalKind kind, string reason);
+}

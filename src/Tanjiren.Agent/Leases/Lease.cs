@@ -1,0 +1,57 @@
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Agent.Leases;
+
+/// <summary>How long a lease may be trusted. Pure.</summary>
+internal static class LeaseRules
+{
+    /// <summary>
+    /// The last moment, on the boot clock, at which this machine may run the step: the server gives it away no earlier than TTL + grace after it
+    /// took the request, and it took the request no earlier than it was sent. The margin covers drift and the time that killing takes.
+    /// </summary>
+    public static long Deadline(long requestStartBootMs, long ttlMs, long graceMs, TimeSpan longestMargin)
+    {
+        var whole = ttlMs + graceMs;
+        return requestStartBootMs + whole - Math.Min((long)longestMargin.TotalMilliseconds, whole / 10);
+    }
+
+    /// <summary>Time between two renewals: a third of the TTL, so that two may fail.</summary>
+    public static TimeSpan RenewalInterval(long ttlMs, TimeSpan longest)
+    {
+        var third = TimeSpan.FromMilliseconds(ttlMs / 3.0);
+        return third < longest ? third : longest;
+    }
+
+    /// <summary>How long one renewal may take, so that another one fits in before the lease goes stale.</summary>
+    public static TimeSpan RenewalTimeout(long ttlMs, TimeSpan longest)
+    {
+        var half = TimeSpan.FromMilliseconds(ttlMs / 2.0);
+        return half < longest ? half : longest;
+    }
+}
+
+/// <summary>A lease that this agent was granted. Thread-safe: renewals come from the heartbeat, readings from the lease clock.</summary>
+internal sealed class Lease(ClaimResponse claim, long requestStartBootMs, TimeSpan longestMargin)
+{
+    private long deadline = LeaseRules.Deadline(requestStartBootMs, claim.LeaseTtlMs, claim.LeaseGraceMs, longestMargin);
+
+    public long Generation => claim.LeaseGeneration;
+    public long TtlMs => claim.LeaseTtlMs;
+    public long DeadlineBootMs => Volatile.Read(ref deadline);
+
+    /// <summary>When the step must have ended, whatever its lease.</summary>
+    public long HardDeadlineBootMs { get; } = requestStartBootMs + claim.TimeoutMs;
+
+    /// <summary>A renewal that started then was granted. Answers may overtake each other: the deadline never moves back.</summary>
+    public long Renewed(long requestStartBootMs)
+    {
+        var fresh = LeaseRules.Deadline(requestStartBootMs, claim.LeaseTtlMs, claim.LeaseGraceMs, longestMargin);
+        for (var seen = Volatile.Read(ref deadline); fresh > seen;)
+        {
+            var before = Interlocked.CompareExchange(ref deadline, fresh, seen);
+            if (before == seen) return fresh;
+            seen = before;
+        }
+        return DeadlineBootMs;
+    }
+}

@@ -1,0 +1,51 @@
+using System.Text.Json.Serialization;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Agent.Outbox;
+
+/// <summary>What can happen to a claim, in the order in which it does. Written as numbers: values are never reused.</summary>
+internal enum JournalKind
+{
+    /// <summary>A session id was made; durable before it is first sent.</summary>
+    Session = 1,
+    /// <summary>A claim id was made; durable before it is first sent.</summary>
+    Claiming = 2,
+    /// <summary>The server granted the claim.</summary>
+    Leased = 3,
+    /// <summary>The process is about to be started; durable before it is. From here on only <see cref="NotSpawned"/> proves that nothing ran.</summary>
+    Spawning = 4,
+    /// <summary>It was not started after all.</summary>
+    NotSpawned = 5,
+    /// <summary>It runs.</summary>
+    Spawned = 6,
+    /// <summary>The result; durable before it is first sent.</summary>
+    Result = 7,
+    /// <summary>The claim goes back to the server as never started.</summary>
+    Releasing = 8,
+    /// <summary>The server has the result or the release, or will never take it.</summary>
+    Answered = 9,
+    /// <summary>The server stores the output up to this sequence.</summary>
+    Stored = 10,
+    /// <summary>Nothing of this claim is left to do; it is forgotten.</summary>
+    Closed = 11,
+}
+
+/// <summary>One record of the journal. Which fields are set follows from <see cref="Kind"/>.</summary>
+internal sealed record JournalEntry
+{
+    public required JournalKind Kind { get; init; }
+    public string? SessionId { get; init; }
+    public string? ClaimId { get; init; }
+    public string? StepId { get; init; }
+    public string? TaskId { get; init; }
+    public long? Generation { get; init; }
+    public ulong? Mark { get; init; }
+    public int? Pid { get; init; }
+    public long? StartTime { get; init; }
+    public long? Seq { get; init; }
+    public CompleteRequest? Result { get; init; }
+}
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(JournalEntry))]
+internal sealed partial class JournalJson : JsonSerializerContext;

@@ -1,0 +1,119 @@
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Agent.Outbox;
+
+/// <summary>A claim that is not closed, as the journal tells it.</summary>
+internal sealed record JournaledClaim
+{
+    public required string ClaimId { get; init; }
+    public required string StepId { get; init; }
+    public string? TaskId { get; init; }
+    public long? Generation { get; init; }
+    /// <summary>Set from the intent to spawn on: processes with it may live.</summary>
+    public ulong? Mark { get; init; }
+    public bool NotSpawned { get; init; }
+    public int? Pid { get; init; }
+    public CompleteRequest? Result { get; init; }
+    public bool Releasing { get; init; }
+    public bool Answered { get; init; }
+    public long StoredSeq { get; init; }
+
+    public bool MayHaveSpawned => Mark is not null && !NotSpawned;
+
+    /// <summary>What is reported of it at a session's start, when nothing of it runs any more; null when the server has its last word.</summary>
+    public StepReportState? Report =>
+        Answered ? null
+        : Result is not null ? StepReportState.Exited
+        : MayHaveSpawned ? StepReportState.UnknownOutcome
+        : StepReportState.NeverStarted;
+}
+
+/// <summary>The journal's records folded into what they mean. Pure; <see cref="Journal"/> guards it with its lock.</summary>
+internal sealed class JournalState
+{
+    private const int KeptSessions = 5;
+    private const int KeptSpawns = 256;
+
+    private readonly Dictionary<string, JournaledClaim> claims = [];
+    private readonly LinkedList<string> sessions = [];
+    private readonly Queue<string> endedSpawns = [];
+
+    /// <summary>Newest first.</summary>
+    public IReadOnlyCollection<string> Sessions => sessions;
+
+    public IReadOnlyCollection<JournaledClaim> Claims => claims.Values;
+
+    public JournaledClaim? Find(string claimId) => claims.GetValueOrDefault(claimId);
+
+    /// <summary>Whether a process may ever have been started for this claim, as far as the journal reaches back.</summary>
+    public bool MayHaveSpawned(string claimId) =>
+        claims.TryGetValue(claimId, out var claim) ? claim.MayHaveSpawned : endedSpawns.Contains(claimId);
+
+    public void Apply(JournalEntry entry)
+    {
+        if (entry.Kind == JournalKind.Session)
+        {
+            sessions.Remove(entry.SessionId!);
+            sessions.AddFirst(entry.SessionId!);
+            if (sessions.Count > KeptSessions) sessions.RemoveLast();
+            return;
+        }
+        var id = entry.ClaimId!;
+        if (entry.Kind == JournalKind.Claiming)
+        {
+            claims[id] = new JournaledClaim { ClaimId = id, StepId = entry.StepId!, TaskId = entry.TaskId };
+            return;
+        }
+        if (!claims.TryGetValue(id, out var claim))
+        {
+            // A snapshot names ended spawns by their Closed record alone.
+            if (entry is { Kind: JournalKind.Closed, Mark: not null }) RememberSpawn(id);
+            return;
+        }
+        if (entry.Kind == JournalKind.Closed)
+        {
+            claims.Remove(id);
+            if (claim.MayHaveSpawned) RememberSpawn(id);
+            return;
+        }
+        claims[id] = entry.Kind switch
+        {
+            JournalKind.Leased => claim with { Generation = entry.Generation, TaskId = entry.TaskId ?? claim.TaskId },
+            JournalKind.Spawning => claim with { Mark = entry.Mark, NotSpawned = false },
+            JournalKind.NotSpawned => claim with { NotSpawned = true },
+            JournalKind.Spawned => claim with { Pid = entry.Pid },
+            JournalKind.Result => claim with { Result = entry.Result },
+            JournalKind.Releasing => claim with { Releasing = true, Generation = entry.Generation ?? claim.Generation },
+            JournalKind.Answered => claim with { Answered = true },
+            JournalKind.Stored => claim with { StoredSeq = Math.Max(claim.StoredSeq, entry.Seq!.Value) },
+            // A record of a newer agent: what it adds cannot be undone here, what it names is still there.
+            _ => claim,
+        };
+    }
+
+    /// <summary>The fewest records that fold into this state again.</summary>
+    public IEnumerable<JournalEntry> Snapshot()
+    {
+        foreach (var session in sessions.Reverse()) yield return new JournalEntry { Kind = JournalKind.Session, SessionId = session };
+        foreach (var spawn in endedSpawns) yield return new JournalEntry { Kind = JournalKind.Closed, ClaimId = spawn, Mark = 0 };
+        foreach (var c in claims.Values)
+        {
+            JournalEntry Of(JournalKind kind) => new() { Kind = kind, ClaimId = c.ClaimId };
+            yield return Of(JournalKind.Claiming) with { StepId = c.StepId, TaskId = c.TaskId };
+            if (c.Generation is not null) yield return Of(JournalKind.Leased) with { Generation = c.Generation };
+            if (c.Mark is not null) yield return Of(JournalKind.Spawning) with { Mark = c.Mark };
+            if (c.Pid is not null) yield return Of(JournalKind.Spawned) with { Pid = c.Pid };
+            if (c.NotSpawned) yield return Of(JournalKind.NotSpawned);
+            if (c.Result is not null) yield return Of(JournalKind.Result) with { Result = c.Result };
+            if (c.Releasing) yield return Of(JournalKind.Releasing);
+            if (c.Answered) yield return Of(JournalKind.Answered);
+            if (c.StoredSeq > 0) yield return Of(JournalKind.Stored) with { Seq = c.StoredSeq };
+        }
+    }
+
+    private void RememberSpawn(string claimId)
+    {
+        endedSpawns.Enqueue(claimId);
+        if (endedSpawns.Count > KeptSpawns) endedSpawns.Dequeue();
+    }
+}

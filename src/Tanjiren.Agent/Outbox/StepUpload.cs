@@ -1,0 +1,245 @@
+using Tanjiren.Agent.Connection;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Agent.Outbox;
+
+/// <summary>What all uploads share.</summary>
+internal sealed record UploadParts(ControlPlaneClient Client, SessionKeeper Sessions, Journal Journal, AgentTimeouts Timeouts, TimeProvider Clock,
+    SemaphoreSlim LogSlots, ILogger Log);
+
+/// <summary>
+/// Sends what one claim owes the server: its output in order, and its last word (a result, a release, or nothing). Tries for ever; every
+/// request may be repeated. The output goes first while it is short; a long backlog must not hold the result up.
+/// </summary>
+internal sealed partial class StepUpload : IDisposable
+{
+    /// <summary>Output in one request.</summary>
+    public const int BatchBytes = 1024 * 1024;
+
+    private enum LastWord { None, Complete, Release, Nothing }
+
+    private readonly UploadParts parts;
+    private readonly Pulse pulse = new();
+    private readonly Lock gate = new();
+    private readonly TaskCompletionSource answered = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Backoff backoff;
+    private readonly ILogger log;
+    private LastWord lastWord;
+    private CompleteRequest? result;
+    private bool logsRefused;
+
+    public StepUpload(string claimId, string stepId, long generation, ChunkLog chunks, UploadParts parts)
+    {
+        (ClaimId, StepId, Generation, Chunks, this.parts, log) = (claimId, stepId, generation, chunks, parts, parts.Log);
+        backoff = new Backoff(parts.Timeouts.BackoffFirst, parts.Timeouts.BackoffMax);
+    }
+
+    public string ClaimId { get; }
+    public string StepId { get; }
+    public long Generation { get; private set; }
+    public ChunkLog Chunks { get; }
+
+    /// <summary>Completes when the server has the last word, or will never take it.</summary>
+    public Task Answered => answered.Task;
+
+    /// <summary>The server's word, by an answer to any request of this upload, that the lease is gone.</summary>
+    public Action? LeaseLost { get; set; }
+
+    /// <summary>There is more to send, or the server may be back.</summary>
+    public void Wake() => pulse.Set();
+
+    /// <summary>Sends the result, which the caller has made durable.</summary>
+    public void Complete(CompleteRequest durableResult) => Decide(LastWord.Complete, durableResult);
+
+    /// <summary>Gives the step back; the caller has journalled it.</summary>
+    public void Release(long generation)
+    {
+        Generation = generation;
+        Decide(LastWord.Release, null);
+    }
+
+    /// <summary>There is nothing to say but output.</summary>
+    public void SayNothing() => Decide(LastWord.Nothing, null);
+
+    /// <summary>The lease under which a result waits to be taken; null when none does.</summary>
+    public HeldLease? Held()
+    {
+        lock (gate)
+        {
+            if (lastWord != LastWord.Complete || answered.Task.IsCompleted) return null;
+            return new HeldLease { StepId = StepId, LeaseGeneration = Generation, Phase = StepPhase.Uploading, LastLogSeq = Chunks.LastSeq };
+        }
+    }
+
+    /// <summary>Returns when the server has everything and the claim is closed in the journal.</summary>
+    public async Task RunAsync(CancellationToken ct)
+    {
+        while (true)
+        {
+            if (!TrySync())
+            {
+                await pulse.WaitAsync(parts.Timeouts.DiskRetry, parts.Clock, ct);
+                continue;
+            }
+            // A server that takes no more must not let the outbox fill up and stop the step.
+            if (logsRefused) NoteStored(Chunks.SyncedSeq);
+            LastWord word;
+            CompleteRequest? final;
+            lock (gate) (word, final) = (lastWord, result);
+            var batch = logsRefused ? [] : Chunks.ReadBatch(final?.FinalLogSeq, BatchBytes, WireLimits.MaxLogChunksPerRequest);
+            var backlog = batch.Count > 0 && batch[^1].Seq < Chunks.SyncedSeq;
+            var mustSpeak = word is LastWord.Complete or LastWord.Release && !Answered.IsCompleted;
+            if (mustSpeak && (batch.Count == 0 || backlog)) await SpeakAsync(word, final, ct);
+            else if (batch.Count > 0) await SendLogsAsync(batch, ct);
+            else if (word != LastWord.None) break;
+            else await pulse.WaitAsync(TimeSpan.FromHours(1), parts.Clock, ct);
+        }
+        Close();
+    }
+
+    public void Dispose() => Chunks.Dispose();
+
+    private void Decide(LastWord word, CompleteRequest? final)
+    {
+        lock (gate)
+        {
+            if (lastWord != LastWord.None) return;
+            (lastWord, result) = (word, final);
+        }
+        if (word == LastWord.Nothing) answered.TrySetResult();
+        pulse.Set();
+    }
+
+    /// <summary>Nothing is sent before it is durable: a sequence number that the server knows must never come to stand for other bytes.</summary>
+    private bool TrySync()
+    {
+        try
+        {
+            Chunks.Sync();
+            return true;
+        }
+        catch (IOException e)
+        {
+            LogNotDurable(StepId, e.Message);
+            return Chunks.SyncedSeq > Chunks.StoredSeq;
+        }
+    }
+
+    private async Task SendLogsAsync(IReadOnlyList<LogChunk> batch, CancellationToken ct)
+    {
+        var session = await parts.Sessions.CurrentAsync(ct);
+        Reply<AppendLogsResponse> reply;
+        await parts.LogSlots.WaitAsync(ct);
+        try
+        {
+            reply = await parts.Client.AppendLogsAsync(session, StepId, new AppendLogsRequest { LeaseGeneration = Generation, Chunks = batch }, ct);
+        }
+        finally
+        {
+            parts.LogSlots.Release();
+        }
+        if (reply.IsOk)
+        {
+            backoff.Reset();
+            NoteStored(Math.Min(reply.Value!.StoredSeq, Chunks.SyncedSeq));
+            // A server that stores less than it was sent is asked again, not in a hot loop.
+            if (reply.Value.StoredSeq < batch[^1].Seq) await PauseAsync(ReplyKind.Unavailable, null, ct);
+            return;
+        }
+        if (parts.Sessions.Concerns(session, reply)) return;
+        switch (reply.Kind)
+        {
+            case ReplyKind.LogConflict when batch.Count > 1:
+                foreach (var chunk in batch) await SendLogsAsync([chunk], ct);
+                break;
+            case ReplyKind.LogConflict:
+                LogConflict(StepId, batch[0].Seq);
+                NoteStored(batch[0].Seq);
+                break;
+            case ReplyKind.LogLimitReached or ReplyKind.NotFound or ReplyKind.Refused:
+                LogLogsRefused(StepId, reply.Words);
+                logsRefused = true;
+                NoteStored(Chunks.SyncedSeq);
+                break;
+            case ReplyKind.LeaseLost:
+                LeaseLost?.Invoke();
+                LogLogsRefused(StepId, reply.Words);
+                logsRefused = true;
+                NoteStored(Chunks.SyncedSeq);
+                break;
+            default:
+                await PauseAsync(reply.Kind, reply.RetryAfter, ct);
+                break;
+        }
+    }
+
+    private async Task SpeakAsync(LastWord word, CompleteRequest? final, CancellationToken ct)
+    {
+        var session = await parts.Sessions.CurrentAsync(ct);
+        var reply = word == LastWord.Complete
+            ? await parts.Client.CompleteAsync(session, StepId, final!, ct)
+            : await parts.Client.ReleaseAsync(session, StepId, new ReleaseRequest { LeaseGeneration = Generation, Reason = "never started" }, ct);
+        if (parts.Sessions.Concerns(session, reply)) return;
+        switch (reply.Kind)
+        {
+            case ReplyKind.Ok:
+                backoff.Reset();
+                break;
+            case ReplyKind.LeaseLost or ReplyKind.ResultConflict or ReplyKind.NotFound or ReplyKind.Refused or ReplyKind.NotClaimable:
+                LogWordRefused(StepId, Generation, word == LastWord.Complete ? "result" : "release", reply.Words);
+                break;
+            default:
+                await PauseAsync(reply.Kind, reply.RetryAfter, ct);
+                return;
+        }
+        TryJournal(new JournalEntry { Kind = JournalKind.Answered, ClaimId = ClaimId });
+        answered.TrySetResult();
+        if (reply.Kind == ReplyKind.LeaseLost) LeaseLost?.Invoke();
+    }
+
+    private async Task PauseAsync(ReplyKind kind, TimeSpan? retryAfter, CancellationToken ct)
+    {
+        var pause = kind == ReplyKind.ClockRefused ? parts.Timeouts.SlowRetry : backoff.Next(retryAfter);
+        // A wake-up says that the server is back; new output alone must not shorten the pause of a server that is away, hence no pulse here.
+        await Task.Delay(pause, parts.Clock, ct);
+    }
+
+    private void NoteStored(long seq)
+    {
+        if (Chunks.Stored(seq)) TryJournal(new JournalEntry { Kind = JournalKind.Stored, ClaimId = ClaimId, Seq = seq });
+    }
+
+    private void Close()
+    {
+        Chunks.Delete();
+        TryJournal(new JournalEntry { Kind = JournalKind.Closed, ClaimId = ClaimId });
+    }
+
+    /// <summary>For records that only save work: without them the next start repeats requests, which the server answers the same.</summary>
+    private void TryJournal(JournalEntry entry)
+    {
+        try
+        {
+            parts.Journal.Append(entry, durable: false);
+        }
+        catch (IOException e)
+        {
+            LogNotJournalled(StepId, entry.Kind, e.Message);
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Output of {StepId} waits for the disk: {Reason}")]
+    private partial void LogNotDurable(string stepId, string reason);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "The server has other bytes than chunk {Seq} of {StepId}; its own stay")]
+    private partial void LogConflict(string stepId, long seq);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The server takes no more output of {StepId}: {Words}")]
+    private partial void LogLogsRefused(string stepId, string words);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The {Word} of {StepId}, generation {Generation}, was refused for good: {Words}")]
+    private partial void LogWordRefused(string stepId, long generation, string word, string words);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Kind} of {StepId} could not be journalled: {Reason}")]
+    private partial void LogNotJournalled(string stepId, JournalKind kind, string reason);
+}

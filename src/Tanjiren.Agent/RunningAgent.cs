@@ -1,0 +1,161 @@
+using Tanjiren.Agent.Connection;
+using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Leases;
+using Tanjiren.Agent.Outbox;
+
+namespace Tanjiren.Agent;
+
+/// <summary>
+/// The agent's loops and how they stop. The loops are independent: each handles the failures that it can meet, so one that ends by itself shows a bug, and the agent
+/// stops loudly rather than go on without it.
+/// <para>Drain: nothing new is taken, what never started goes back, what runs is finished, the outbox is flushed for a bounded time.
+/// Abort: what runs is killed and its result written down. Either way the watchdog goes last.</para>
+/// </summary>
+internal sealed partial class RunningAgent : IAsyncDisposable
+{
+    private readonly AgentOptions options;
+    private readonly TimeProvider clock;
+    private readonly ILogger log;
+    private readonly Journal journal;
+    private readonly OutboxSender outbox;
+    private readonly SessionKeeper sessions;
+    private readonly StepTable steps;
+    private readonly WatchdogKeeper watchdog;
+    private readonly StepClaimer claimer;
+    private readonly HeartbeatLoop heartbeat;
+    private readonly WorkLoop work;
+    private readonly SessionLoop sessionLoop;
+    private readonly LeaseClockLoop leaseClock;
+    private readonly StatusLoop status;
+
+    public RunningAgent(AgentOptions options, AgentIdentity identity, AgentHome home, AgentPlatform platform, DeviceTransport transport, TimeProvider clock,
+        ILoggerFactory logs)
+    {
+        (this.options, this.clock, log) = (options, clock, logs.CreateLogger("Tanjiren.Agent"));
+        journal = Journal.Open(home.Journal, logs.CreateLogger("Tanjiren.Agent.Journal"));
+        sessions = new SessionKeeper(log);
+        var client = new ControlPlaneClient(transport, identity.InstanceId, options.Timeouts);
+        outbox = new OutboxSender(home, options, client, sessions, journal, clock, logs);
+        if (!journal.Damaged) outbox.DeleteOrphans(claimId => journal.Read(s => s.Find(claimId) is not null));
+        steps = new StepTable(options.MaxConcurrent);
+        watchdog = new WatchdogKeeper(options, platform, clock, logs.CreateLogger("Tanjiren.Agent.Watchdog"));
+        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, clock, logs.CreateLogger("Tanjiren.Agent.Steps"));
+        var reconciler = new Reconciler(platform, journal, outbox, log);
+        claimer = new StepClaimer(parts);
+        heartbeat = new HeartbeatLoop(parts, claimer, reconciler, MachineLabels.Read(options));
+        work = new WorkLoop(parts, claimer);
+        sessionLoop = new SessionLoop(parts, reconciler, MachineIdentity.MachineId(home.Directory), MachineIdentity.BootId());
+        leaseClock = new LeaseClockLoop(platform, steps, sessions, heartbeat, options.Timeouts, clock, log);
+        status = new StatusLoop(home, options, identity, parts, heartbeat, sessionLoop, clock, log);
+    }
+
+    public async Task<int> RunAsync(AgentSignals signals)
+    {
+        using var stop = new CancellationTokenSource();
+        Dictionary<string, Task> loops = new()
+        {
+            ["watchdog"] = Task.Run(() => watchdog.RunAsync(stop.Token)),
+            ["session"] = Task.Run(() => sessionLoop.RunAsync(stop.Token)),
+            ["heartbeat"] = Task.Run(() => heartbeat.RunAsync(stop.Token)),
+            ["work"] = Task.Run(() => work.RunAsync(stop.Token)),
+            ["cancels"] = Task.Run(() => work.RunCancelsAsync(stop.Token)),
+            ["outbox"] = Task.Run(() => outbox.RunAsync(stop.Token)),
+            ["lease clock"] = Task.Run(() => leaseClock.RunAsync(stop.Token)),
+            ["status"] = Task.Run(() => status.RunAsync(stop.Token)),
+            ["steps"] = claimer.Faulted,
+        };
+        var failure = FirstToEndAsync(loops);
+        var aborted = WhenCancelled(signals.Abort);
+        var drained = DrainAsync(signals.Drain, stop.Token);
+        var first = await Task.WhenAny(failure, aborted, drained, sessions.Fatal);
+
+        int exit;
+        if (first == drained)
+        {
+            await drained;
+            exit = AgentExit.Drained;
+        }
+        else
+        {
+            if (first == failure) LogLoopEnded(await failure);
+            else if (first == sessions.Fatal) LogFatal(await sessions.Fatal);
+            exit = first == aborted ? AgentExit.Aborted : first == failure ? AgentExit.Failed : AgentExit.NeedsAttention;
+            await KillAllAsync();
+        }
+        await stop.CancelAsync();
+        await Task.WhenAll(loops.Where(l => l.Key != "steps").Select(l => l.Value)).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        status.WriteLast();
+        LogStopped(exit, outbox.Count);
+        return exit;
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        outbox.Dispose();
+        journal.Dispose();
+        return ValueTask.CompletedTask;
+    }
+
+    private async Task DrainAsync(CancellationToken drain, CancellationToken stop)
+    {
+        await WhenCancelled(drain).WaitAsync(stop);
+        LogDraining(steps.Active);
+        steps.Drain();
+        heartbeat.Wake();
+        while (steps.All is { Count: > 0 } left && !left.All(r => r.Recorded.IsCompleted)) await Task.WhenAll(left.Select(r => r.Recorded)).WaitAsync(stop);
+        var began = clock.GetTimestamp();
+        while (!outbox.IsEmpty && clock.GetElapsedTime(began) < options.Timeouts.DrainFlush) await Task.Delay(options.Timeouts.BackoffFirst, clock, stop);
+        if (!outbox.IsEmpty) LogNotFlushed(outbox.Count);
+    }
+
+    /// <summary>Kills what runs and waits, for a bounded time, until it is written down and the outbox has had a chance to say so.</summary>
+    private async Task KillAllAsync()
+    {
+        steps.Drain();
+        var left = steps.All;
+        foreach (var runner in left) runner.Stop(StopReason.Abort);
+        var recorded = Task.WhenAll(left.Select(r => r.Recorded));
+        try
+        {
+            await recorded.WaitAsync(options.Timeouts.AbortWait, clock);
+        }
+        catch (TimeoutException)
+        {
+            LogNotRecorded(left.Count(r => !r.Recorded.IsCompleted));
+        }
+        var told = Task.WhenAll(left.Select(r => outbox.Find(r.ClaimId)?.Answered ?? Task.CompletedTask));
+        await Task.WhenAny(told, Task.Delay(options.Timeouts.BackoffMax / 5, clock));
+    }
+
+    private static async Task<string> FirstToEndAsync(Dictionary<string, Task> loops)
+    {
+        var ended = await Task.WhenAny(loops.Values);
+        var name = loops.First(l => l.Value == ended).Key;
+        return ended.Exception?.InnerException is { } e ? $"{name}: {e}" : name;
+    }
+
+    private static Task WhenCancelled(CancellationToken token)
+    {
+        var source = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        token.Register(() => source.TrySetResult());
+        return source.Task;
+    }
+
+    [LoggerMessage(Level = LogLevel.Critical, Message = "A loop of the agent ended unexpectedly, so the agent stops and kills what it runs: {Loop}")]
+    private partial void LogLoopEnded(string loop);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "{Reason}")]
+    private partial void LogFatal(string reason);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Draining: nothing new is taken, {Active} steps are finished first")]
+    private partial void LogDraining(int active);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The server did not take everything in time; {Count} steps' results or output wait in the outbox for the next start")]
+    private partial void LogNotFlushed(int count);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "{Count} steps could not be written down in time; the next start reports their outcome as unknown")]
+    private partial void LogNotRecorded(int count);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Stopped with exit code {ExitCode}; {Count} uploads are left")]
+    private partial void LogStopped(int exitCode, int count);
+}

@@ -1,0 +1,65 @@
+using Tanjiren.Agent.Connection;
+using Tanjiren.Agent.Execution;
+
+namespace Tanjiren.Agent;
+
+/// <summary>The status loop: keeps <c>status.json</c> fresh for <c>agent status</c>. Only a view: nothing reads it to decide.</summary>
+internal sealed partial class StatusLoop(AgentHome home, AgentOptions options, AgentIdentity identity, RunnerParts parts, HeartbeatLoop heartbeat,
+    SessionLoop sessionLoop, TimeProvider clock, ILogger log)
+{
+    private readonly DateTimeOffset startedAt = clock.GetUtcNow();
+    private AgentStatus? written;
+    private bool troubled;
+
+    public async Task RunAsync(CancellationToken ct)
+    {
+        using var timer = new PeriodicTimer(options.Timeouts.StatusWrite, clock);
+        do RunOnce(Now(running: true));
+        while (await timer.WaitForNextTickAsync(ct));
+    }
+
+    /// <summary>The last word: not connected, nothing runs.</summary>
+    public void WriteLast() => RunOnce(Now(running: false));
+
+    private void RunOnce(AgentStatus status)
+    {
+        if (written is not null && Same(written, status)) return;
+        try
+        {
+            AgentHome.Replace(home.Status, status, AgentJson.Default.AgentStatus, durable: false);
+            (written, troubled) = (status, false);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            if (!troubled) LogNotWritten(home.Status, e.Message);
+            troubled = true;
+        }
+    }
+
+    private AgentStatus Now(bool running) => new()
+    {
+        ProcessId = Environment.ProcessId,
+        AgentVersion = options.AgentVersion,
+        ServerUrl = identity.ServerUrl,
+        InstanceId = identity.InstanceId,
+        InstanceName = identity.InstanceName,
+        OrganizationName = identity.OrganizationName,
+        StartedAt = startedAt,
+        WrittenAt = clock.GetUtcNow(),
+        Connected = running && parts.Client.Connected,
+        SessionId = running ? parts.Sessions.Current : null,
+        LastHeartbeatAt = heartbeat.LastBeatAt,
+        Draining = parts.Steps.Draining,
+        MaxConcurrent = options.MaxConcurrent,
+        WatchdogAlive = running && parts.Watchdog.IsAlive,
+        Steps = [.. parts.Steps.All.Select(r => new AgentStepStatus { StepId = r.StepId, TaskId = r.TaskId, Phase = r.Phase.ToString().ToLowerInvariant(), ProcessId = r.Pid })],
+        OutboxBytes = parts.Outbox.Budget.Used,
+        Notice = parts.Client.ClockNotice ?? sessionLoop.Notice,
+    };
+
+    private static bool Same(AgentStatus a, AgentStatus b) =>
+        a with { WrittenAt = b.WrittenAt, Steps = b.Steps } == b && a.Steps.SequenceEqual(b.Steps);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The status in '{Path}' cannot be written: {Reason}")]
+    private partial void LogNotWritten(string path, string reason);
+}

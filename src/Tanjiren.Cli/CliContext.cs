@@ -1,0 +1,59 @@
+using System.Text;
+
+using Tanjiren.Cli.Settings;
+
+namespace Tanjiren.Cli;
+
+/// <summary>
+/// Everything that a command takes from its process: streams, environment, clock, signals. Tests run whole commands in their own process by
+/// giving another one.
+/// </summary>
+internal sealed class CliContext : IDisposable
+{
+    private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false);
+
+    public CliContext(Stream output, Stream error, TextReader input)
+    {
+        (Output, Error, Input) = (output, error, input);
+        Out = new StreamWriter(output, Utf8, leaveOpen: true) { AutoFlush = true };
+        Err = new StreamWriter(error, Utf8, leaveOpen: true) { AutoFlush = true };
+    }
+
+    /// <summary>Standard output as bytes: a job's output goes here untouched. <see cref="Out"/> writes to the same stream without a buffer.</summary>
+    public Stream Output { get; }
+    public Stream Error { get; }
+    public TextReader Input { get; }
+    public TextWriter Out { get; }
+    public TextWriter Err { get; }
+
+    public bool OutputIsTerminal { get; init; }
+    public bool InputIsTerminal { get; init; }
+    public Func<string, string?> Variable { get; init; } = static _ => null;
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+    public ClientTimeouts Timeouts { get; init; } = new();
+
+    /// <summary>Called by the commands that outlive a first Ctrl-C; every other command dies of it as usual.</summary>
+    public Func<Interrupts> ListenForInterrupts { get; init; } = Interrupts.FromSignals;
+
+    public TanvritHome Home => TanvritHome.From(Variable);
+
+    /// <summary>Colour is for people at a terminal who did not switch it off (no-color.org).</summary>
+    public bool UseColor => OutputIsTerminal && string.IsNullOrEmpty(Variable("NO_COLOR"));
+
+    public static CliContext OfThisProcess() =>
+        new(Console.OpenStandardOutput(), Console.OpenStandardError(), Console.In)
+        {
+            OutputIsTerminal = !Console.IsOutputRedirected,
+            InputIsTerminal = !Console.IsInputRedirected,
+            Variable = Environment.GetEnvironmentVariable,
+        };
+
+    /// <summary>One of our own lines, apart from what a job prints.</summary>
+    public void Say(string line) => Err.WriteLine(line);
+
+    public void Dispose()
+    {
+        Out.Dispose();
+        Err.Dispose();
+    }
+}

@@ -1,0 +1,161 @@
+using System.Net.Http.Headers;
+using System.Net.Sockets;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+
+using Tanjiren.Cli.Settings;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Cli.Client;
+
+/// <summary>
+/// Requests to the control plane with the bearer token, and its answers as wire records. A refusal is an <see cref="ApiException"/>, no answer an
+/// <see cref="UnreachableException"/>. Redirects are not followed: they would carry the token to wherever they point.
+/// </summary>
+internal sealed class ApiClient : IDisposable
+{
+    private readonly HttpClient http;
+    private readonly ClientTimeouts timeouts;
+    private readonly TimeProvider clock;
+
+    public ApiClient(ServerAccess access, ClientTimeouts timeouts, TimeProvider clock)
+    {
+        (Access, this.timeouts, this.clock) = (access, timeouts, clock);
+        http = new HttpClient(new SocketsHttpHandler
+        {
+            AllowAutoRedirect = false,
+            UseCookies = false,
+            ConnectTimeout = timeouts.Connect,
+        })
+        {
+            BaseAddress = access.Url,
+            Timeout = Timeout.InfiniteTimeSpan,
+        };
+        http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", access.Token);
+        http.DefaultRequestHeaders.UserAgent.Add(new ProductInfoHeaderValue("tanvrit-compute", CommandTree.Version));
+    }
+
+    public ServerAccess Access { get; }
+
+    public Task<T> GetAsync<T>(string path, JsonTypeInfo<T> type, CancellationToken cancellation) =>
+        SendAsync(new HttpRequestMessage(HttpMethod.Get, path), type, cancellation);
+
+    public Task<T> SendAsync<TBody, T>(HttpMethod method, string path, TBody body, JsonTypeInfo<TBody> bodyType, JsonTypeInfo<T> type,
+        CancellationToken cancellation, string? idempotencyKey = null)
+    {
+        var json = JsonSerializer.SerializeToUtf8Bytes(body, bodyType);
+        return SendAsync(Request(method, path, json, idempotencyKey), type, cancellation);
+    }
+
+    public Task<T> PostAsync<T>(string path, JsonTypeInfo<T> type, CancellationToken cancellation) =>
+        SendAsync(new HttpRequestMessage(HttpMethod.Post, path), type, cancellation);
+
+    public async Task DeleteAsync(string path, CancellationToken cancellation)
+    {
+        using var timer = new CancellationTokenSource(timeouts.Request, clock);
+        using var limited = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, cancellation);
+        using var response = await ExchangeAsync(new HttpRequestMessage(HttpMethod.Delete, path), HttpCompletionOption.ResponseContentRead,
+            limited.Token, cancellation);
+    }
+
+    /// <summary>An open event stream, resumed after <paramref name="lastEventId"/>; reading it times out when the server falls silent.</summary>
+    public async Task<Stream> OpenEventsAsync(string path, string? lastEventId, CancellationToken cancellation)
+    {
+        var request = new HttpRequestMessage(HttpMethod.Get, path);
+        request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("text/event-stream"));
+        if (!string.IsNullOrEmpty(lastEventId)) request.Headers.Add("Last-Event-ID", lastEventId);
+        using var timer = new CancellationTokenSource(timeouts.Request, clock);
+        using var limited = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, cancellation);
+        var response = await ExchangeAsync(request, HttpCompletionOption.ResponseHeadersRead, limited.Token, cancellation);
+        var stream = await response.Content.ReadAsStreamAsync(cancellation);
+        return new IdleTimeoutStream(stream, timeouts.StreamIdle, clock);
+    }
+
+    public void Dispose() => http.Dispose();
+
+    private static HttpRequestMessage Request(HttpMethod method, string path, byte[] json, string? idempotencyKey)
+    {
+        var content = new ByteArrayContent(json);
+        content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
+        var request = new HttpRequestMessage(method, path) { Content = content };
+        if (idempotencyKey is not null) request.Headers.Add("Idempotency-Key", idempotencyKey);
+        return request;
+    }
+
+    private async Task<T> SendAsync<T>(HttpRequestMessage request, JsonTypeInfo<T> type, CancellationToken cancellation)
+    {
+        using var timer = new CancellationTokenSource(timeouts.Request, clock);
+        using var limited = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, cancellation);
+        using var response = await ExchangeAsync(request, HttpCompletionOption.ResponseContentRead, limited.Token, cancellation);
+        try
+        {
+            var value = await JsonSerializer.DeserializeAsync(await response.Content.ReadAsStreamAsync(limited.Token), type, limited.Token);
+            return value ?? throw new ApiException(Foreign(response));
+        }
+        catch (JsonException)
+        {
+            // A 200 that is not ours: a captive portal, or another service on this port.
+            throw new ApiException(Foreign(response));
+        }
+    }
+
+    private async Task<HttpResponseMessage> ExchangeAsync(HttpRequestMessage request, HttpCompletionOption completion,
+        CancellationToken limited, CancellationToken cancellation)
+    {
+        HttpResponseMessage response;
+        try
+        {
+            response = await http.SendAsync(request, completion, limited);
+        }
+        catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested)
+        {
+            throw new UnreachableException(Access.Url, $"no answer within {timeouts.Request.TotalSeconds:0} s", sent: true, e);
+        }
+        catch (HttpRequestException e)
+        {
+            throw new UnreachableException(Access.Url, Reason(e), WasSent(e), e);
+        }
+        if (response.IsSuccessStatusCode) return response;
+        using (response) throw await RefusalAsync(response, limited);
+    }
+
+    private async Task<ApiException> RefusalAsync(HttpResponseMessage response, CancellationToken cancellation)
+    {
+        var retryAfter = response.Headers.RetryAfter?.Delta;
+        try
+        {
+            await using var body = await response.Content.ReadAsStreamAsync(cancellation);
+            if (await JsonSerializer.DeserializeAsync(body, WireJson.Default.ProblemBody, cancellation) is { } problem)
+                return new ApiException(problem, retryAfter);
+        }
+        catch (Exception e) when (e is JsonException or HttpRequestException or IOException)
+        {
+            // Not a problem document: a proxy answered, or the answer broke off. The status is all there is to tell.
+        }
+        return new ApiException(Foreign(response), retryAfter);
+    }
+
+    private ProblemBody Foreign(HttpResponseMessage response) => new()
+    {
+        Title = "Unexpected answer",
+        Status = (int)response.StatusCode,
+        Code = "unexpected_answer",
+        Detail = $"{ServerAccessRules.Text(Access.Url)} answered {(int)response.StatusCode} {response.ReasonPhrase} in a form that is not a Tanjiren server's",
+        Hint = "check --server, and any proxy in between",
+    };
+
+    private static bool WasSent(HttpRequestException e) => e.HttpRequestError is not
+        (HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError or HttpRequestError.SecureConnectionError
+        or HttpRequestError.ProxyTunnelError);
+
+    private static string Reason(HttpRequestException e) => e.HttpRequestError switch
+    {
+        HttpRequestError.NameResolutionError => "the host name is unknown",
+        HttpRequestError.SecureConnectionError => "no secure connection (is the certificate trusted here?)",
+        HttpRequestError.ConnectionError when e.InnerException is SocketException { SocketErrorCode: SocketError.ConnectionRefused } =>
+            "connection refused",
+        HttpRequestError.ConnectionError => "no connection",
+        HttpRequestError.ResponseEnded => "the connection was closed before the answer",
+        _ => "the connection broke",
+    };
+}

@@ -1,0 +1,23 @@
+using Tanjiren.Cli.Settings;
+
+namespace Tanjiren.Cli.Client;
+
+/// <summary>What a client command works with: one connection, and the routes on it.</summary>
+internal sealed class ClientSession : IDisposable
+{
+    public ClientSession(CliContext cli, ServerAccess access)
+    {
+        Api = new ApiClient(access, cli.Timeouts, cli.Clock);
+        Tasks = new TaskApi(Api, cli.Timeouts, cli.Clock);
+        Instances = new InstanceApi(Api);
+    }
+
+    public ApiClient Api { get; }
+    public TaskApi Tasks { get; }
+    public InstanceApi Instances { get; }
+
+    public static ClientSession Open(CliContext cli, ServerFlags flags) =>
+        new(cli, ServerAccessRules.Resolve(flags, cli.Variable, new CredentialFile(cli.Home).Read()));
+
+    public void Dispose() => Api.Dispose();
+}

@@ -1,0 +1,33 @@
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Cli.Client;
+
+/// <summary>The workstation routes. Each takes an id or a name.</summary>
+internal sealed class InstanceApi(ApiClient api)
+{
+    public Task<InstanceBody> CreateAsync(CreateInstanceRequest request, CancellationToken cancellation) =>
+        api.SendAsync(HttpMethod.Post, "/api/instances", request, WireJson.Default.CreateInstanceRequest, WireJson.Default.InstanceBody, cancellation,
+            Guid.NewGuid().ToString("N"));
+
+    public Task<InstanceBody> GetAsync(string id, CancellationToken cancellation) =>
+        api.GetAsync(Path(id), WireJson.Default.InstanceBody, cancellation);
+
+    public Task<Page<InstanceBody>> ListAsync(int limit, string? cursor, CancellationToken cancellation) =>
+        api.GetAsync("/api/instances" + Query.Of(("limit", limit.ToString()), ("cursor", cursor)), WireJson.Default.PageInstanceBody, cancellation);
+
+    public Task<InstanceBody> UpdateAsync(string id, UpdateInstanceRequest request, CancellationToken cancellation) =>
+        api.SendAsync(HttpMethod.Patch, Path(id), request, WireJson.Default.UpdateInstanceRequest, WireJson.Default.InstanceBody, cancellation);
+
+    public Task<PairingCodeBody> PairingCodeAsync(string id, CancellationToken cancellation) =>
+        api.PostAsync(Path(id) + "/pairing-code", WireJson.Default.PairingCodeBody, cancellation);
+
+    public Task<InstanceBody> DrainAsync(string id, CancellationToken cancellation) =>
+        api.PostAsync(Path(id) + "/drain", WireJson.Default.InstanceBody, cancellation);
+
+    public Task<InstanceBody> UndrainAsync(string id, CancellationToken cancellation) =>
+        api.PostAsync(Path(id) + "/undrain", WireJson.Default.InstanceBody, cancellation);
+
+    public Task RemoveAsync(string id, CancellationToken cancellation) => api.DeleteAsync(Path(id), cancellation);
+
+    private static string Path(string id) => "/api/instances/" + Uri.EscapeDataString(id);
+}

@@ -1,0 +1,140 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using System.CommandLine.Invocation;
+using System.Reflection;
+
+using Tanjiren.Cli.Client;
+using Tanjiren.Cli.Commands;
+using Tanjiren.Cli.Commands.Agent;
+using Tanjiren.Cli.Commands.Auth;
+using Tanjiren.Cli.Commands.Jobs;
+using Tanjiren.Cli.Commands.Workstations;
+using Tanjiren.Cli.Output;
+using Tanjiren.Cli.Parsing;
+
+namespace Tanjiren.Cli;
+
+/// <summary>Every command there is, and running one: parse, act, and turn each expected failure into words and an exit code.</summary>
+internal static class CommandTree
+{
+    public const string ProgramName = "tanvrit-compute";
+
+    public static string Version { get; } =
+        typeof(CommandTree).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "0.0.0";
+
+    public static RootCommand Build(CliContext cli)
+    {
+        var root = new RootCommand("Tanjiren runs shell jobs on machines of your own: control plane, agent and command line in one program.")
+        {
+            UpCommand.Create(cli),
+            Group("jobs", "Run commands on workstations and read their output",
+                JobsRunCommand.Create(cli), JobsListCommand.Create(cli), JobsShowCommand.Create(cli), JobsLogsCommand.Create(cli),
+                JobsCancelCommand.Create(cli)),
+            Group("workstations", "Register machines and manage them",
+                CreateCommand.Create(cli), ListCommand.Create(cli), ShowCommand.Create(cli), TagCommand.Create(cli), UntagCommand.Create(cli),
+                PairCodeCommand.Create(cli), DrainCommand.Create(cli), UndrainCommand.Create(cli), RemoveCommand.Create(cli)),
+            Group("agent", "Run the agent that takes jobs on this machine",
+                AgentRunCommand.Create(cli), AgentPairCommand.Create(cli), AgentStatusCommand.Create(cli), AgentWatchdogCommand.Create(cli)),
+            Group("auth", "Sign in to a control plane",
+                LoginCommand.Create(cli), LogoutCommand.Create(cli), WhoamiCommand.Create(cli)),
+            ServerCommand.Create(cli),
+        };
+        foreach (var option in root.Options)
+            switch (option)
+            {
+                case HelpOption help:
+                    help.Action = new HelpText();
+                    help.Description = "Show this help";
+                    break;
+                case VersionOption version:
+                    version.Action = new VersionText();
+                    version.Description = "Show the version";
+                    break;
+            }
+        return root;
+    }
+
+    public static async Task<int> RunAsync(IReadOnlyList<string> args, CliContext cli)
+    {
+        // No response files: a job's argument that starts with @ is an argument.
+        var parse = Build(cli).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+        if (parse.Action is ParseErrorAction) return Usage(parse, cli);
+        try
+        {
+            return await parse.InvokeAsync(new InvocationConfiguration
+            {
+                Output = cli.Out,
+                Error = cli.Err,
+                EnableDefaultExceptionHandler = false,
+                // Signals are each command's own business: see Interrupts.
+                ProcessTerminationTimeout = null,
+            });
+        }
+        catch (Exception e) when (e is CliException or ApiException or UnreachableException)
+        {
+            ErrorReport.Write(cli.Err, e);
+            return ExitCode.OwnFailure;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            ErrorReport.Write(cli.Err, e);
+            return ExitCode.OwnFailure;
+        }
+    }
+
+    private static int Usage(ParseResult parse, CliContext cli)
+    {
+        var command = parse.CommandResult.Command;
+        var unmatched = parse.UnmatchedTokens;
+        if (command.Subcommands.Count > 0 && unmatched.Count == 0)
+        {
+            HelpText.Write(command, cli.Err);
+            return ExitCode.OwnFailure;
+        }
+        if (command.Subcommands.Count > 0)
+            cli.Say($"error: '{Text.Safe(unmatched[0])}' is not a command of {HelpText.FullName(command)}{Nearest(command, unmatched[0])}");
+        else
+            foreach (var error in parse.Errors) cli.Say($"error: {Text.Safe(error.Message)}");
+        cli.Say($"hint: see `{HelpText.FullName(command)} --help`");
+        return ExitCode.OwnFailure;
+    }
+
+    private static string Nearest(Command command, string word)
+    {
+        var near = command.Subcommands.Where(c => !c.Hidden)
+            .Where(c => c.Name.StartsWith(word, StringComparison.OrdinalIgnoreCase) || EditDistance(c.Name, word) <= 2)
+            .Select(c => $"'{c.Name}'").ToList();
+        return near.Count == 0 ? "" : $"; did you mean {string.Join(" or ", near)}?";
+    }
+
+    private static int EditDistance(string a, string b)
+    {
+        var row = Enumerable.Range(0, b.Length + 1).ToArray();
+        for (var i = 1; i <= a.Length; i++)
+        {
+            var diagonal = row[0];
+            row[0] = i;
+            for (var j = 1; j <= b.Length; j++)
+                (diagonal, row[j]) = (row[j], Math.Min(Math.Min(row[j], row[j - 1]) + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)));
+        }
+        return row[b.Length];
+    }
+
+    private static CliCommand Group(string name, string description, params ReadOnlySpan<Command> commands)
+    {
+        var group = new CliCommand(name, description);
+        foreach (var command in commands) group.Subcommands.Add(command);
+        return group;
+    }
+
+    private sealed class VersionText : SynchronousCommandLineAction
+    {
+        public override bool ClearsParseErrors => true;
+
+        public override int Invoke(ParseResult parseResult)
+        {
+            parseResult.InvocationConfiguration.Output.WriteLine($"{ProgramName} {Version}");
+            return ExitCode.Ok;
+        }
+    }
+}

@@ -1,0 +1,30 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+using Tanjiren.Agent;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Cli.Commands.Agent;
+
+/// <summary><c>agent status --json</c>.</summary>
+internal sealed record AgentReport
+{
+    public required bool Running { get; init; }
+    public required string Home { get; init; }
+    public AgentReportIdentity? Identity { get; init; }
+    /// <summary>What the agent wrote last; of the last run when it does not run.</summary>
+    public AgentStatus? Status { get; init; }
+}
+
+internal sealed record AgentReportIdentity
+{
+    public required string ServerUrl { get; init; }
+    public required string InstanceId { get; init; }
+    public required string InstanceName { get; init; }
+    public required string KeyFingerprint { get; init; }
+}
+
+[JsonSourceGenerationOptions(JsonSerializerDefaults.Web, WriteIndented = true, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    Converters = [typeof(InstantConverter)])]
+[JsonSerializable(typeof(AgentReport))]
+internal sealed partial class AgentReportJson : JsonSerializerContext;

@@ -1,0 +1,55 @@
+using Tanjiren.Cli.Client;
+using Tanjiren.Cli.Output;
+using Tanjiren.Cli.Parsing;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Cli.Commands.Jobs;
+
+/// <summary><c>jobs list</c>.</summary>
+internal static class JobsListCommand
+{
+    public static CliCommand Create(CliContext cli)
+    {
+        var status = Options.Choice("--status", "Only jobs in this state", [.. Enum.GetValues<TaskState>().Select(s => Words.Of(s))]);
+        var limit = Options.Number("--limit", "N", "How many, newest first (default 50)", 1, 10_000);
+        var json = Options.Json("Print { items: [...] } as JSON");
+        var command = new CliCommand("list", "List jobs, newest first") { Options = { status, limit, json } };
+        var server = new ServerOptions(command);
+        command.SetAction(async (parse, cancellation) =>
+        {
+            using var client = ClientSession.Open(cli, server.Of(parse));
+            var wanted = parse.GetValue(limit) ?? WireLimits.DefaultPageSize;
+            var jobs = new List<TaskBody>();
+            string? cursor = null;
+            do
+            {
+                var page = await client.Tasks.ListAsync(parse.GetValue(status), Math.Min(wanted - jobs.Count, WireLimits.MaxPageSize), cursor, cancellation);
+                jobs.AddRange(page.Items);
+                cursor = page.NextCursor;
+            }
+            while (cursor is not null && jobs.Count < wanted);
+
+            if (parse.GetValue(json)) Json.Write(cli, new Page<TaskBody> { Items = jobs, NextCursor = cursor }, w => w.PageTaskBody);
+            else if (jobs.Count == 0) cli.Say("no jobs; run one with `tanvrit-compute jobs run`");
+            else
+            {
+                Table(cli, jobs);
+                if (cursor is not null) cli.Say($"there are more; --limit {wanted * 2} shows more of them");
+            }
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static void Table(CliContext cli, IReadOnlyList<TaskBody> jobs)
+    {
+        var now = cli.Clock.GetUtcNow();
+        var table = new TableView(cli).Columns("ID", "STATE", "CREATED", "TOOK", "INTENT");
+        foreach (var job in jobs)
+            table.Row(job.Id, Words.Cell(job.State), Text.Ago(job.CreatedAt, now), Took(job, now), Text.Shorten(Text.Safe(job.Intent), 60));
+        table.Write();
+    }
+
+    private static string Took(TaskBody job, DateTimeOffset now) =>
+        job.StartedAt is { } start ? Text.Duration((job.EndedAt ?? now) - start) : "-";
+}

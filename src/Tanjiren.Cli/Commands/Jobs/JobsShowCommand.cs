@@ -1,0 +1,67 @@
+using System.CommandLine;
+
+using Tanjiren.Cli.Client;
+using Tanjiren.Cli.Jobs;
+using Tanjiren.Cli.Output;
+using Tanjiren.Cli.Parsing;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Cli.Commands.Jobs;
+
+/// <summary><c>jobs show</c>.</summary>
+internal static class JobsShowCommand
+{
+    public static CliCommand Create(CliContext cli)
+    {
+        var id = new Argument<string>("JOB") { Description = "Id of the job (task_…)" };
+        var json = Options.Json("Print the job as JSON");
+        var command = new CliCommand("show", "Show a job and its steps") { Arguments = { id }, Options = { json } };
+        var server = new ServerOptions(command);
+        command.SetAction(async (parse, cancellation) =>
+        {
+            using var client = ClientSession.Open(cli, server.Of(parse));
+            var job = await client.Tasks.GetAsync(parse.GetValue(id)!, cancellation);
+            if (parse.GetValue(json)) Json.Write(cli, job, w => w.TaskBody);
+            else Show(cli, job);
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static void Show(CliContext cli, TaskBody job)
+    {
+        var command = Words.Command(job.Command);
+        new FieldList()
+            .Add("id", job.Id)
+            .Add("intent", job.Intent)
+            .Add("state", Words.Of(job.State) + (job.CancelRequestedAt is not null && !JobExit.IsTerminal(job.State) ? ", being cancelled" : ""))
+            .Add("command", command == job.Intent ? null : command)
+            .Add("directory", job.WorkingDirectory)
+            .Add("environment", string.Join(", ", (job.Environment?.Keys ?? []).Concat((job.EnvironmentFromMachine ?? []).Select(n => $"{n} (the workstation's)"))))
+            .Add("parallel", job.MaxParallel == 0 ? "all steps at once" : $"{job.MaxParallel} at a time")
+            .Add("timeout", Text.Duration(TimeSpan.FromSeconds(job.TimeoutSeconds)))
+            .Add("worker lost", $"{Words.Of(job.OnWorkerLost)}, after {Text.Duration(TimeSpan.FromSeconds(job.LeaseGraceSeconds))} of grace")
+            .Add("created", $"{Text.Instant(job.CreatedAt, cli.Clock)} by {job.CreatedBy}")
+            .Add("started", job.StartedAt is null ? null : Text.Instant(job.StartedAt, cli.Clock))
+            .Add("ended", job.EndedAt is null ? null : Text.Instant(job.EndedAt, cli.Clock))
+            .Add("outcome", job.OutcomeSummary)
+            .Write(cli.Out);
+        if (job.Execution is not { Steps.Count: > 0 } execution) return;
+        cli.Out.WriteLine();
+        var table = new TableView(cli).Columns("STEP", "WORKSTATION", "STATE", "RESULT", "TOOK", "OUTPUT", "ATTEMPTS");
+        foreach (var step in execution.Steps)
+            table.Row(step.Id, step.InstanceName ?? "-", Words.Cell(step.State), Result(step),
+                step.DurationMs is { } ms ? Text.Duration(TimeSpan.FromMilliseconds(ms)) : "-",
+                Text.Bytes(step.LogBytes) + (step.Truncated ? ", cut" : "") + (step.EndedAt is not null && !step.LogsComplete ? ", more to come" : ""),
+                step.Attempts.ToString());
+        table.Write();
+    }
+
+    private static string Result(StepBody step) => step.State switch
+    {
+        StepState.Queued => "-",
+        StepState.Running => step.LeaseState == LeaseState.Stale ? "silent" : "-",
+        StepState.Succeeded => "exit code 0",
+        _ => EndReport.Describe(step),
+    };
+}

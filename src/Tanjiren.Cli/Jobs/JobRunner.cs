@@ -1,0 +1,126 @@
+using Tanjiren.Cli.Client;
+using Tanjiren.Cli.Output;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Cli.Jobs;
+
+/// <summary>How a job is run and shown.</summary>
+internal sealed record JobRunOptions
+{
+    public required string IdempotencyKey { get; init; }
+    public PrefixMode Prefix { get; init; }
+    public bool Detach { get; init; }
+    public bool Json { get; init; }
+}
+
+/// <summary>
+/// Creates a task and stays with it: output, cancel, exit code. <c>jobs run</c> and <c>up -- COMMAND</c> are the same thing from here on.
+/// </summary>
+internal sealed class JobRunner(CliContext cli, ClientSession client)
+{
+    public async Task<int> RunAsync(CreateTaskRequest request, JobRunOptions options, Interrupts interrupts)
+    {
+        // The first Ctrl-C does not stop the creation: a task whose id we never learn could not be cancelled.
+        TaskBody task;
+        try
+        {
+            task = await client.Tasks.CreateAsync(request, options.IdempotencyKey, interrupts.Second);
+        }
+        catch (OperationCanceledException) when (interrupts.Second.IsCancellationRequested)
+        {
+            cli.Say("left before the server answered; if the job was created, it runs");
+            cli.Say($"hint: `tanvrit-compute jobs list` shows it; its idempotency key is {options.IdempotencyKey}");
+            return ExitCode.Cancelled;
+        }
+
+        if (options.Detach)
+        {
+            if (interrupts.First.IsCancellationRequested) await client.Tasks.CancelAsync(task.Id, "interrupted", interrupts.Second);
+            if (options.Json) Json.Write(cli, task, w => w.TaskBody);
+            else cli.Out.WriteLine(task.Id);
+            return ExitCode.Ok;
+        }
+        return await StayAsync(task, options, interrupts);
+    }
+
+    private async Task<int> StayAsync(TaskBody task, JobRunOptions options, Interrupts interrupts)
+    {
+        var output = new JobOutput(cli.Output, cli.Error, options.Prefix);
+        output.Learn(task);
+        using var done = new CancellationTokenSource();
+        var cancelling = CancelOnInterruptAsync(task.Id, interrupts, done.Token);
+        using var waiting = new WaitingNotice(cli, task);
+        var follower = new JobFollower(client.Tasks, client.Api.Access.Url, cli.Timeouts, cli.Clock)
+        {
+            OnLog = chunk =>
+            {
+                waiting.Stop();
+                if (!options.Json) output.Write(chunk);
+            },
+            OnTask = current =>
+            {
+                output.Learn(current);
+                waiting.Look(current);
+            },
+            Say = cli.Say,
+        };
+        try
+        {
+            var ended = await follower.FollowAsync(task.Id, interrupts.Second);
+            output.Finish();
+            if (options.Json) Json.Write(cli, ended, w => w.TaskBody);
+            EndReport.Write(cli, ended);
+            return JobExit.Of(ended);
+        }
+        catch (OperationCanceledException) when (interrupts.Second.IsCancellationRequested)
+        {
+            output.Finish();
+            cli.Say($"left; {task.Id} is still being cancelled (`tanvrit-compute jobs show {task.Id}` says how it ended)");
+            return ExitCode.Cancelled;
+        }
+        finally
+        {
+            waiting.Stop();
+            await done.CancelAsync();
+            await cancelling;
+        }
+    }
+
+    /// <summary>Sends the cancel at once and again until it is answered; the stream goes on meanwhile and brings the end.</summary>
+    private async Task CancelOnInterruptAsync(string taskId, Interrupts interrupts, CancellationToken done)
+    {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(done, interrupts.Second);
+        var backoff = new Backoff(cli.Timeouts, cli.Clock);
+        try
+        {
+            using (var either = CancellationTokenSource.CreateLinkedTokenSource(done, interrupts.First))
+            {
+                await Task.Delay(Timeout.InfiniteTimeSpan, cli.Clock, either.Token).ContinueWith(static _ => { }, TaskScheduler.Default);
+            }
+            if (done.IsCancellationRequested) return;
+            cli.Say($"cancelling {taskId}; Ctrl-C again leaves at once");
+            while (true)
+            {
+                try
+                {
+                    await client.Tasks.CancelAsync(taskId, "interrupted at the command line", stop.Token);
+                    return;
+                }
+                catch (ApiException e) when (!e.IsTransient)
+                {
+                    // Already over, most likely: the stream says how. Anything else (not allowed any more) must be seen.
+                    if (!e.Problem.Is(ErrorCode.StateConflict)) ErrorReport.Write(cli.Err, e);
+                    return;
+                }
+                catch (Exception e) when (e is ApiException or UnreachableException)
+                {
+                    await backoff.PauseAsync(stop.Token);
+                }
+            }
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            // The job ended first, or the person left.
+        }
+    }
+}

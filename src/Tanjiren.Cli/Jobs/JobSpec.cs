@@ -1,0 +1,67 @@
+using Tanjiren.Cli.Output;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Cli.Jobs;
+
+/// <summary>Turns what people type into the fields of a task. Pure; a word that can't be read is a <see cref="CliException"/> naming it.</summary>
+internal static class JobSpec
+{
+    /// <summary><c>NAME=V</c> sets a variable, <c>NAME</c> takes the value that the workstation has. The last one of a name wins.</summary>
+    public static (Dictionary<string, string>? Set, List<string>? FromMachine) Environment(IReadOnlyList<string> words)
+    {
+        var set = new Dictionary<string, string>();
+        var taken = new List<string>();
+        foreach (var word in words)
+        {
+            var equals = word.IndexOf('=');
+            var name = equals < 0 ? word : word[..equals];
+            if (name.Length == 0 || name.Contains('\0'))
+                throw new CliException($"--env '{Text.Safe(word)}' names no variable", "give NAME=VALUE, or NAME for the workstation's own value");
+            set.Remove(name);
+            taken.Remove(name);
+            if (equals < 0) taken.Add(name);
+            else set[name] = word[(equals + 1)..];
+        }
+        return (set.Count == 0 ? null : set, taken.Count == 0 ? null : taken);
+    }
+
+    /// <summary><c>os=linux</c>; <c>memoryMb&gt;=16000</c> as people write it, and <c>memoryMb=&gt;=16000</c> as the wire has it.</summary>
+    public static Dictionary<string, string>? Labels(IReadOnlyList<string> words)
+    {
+        var labels = new Dictionary<string, string>();
+        foreach (var word in words)
+        {
+            var split = word.AsSpan().IndexOfAny("=<>");
+            if (split <= 0 || split == word.Length - 1)
+                throw new CliException($"--label '{Text.Safe(word)}' is not a condition", "give KEY=VALUE, or KEY>=NUMBER, KEY>NUMBER, KEY<=NUMBER, KEY<NUMBER");
+            var value = word[split] == '=' ? word[(split + 1)..] : word[split..];
+            if (!labels.TryAdd(word[..split], value))
+                throw new CliException($"--label {word[..split]} is given twice", "all conditions must hold; one label can have one");
+        }
+        return labels.Count == 0 ? null : labels;
+    }
+
+    public static CommandSpec Command(IReadOnlyList<string> argv, string? shell)
+    {
+        if (shell is not null && argv.Count > 0)
+            throw new CliException("both --shell and a command after `--` are given", "give one of them");
+        if (shell is null && argv.Count == 0)
+            throw new CliException("there is no command to run", "end with `-- COMMAND ARGS…`, or give --shell TEXT");
+        return shell is null ? new CommandSpec { Argv = argv } : new CommandSpec { Shell = shell };
+    }
+
+    public static TargetSpec Targets(IReadOnlyList<string> workstations, IReadOnlyList<string> tags, IReadOnlyList<string> labels, bool all, bool any)
+    {
+        if (all && any) throw new CliException("both --all and --any are given", "--all: a step on each match; --any: one step on one match");
+        if (workstations.Count + tags.Count + labels.Count == 0)
+            throw new CliException("it is not said where to run",
+                "add --workstation NAME, --tag TAG or --label KEY=VALUE; `tanvrit-compute workstations list` shows what there is");
+        return new TargetSpec
+        {
+            Workstations = workstations.Count == 0 ? null : workstations,
+            Tags = tags.Count == 0 ? null : tags,
+            Labels = Labels(labels),
+            Placement = all ? Placement.All : any ? Placement.Any : null,
+        };
+    }
+}

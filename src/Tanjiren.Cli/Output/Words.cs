@@ -1,0 +1,40 @@
+using System.Text.Json;
+
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Cli.Output;
+
+/// <summary>States in the words of the wire, coloured by meaning.</summary>
+internal static class Words
+{
+    public static string Of<T>(T value) where T : struct, Enum => JsonNamingPolicy.SnakeCaseLower.ConvertName(value.ToString());
+
+    public static string Of(StepReason reason) =>
+        reason == StepReason.ResourceExceeded ? "ResourceExceeded" : JsonNamingPolicy.CamelCase.ConvertName(reason.ToString());
+
+    public static Cell Cell(TaskState state) => state switch
+    {
+        TaskState.Completed => Output.Cell.Good(Of(state)),
+        TaskState.Failed => Output.Cell.Bad(Of(state)),
+        TaskState.Cancelled => Output.Cell.Warn(Of(state)),
+        _ => Of(state),
+    };
+
+    public static Cell Cell(StepState state) => state switch
+    {
+        StepState.Succeeded => Output.Cell.Good(Of(state)),
+        StepState.Failed => Output.Cell.Bad(Of(state)),
+        StepState.Cancelled => Output.Cell.Warn(Of(state)),
+        _ => Of(state),
+    };
+
+    public static Cell Cell(InstanceBody instance) => instance switch
+    {
+        { Paired: false } => Output.Cell.Warn("not paired"),
+        { Status: InstanceStatus.Offline } => Output.Cell.Bad("offline"),
+        { Draining: true } => Output.Cell.Warn($"{Of(instance.Status)}, draining"),
+        _ => Output.Cell.Good(Of(instance.Status)),
+    };
+
+    public static string Command(CommandSpec command) => command.Shell ?? Text.CommandLine(command.Argv ?? []);
+}

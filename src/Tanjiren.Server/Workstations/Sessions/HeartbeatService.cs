@@ -1,0 +1,75 @@
+using System.Text.Json;
+using Tanjiren.Protocol;
+using Tanjiren.Server.Data;
+using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tasks;
+
+namespace Tanjiren.Server.Workstations.Sessions;
+
+/// <summary>Records heartbeats, renews leases, and answers with work; hangs, when asked to, until there is some.</summary>
+internal sealed class HeartbeatService(
+    Database database, TimeProvider clock, LeaseOptions options, LeaseBook leases, WorkQuery work, WakeUps wakeUps, Counters counters)
+{
+    /// <summary>Null when the session has ended.</summary>
+    public async Task<HeartbeatResponse?> BeatAsync(Device device, HeartbeatRequest request, CancellationToken cancellationToken)
+    {
+        using var subscription = wakeUps.Subscribe(WakeUps.Work(device.InstanceId));
+        var answers = await database.WriteAsync(async tx =>
+        {
+            await tx.ExecuteAsync("""
+                UPDATE instances SET last_heartbeat_at = @now, agent_draining = @draining, agent_version = @agentVersion, max_concurrent = @maxConcurrent,
+                  labels = @labels WHERE id = @id
+                """,
+                new
+                {
+                    id = device.InstanceId, now = clock.GetUtcNow().ToUnixTimeMilliseconds(), draining = request.Draining ? 1 : 0, agentVersion = request.AgentVersion,
+                    maxConcurrent = request.MaxConcurrent, labels = JsonSerializer.Serialize(request.Labels ?? new Dictionary<string, string>()),
+                });
+            return await SessionStore.TouchAsync(tx, device)
+                ? await leases.RenewAsync(tx, device.InstanceId, device.SessionId, request.Leases ?? [], options.MaxTickAgeMs)
+                : null;
+        }, cancellationToken);
+        if (answers is null) return null;
+        counters.Add("heartbeats");
+
+        var until = clock.GetTimestamp();
+        IReadOnlyList<PendingStep> pending;
+        while (true)
+        {
+            pending = await database.ReadAsync(sql => work.PendingAsync(sql, device.OrganizationId, device.InstanceId), cancellationToken);
+            var left = TimeSpan.FromSeconds(request.WaitSeconds) - clock.GetElapsedTime(until);
+            if (pending.Count > 0 || left <= TimeSpan.Zero) break;
+            await subscription.WaitAsync(left, clock, cancellationToken);
+        }
+        return new HeartbeatResponse
+        {
+            ServerTime = clock.GetUtcNow(), NextHeartbeatSeconds = options.HeartbeatSeconds, PendingTasks = pending, Leases = answers,
+        };
+    }
+
+    /// <summary>Null when the session has ended.</summary>
+    public async Task<WorkResponse?> WorkAsync(
+        Device device, int waitSeconds, int capacity, IReadOnlySet<string> cancelsSeen, CancellationToken cancellationToken)
+    {
+        using var subscription = wakeUps.Subscribe(WakeUps.Work(device.InstanceId));
+        var start = clock.GetTimestamp();
+        while (true)
+        {
+            var response = await database.ReadAsync(async sql =>
+            {
+                if (!await SessionStore.IsOpenAsync(sql, device)) return null;
+                var cancels = await work.CancelsAsync(sql, device.InstanceId, device.SessionId);
+                return new WorkResponse
+                {
+                    Assignments = capacity == 0 ? [] : await work.PendingAsync(sql, device.OrganizationId, device.InstanceId),
+                    Cancels = [.. cancels.Where(c => !cancelsSeen.Contains(c.StepId))],
+                };
+            }, cancellationToken);
+            if (response is null || response.Assignments.Count > 0 || response.Cancels.Count > 0) return response;
+            var left = TimeSpan.FromSeconds(waitSeconds) - clock.GetElapsedTime(start);
+            if (left <= TimeSpan.Zero) return response;
+            await subscription.WaitAsync(left, clock, cancellationToken);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+using Tanjiren.Agent.Execution;
+using Tanjiren.Tests;
+
+namespace Tanjiren.Agent.Tests;
+
+/// <summary>A paired agent with real processes, beside a fake server. One harness may run several agents after one another on its home.</summary>
+internal sealed class AgentHarness : IAsyncDisposable
+{
+    /// <summary>Pauses short enough for tests; the order of <see cref="AgentTimeouts"/> holds.</summary>
+    public static readonly AgentTimeouts Fast = new()
+    {
+        BackoffFirst = TimeSpan.FromMilliseconds(5),
+        BackoffMax = TimeSpan.FromMilliseconds(500),
+        RefusalPause = TimeSpan.FromMilliseconds(20),
+        RefusalMax = TimeSpan.FromMilliseconds(100),
+        SlowRetry = TimeSpan.FromMilliseconds(30),
+        DiskRetry = TimeSpan.FromMilliseconds(20),
+        WatchdogRestart = TimeSpan.FromMilliseconds(20),
+        StatusWrite = TimeSpan.FromMilliseconds(50),
+        DrainFlush = TimeSpan.FromSeconds(5),
+    };
+
+    private readonly TemporaryDirectory directory = new();
+    private CancellationTokenSource drain = new();
+    private CancellationTokenSource abort = new();
+
+    private AgentHarness(FakeControlPlane server) => Server = server;
+
+    public FakeControlPlane Server { get; }
+    public string Home => directory.File("agent");
+    public Task<int> Running { get; private set; } = Task.FromResult(AgentExit.Drained);
+    public AgentTimeouts Timeouts { get; init; } = Fast;
+    public int MaxConcurrent { get; set; } = 4;
+    public long MaxStepLogBytes { get; set; } = 1 << 20;
+    public long OutboxBudgetBytes { get; set; } = 64 << 20;
+    /// <summary>Added to the machine's clock: a machine that slept for so long.</summary>
+    public long SleptMs;
+    public IReadOnlyList<string> WatchdogCommand { get; set; } = ["/bin/sh", "-c", "echo ready; while read line; do echo pong; done"];
+    public ILoggerFactory Logs { get; set; } = NullLoggerFactory.Instance;
+
+    public string File(string name) => directory.File(name);
+
+    public static async Task<AgentHarness> PairedAsync(FakeControlPlane server)
+    {
+        var harness = new AgentHarness(server);
+        var paired = await Pairing.PairAsync(harness.Home, server.Url, "good-code", insecureHttp: false, TimeProvider.System, NullLoggerFactory.Instance, TestContext.Current.CancellationToken);
+        paired.Error.ShouldBeNull();
+        return harness;
+    }
+
+    public AgentOptions Options() => new()
+    {
+        Home = Home,
+        MaxConcurrent = MaxConcurrent,
+        MaxStepLogBytes = MaxStepLogBytes,
+        OutboxBudgetBytes = OutboxBudgetBytes,
+        Timeouts = Timeouts,
+        WatchdogCommand = WatchdogCommand,
+    };
+
+    public async Task StartAsync()
+    {
+        (drain, abort) = (new CancellationTokenSource(), new CancellationTokenSource());
+        var opened = Server.Sessions.Count;
+        var platform = AgentPlatform.OfThisMachine(Logs) with { BootNowMs = () => BootClock.NowMs + Interlocked.Read(ref SleptMs) };
+        Running = Task.Run(() => AgentRuntime.RunAsync(Options(), new AgentSignals(drain.Token, abort.Token), platform, TimeProvider.System, Logs));
+        await Eventually.TrueAsync(() => Server.Sessions.Count > opened && AgentStatus.Load(Home)?.WatchdogAlive == true || Running.IsCompleted);
+    }
+
+    public void Drain() => drain.Cancel();
+
+    public void Abort() => abort.Cancel();
+
+    public async Task<int> AbortAsync()
+    {
+        Abort();
+        return await Running.WaitAsync(TimeSpan.FromSeconds(30), TimeProvider.System);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await AbortAsync();
+        drain.Dispose();
+        abort.Dispose();
+        directory.Dispose();
+    }
+}

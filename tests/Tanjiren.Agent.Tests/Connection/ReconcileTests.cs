@@ -1,0 +1,235 @@
+using Microsoft.Extensions.Logging.Abstractions;
+using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Outbox;
+using Tanjiren.Protocol;
+using Tanjiren.Tests;
+
+namespace Tanjiren.Agent.Tests.Connection;
+
+/// <summary>What an agent says and does about the claims that an earlier life left in its journal.</summary>
+public sealed class ReconcileTests : IAsyncLifetime
+{
+    private static readonly string ClaimId = Ids.New(Ids.Claim, TimeProvider.System);
+
+    private FakeControlPlane server = null!;
+    private AgentHarness agent = null!;
+    private FakeStep step = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        Prerequisite.Linux();
+        server = await FakeControlPlane.StartAsync();
+        agent = await AgentHarness.PairedAsync(server);
+        step = server.Add(new FakeStep { Id = Ids.New(Ids.Step, TimeProvider.System), Command = new CommandSpec { Shell = "exit 1" }, Queued = false });
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await agent.DisposeAsync();
+        await server.DisposeAsync();
+    }
+
+    [Fact]
+    public async Task A_claim_without_an_answer_is_handed_back()
+    {
+        ServerHolds();
+        Journalled(Claiming());
+
+        await agent.StartAsync();
+
+        await Eventually.TrueAsync(() => step.Releases == 1);
+        Reported().ShouldBe(StepReportState.NeverStarted);
+    }
+
+    [Fact]
+    public async Task A_granted_claim_without_an_intent_to_spawn_is_handed_back()
+    {
+        ServerHolds();
+        Journalled(Claiming(), Leased());
+
+        await agent.StartAsync();
+
+        await Eventually.TrueAsync(() => step.Releases == 1);
+        Reported().ShouldBe(StepReportState.NeverStarted);
+    }
+
+    [Fact]
+    public async Task An_intent_that_was_taken_back_counts_as_never_started()
+    {
+        ServerHolds();
+        Journalled(Claiming(), Leased(), Spawning(ProcessMarks.New()), Entry(JournalKind.NotSpawned));
+
+        await agent.StartAsync();
+
+        await Eventually.TrueAsync(() => step.Releases == 1);
+    }
+
+    [Fact]
+    public async Task An_intent_to_spawn_without_a_result_is_an_unknown_outcome()
+    {
+        ServerHolds();
+        Journalled(Claiming(), Leased(), Spawning(ProcessMarks.New()));
+
+        await agent.StartAsync();
+
+        await Eventually.TrueAsync(() => step.Result is not null);
+        (step.Result!.Outcome, step.Result.Reason).ShouldBe((StepOutcome.Failed, StepReason.UnknownOutcome));
+        Reported().ShouldBe(StepReportState.UnknownOutcome);
+        step.Releases.ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task Leftover_processes_are_dead_before_the_session_is_asked_for()
+    {
+        ServerHolds();
+        var mark = ProcessMarks.New();
+        using var left = ProcessLaunchers.ForThisMachine(ExecutionOptions.Default, NullLoggerFactory.Instance).Launch(new LaunchRequest
+        {
+            StepId = step.Id, Mark = mark, Argv = ["/bin/sleep", "1000"], Environment = new Dictionary<string, string>(),
+        });
+        var running = Task.Run(() => left.Run((_, _) => { }, () => { }));
+        Journalled(Claiming(), Leased(), Spawning(mark));
+
+        await agent.StartAsync();
+
+        (await running.WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, Ct)).Signal.ShouldBe("SIGKILL");
+        await Eventually.TrueAsync(() => step.Result?.Reason == StepReason.UnknownOutcome);
+    }
+
+    [Fact]
+    public async Task A_result_in_the_outbox_is_sent_with_the_output_that_was_not()
+    {
+        ServerHolds();
+        var result = Result();
+        Journalled(Claiming(), Leased(), Spawning(ProcessMarks.New()), Entry(JournalKind.Result) with { Result = result });
+        WriteOutput("left on the disk\n");
+
+        await agent.StartAsync();
+
+        await Eventually.TrueAsync(() => step.Result is not null && step.Chunks.Count == 1);
+        Reported().ShouldBe(StepReportState.Exited);
+        step.Result!.ExitCode.ShouldBe(3);
+        step.Output().ShouldBe("left on the disk\n");
+        await Eventually.TrueAsync(() => Directory.GetFiles(Path.Combine(agent.Home, "outbox")).Length == 0);
+    }
+
+    [Fact]
+    public async Task A_result_that_the_server_took_is_not_reported_and_its_output_still_arrives()
+    {
+        Journalled(Claiming(), Leased(), Spawning(ProcessMarks.New()), Entry(JournalKind.Result) with { Result = Result() }, Entry(JournalKind.Answered));
+        WriteOutput("late\n");
+
+        await agent.StartAsync();
+
+        await Eventually.TrueAsync(() => step.Output() == "late\n");
+        server.Sessions.Single().Steps!.ShouldBeEmpty();
+        server.Completes.ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task A_lost_lease_is_dropped_without_a_word()
+    {
+        Journalled(Claiming(), Leased(), Spawning(ProcessMarks.New()));
+
+        await agent.StartAsync();
+        await agent.AbortAsync();
+
+        (server.Completes.Count, step.Releases).ShouldBe((0, 0));
+        using var journal = Journal.Open(Path.Combine(agent.Home, "journal"), NullLogger.Instance);
+        journal.Read(s => s.Claims.Count).ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task A_lease_that_no_journal_knows_goes_back_as_never_started()
+    {
+        ServerHolds();
+
+        await agent.StartAsync();
+
+        await Eventually.TrueAsync(() => step.Releases == 1);
+        server.Completes.ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task A_lease_whose_spawn_the_journal_remembers_is_never_handed_back_as_never_started()
+    {
+        ServerHolds();
+        Journalled(Claiming(), Leased(), Spawning(ProcessMarks.New()), Entry(JournalKind.Closed));
+
+        await agent.StartAsync();
+
+        await Eventually.TrueAsync(() => step.Result?.Reason == StepReason.UnknownOutcome);
+        step.Releases.ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task A_journal_that_lost_records_proves_nothing_about_a_lease_it_does_not_know()
+    {
+        ServerHolds();
+        Journalled(new JournalEntry { Kind = JournalKind.Session, SessionId = "ses_before" }, new JournalEntry { Kind = JournalKind.Session, SessionId = "ses_after" });
+        Damage("ses_before");
+
+        await agent.StartAsync();
+
+        await Eventually.TrueAsync(() => step.Result?.Reason == StepReason.UnknownOutcome);
+        step.Releases.ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task Sessions_that_were_only_tried_are_named_as_predecessors_newest_first()
+    {
+        Journalled([.. Enumerable.Range(1, 7).Select(i => new JournalEntry { Kind = JournalKind.Session, SessionId = $"ses_{i}" })]);
+
+        await agent.StartAsync();
+
+        server.Sessions.Single().PreviousSessionIds.ShouldBe(["ses_7", "ses_6", "ses_5", "ses_4"]);
+    }
+
+    private void ServerHolds() => (step.Held, step.Generation, step.ClaimId) = (true, 5, ClaimId);
+
+    private void Journalled(params JournalEntry[] entries)
+    {
+        using var journal = Journal.Open(Path.Combine(agent.Home, "journal"), NullLogger.Instance);
+        foreach (var entry in entries) journal.Append(entry, durable: true);
+    }
+
+    private void Damage(string text)
+    {
+        var path = Path.Combine(agent.Home, "journal");
+        var bytes = File.ReadAllBytes(path);
+        var at = bytes.AsSpan().IndexOf(System.Text.Encoding.ASCII.GetBytes(text));
+        at.ShouldBeGreaterThan(0);
+        bytes[at] ^= 1;
+        File.WriteAllBytes(path, bytes);
+    }
+
+    private void WriteOutput(string text)
+    {
+        using var chunks = ChunkLog.Create(Path.Combine(agent.Home, "outbox"), ClaimId, new OutboxBudget(1 << 20), AgentHarness.Fast, TimeProvider.System, NullLogger.Instance);
+        chunks.Append(LogStream.Stdout, System.Text.Encoding.UTF8.GetBytes(text));
+        chunks.Sync();
+    }
+
+    private CompleteRequest Result()
+    {
+        var exit = new ProcessExit(3, null, 0);
+        return StepResult.Seal(StepResult.Of(StopReason.None, exit), step.Id, 5, 10, 1, null);
+    }
+
+    private StepReportState Reported()
+    {
+        var report = server.Sessions.Single().Steps!.Single();
+        report.ClaimId.ShouldBe(ClaimId);
+        return report.State;
+    }
+
+    private JournalEntry Claiming() => Entry(JournalKind.Claiming) with { StepId = step.Id, TaskId = step.TaskId };
+
+    private static JournalEntry Leased() => Entry(JournalKind.Leased) with { Generation = 5 };
+
+    private static JournalEntry Spawning(ulong mark) => Entry(JournalKind.Spawning) with { Mark = mark };
+
+    private static JournalEntry Entry(JournalKind kind) => new() { Kind = kind, ClaimId = ClaimId };
+
+    private static CancellationToken Ct => TestContext.Current.CancellationToken;
+}

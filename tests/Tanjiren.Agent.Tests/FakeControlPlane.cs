@@ -1,0 +1,381 @@
+using System.Collections.Concurrent;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.Logging;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Agent.Tests;
+
+/// <summary>A step as the fake server keeps it.</summary>
+internal sealed class FakeStep
+{
+    public required string Id { get; init; }
+    public required CommandSpec Command { get; init; }
+    public string TaskId { get; } = Ids.New(Ids.Task, TimeProvider.System);
+    public long Generation { get; set; }
+    public string? ClaimId { get; set; }
+    public bool Held { get; set; }
+    public bool Queued { get; set; } = true;
+    public bool CancelRequested { get; set; }
+    public long TimeoutMs { get; set; } = 60_000;
+    public CompleteRequest? Result { get; set; }
+    public int Releases { get; set; }
+    public SortedDictionary<long, LogChunk> Chunks { get; } = [];
+
+    public string Output(params LogStream[] streams)
+    {
+        lock (Chunks)
+            return string.Concat(Chunks.Values.Where(c => streams.Length == 0 || streams.Contains(c.Stream)).Select(c => System.Text.Encoding.UTF8.GetString(c.Data)));
+    }
+}
+
+/// <summary>
+/// The workstation's side of the protocol over real HTTP, with the rules that an agent can meet and the faults that a network adds. One workstation, one session at a
+/// time. Faults are armed per route: pair, token, sessions, heartbeat, work, claim, logs, complete, release.
+/// </summary>
+internal sealed class FakeControlPlane : IAsyncDisposable
+{
+    public const string InstanceId = "ws_00000000000000000000000001";
+
+    private readonly WebApplication app;
+    private readonly Lock gate = new();
+    private readonly ConcurrentDictionary<string, int> lostAnswers = new();
+    private readonly ConcurrentDictionary<string, ConcurrentQueue<(int Status, ProblemBody Problem)>> refusals = new();
+    private readonly ConcurrentDictionary<string, TaskCompletionSource> holds = new();
+    private readonly Dictionary<string, FakeStep> steps = [];
+    private TaskCompletionSource changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private FakeControlPlane(WebApplication app) => this.app = app;
+
+    public string Url { get; private set; } = "";
+    public string Nonce { get; set; } = "nonce-1";
+    /// <summary>Steps that long-polls have offered.</summary>
+    public int WorkOffered { get; private set; }
+    public int TokensIssued { get; private set; }
+    public string? Token { get; set; }
+    public string? Session { get; set; }
+    public bool Down { get; set; }
+    public long TtlMs { get; set; } = 90_000;
+    public long GraceMs { get; set; } = 120_000;
+    public ConcurrentQueue<string> Requests { get; } = new();
+    public ConcurrentQueue<OpenSessionRequest> Sessions { get; } = new();
+    public ConcurrentQueue<HeartbeatRequest> Heartbeats { get; } = new();
+    public ConcurrentQueue<ClaimRequest> Claims { get; } = new();
+    public ConcurrentQueue<CompleteRequest> Completes { get; } = new();
+    public ConcurrentQueue<string> PairedKeys { get; } = new();
+
+    public static async Task<FakeControlPlane> StartAsync()
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.UseUrls("http://127.0.0.1:0");
+        builder.WebHost.ConfigureKestrel((KestrelServerOptions o) => o.AddServerHeader = false);
+        var server = new FakeControlPlane(builder.Build());
+        server.app.Run(server.HandleAsync);
+        await server.app.StartAsync();
+        server.Url = server.app.Urls.First();
+        return server;
+    }
+
+    public int Count(string route) => Requests.Count(r => r == route);
+
+    /// <summary>The next requests of a route are applied and their answers lost.</summary>
+    public void LoseAnswers(string route, int count) => lostAnswers[route] = count;
+
+    public void Refuse(string route, int status, ErrorCode code, int count = 1, double? clockOffset = null, string detail = "refused by the test")
+    {
+        var queue = refusals.GetOrAdd(route, _ => new());
+        for (var i = 0; i < count; i++)
+            queue.Enqueue((status, new ProblemBody { Title = code.ToString(), Detail = detail, Status = status, Code = ProblemBody.CodeName(code), ClockOffsetSeconds = clockOffset }));
+    }
+
+    /// <summary>Requests of a route wait until the returned source completes.</summary>
+    public TaskCompletionSource Hold(string route) => holds[route] = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public void StopRefusing(string route) => refusals.TryRemove(route, out _);
+
+    public FakeStep Enqueue(params string[] argv) => Add(new FakeStep { Id = Ids.New(Ids.Step, TimeProvider.System), Command = new CommandSpec { Argv = argv } });
+
+    public FakeStep Shell(string text) => Add(new FakeStep { Id = Ids.New(Ids.Step, TimeProvider.System), Command = new CommandSpec { Shell = text } });
+
+    public FakeStep Add(FakeStep step)
+    {
+        lock (gate) steps[step.Id] = step;
+        Changed();
+        return step;
+    }
+
+    public void Cancel(FakeStep step)
+    {
+        step.CancelRequested = true;
+        Changed();
+    }
+
+    /// <summary>As the reconciler does after TTL and grace: the lease is gone, the step is offered again or not.</summary>
+    public void TakeAway(FakeStep step, bool requeue = false)
+    {
+        lock (gate)
+        {
+            step.Held = false;
+            step.Generation++;
+            step.Queued = requeue;
+        }
+        Changed();
+    }
+
+    public void EndSession()
+    {
+        Session = "ses_another";
+        Changed();
+    }
+
+    public void Changed()
+    {
+        lock (gate)
+        {
+            changed.TrySetResult();
+            changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var hold in holds.Values) hold.TrySetResult();
+        using var soon = new CancellationTokenSource(TimeSpan.FromMilliseconds(50), TimeProvider.System);
+        await app.StopAsync(soon.Token);
+        await app.DisposeAsync();
+    }
+
+    private async Task HandleAsync(HttpContext context)
+    {
+        using var buffer = new MemoryStream();
+        await context.Request.Body.CopyToAsync(buffer);
+        var body = buffer.ToArray();
+        var parts = context.Request.Path.Value!.Split('/', StringSplitOptions.RemoveEmptyEntries);
+        var route = parts[^1];
+        if (Down)
+        {
+            context.Abort();
+            return;
+        }
+        if (!await ProvedAsync(context, route, body)) return;
+        Requests.Enqueue(route);
+        if (holds.TryGetValue(route, out var hold)) await hold.Task.WaitAsync(context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (refusals.TryGetValue(route, out var queue) && queue.TryDequeue(out var refusal))
+        {
+            await AnswerAsync(context, refusal.Status, refusal.Problem, WireJson.Default.ProblemBody);
+            return;
+        }
+        var session = (string?)context.Request.Query["session"];
+        if (session is not null && session != Session)
+        {
+            await ProblemAsync(context, 409, ErrorCode.SessionEnded);
+            return;
+        }
+        await (route switch
+        {
+            "pair" => PairAsync(context, body),
+            "token" => TokenAsync(context),
+            "sessions" => SessionAsync(context, body),
+            "heartbeat" => HeartbeatAsync(context, body),
+            "work" => WorkAsync(context),
+            _ => StepAsync(context, parts[2], route, body),
+        });
+    }
+
+    private async Task<bool> ProvedAsync(HttpContext context, string route, byte[] body)
+    {
+        var proof = DPoPProof.Parse(context.Request.Headers[DPoPProof.Header].ToString());
+        var url = Url + context.Request.Path + context.Request.QueryString;
+        context.Response.Headers[DPoPProof.NonceHeader] = Nonce;
+        if (proof is null || proof.Claims.Htu != url || proof.Claims.Htm != context.Request.Method || proof.Claims.Bsh != DPoPProof.Digest(body))
+        {
+            await ProblemAsync(context, 401, ErrorCode.InvalidDpopProof);
+            return false;
+        }
+        if (proof.Claims.Nonce != Nonce)
+        {
+            await ProblemAsync(context, 401, ErrorCode.UseDpopNonce);
+            return false;
+        }
+        if (route == "pair") PairedKeys.Enqueue(proof.Header.Jwk!.Thumbprint());
+        if (route is "pair" or "token") return true;
+        if (context.Request.Headers.Authorization != "DPoP " + Token)
+        {
+            await ProblemAsync(context, 401, ErrorCode.InvalidToken);
+            return false;
+        }
+        return true;
+    }
+
+    private Task PairAsync(HttpContext context, byte[] body)
+    {
+        var request = JsonSerializer.Deserialize(body, WireJson.Default.PairRequest)!;
+        if (request.Code != "good-code") return ProblemAsync(context, 422, ErrorCode.InvalidPairingCode);
+        return AnswerAsync(context, 200, new PairResponse
+        {
+            InstanceId = InstanceId, InstanceName = "test", OrganizationId = "org_1", OrganizationName = "org", KeyFingerprint = PairedKeys.Last(),
+            AccessToken = "unused", ExpiresInSeconds = 3600, ServerKeys = [],
+        }, WireJson.Default.PairResponse);
+    }
+
+    private Task TokenAsync(HttpContext context)
+    {
+        TokensIssued++;
+        Token ??= $"token-{TokensIssued}";
+        return AnswerAsync(context, 200, new DeviceTokenResponse { AccessToken = Token, ExpiresInSeconds = 3600 }, WireJson.Default.DeviceTokenResponse);
+    }
+
+    private Task SessionAsync(HttpContext context, byte[] body)
+    {
+        var request = JsonSerializer.Deserialize(body, WireJson.Default.OpenSessionRequest)!;
+        Sessions.Enqueue(request);
+        Session = request.SessionId;
+        List<LeaseAnswer> answers;
+        lock (gate)
+        {
+            answers = steps.Values.Where(s => s.Held).Select(Held).ToList();
+            foreach (var report in request.Steps!)
+                if (answers.All(a => a.StepId != report.StepId))
+                    answers.Add(new LeaseAnswer { StepId = report.StepId, LeaseGeneration = report.LeaseGeneration ?? 0, Standing = LeaseStanding.Lost, ClaimId = report.ClaimId });
+        }
+        return AnswerAsync(context, 200, new OpenSessionResponse { SessionId = Session!, ServerTime = DateTimeOffset.UnixEpoch, Leases = answers }, WireJson.Default.OpenSessionResponse);
+    }
+
+    private Task HeartbeatAsync(HttpContext context, byte[] body)
+    {
+        var request = JsonSerializer.Deserialize(body, WireJson.Default.HeartbeatRequest)!;
+        Heartbeats.Enqueue(request);
+        List<LeaseAnswer> answers;
+        lock (gate)
+        {
+            answers = steps.Values.Where(s => s.Held).Select(Held).ToList();
+            foreach (var lease in request.Leases!)
+                if (answers.All(a => a.StepId != lease.StepId || a.LeaseGeneration != lease.LeaseGeneration))
+                    answers.Add(new LeaseAnswer { StepId = lease.StepId, LeaseGeneration = lease.LeaseGeneration, Standing = LeaseStanding.Lost });
+        }
+        return AnswerAsync(context, 200, new HeartbeatResponse { ServerTime = DateTimeOffset.UnixEpoch, NextHeartbeatSeconds = 30, PendingTasks = [], Leases = answers },
+            WireJson.Default.HeartbeatResponse);
+    }
+
+    private static LeaseAnswer Held(FakeStep s) =>
+        new() { StepId = s.Id, LeaseGeneration = s.Generation, ClaimId = s.ClaimId, Standing = LeaseStanding.Held, CancelRequested = s.CancelRequested };
+
+    private async Task WorkAsync(HttpContext context)
+    {
+        var capacity = int.Parse(context.Request.Query["capacity"]!);
+        var seen = context.Request.Query["cancelsSeen"].ToString().Split(',');
+        while (true)
+        {
+            Task next;
+            List<PendingStep> work;
+            List<LeaseNotice> cancels;
+            lock (gate)
+            {
+                next = changed.Task;
+                work = steps.Values.Where(s => s.Queued).Take(capacity)
+                    .Select(s => new PendingStep { StepId = s.Id, TaskId = s.TaskId, ExpectedGeneration = s.Generation, Intent = "test" }).ToList();
+                cancels = steps.Values.Where(s => s.CancelRequested && s.Held && !seen.Contains(s.Id))
+                    .Select(s => new LeaseNotice { StepId = s.Id, LeaseGeneration = s.Generation }).ToList();
+            }
+            if (work.Count > 0 || cancels.Count > 0 || Session != context.Request.Query["session"])
+            {
+                WorkOffered += work.Count;
+                await AnswerAsync(context, 200, new WorkResponse { Assignments = work, Cancels = cancels }, WireJson.Default.WorkResponse);
+                return;
+            }
+            await next.WaitAsync(context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (context.RequestAborted.IsCancellationRequested) return;
+        }
+    }
+
+    private Task StepAsync(HttpContext context, string stepId, string route, byte[] body)
+    {
+        lock (gate)
+        {
+            if (!steps.TryGetValue(stepId, out var step)) return ProblemAsync(context, 404, ErrorCode.NotFound);
+            return route switch
+            {
+                "claim" => ClaimAsync(context, step, JsonSerializer.Deserialize(body, WireJson.Default.ClaimRequest)!),
+                "logs" => LogsAsync(context, step, JsonSerializer.Deserialize(body, WireJson.Default.AppendLogsRequest)!),
+                "complete" => CompleteAsync(context, step, JsonSerializer.Deserialize(body, WireJson.Default.CompleteRequest)!),
+                _ => ReleaseAsync(context, step, JsonSerializer.Deserialize(body, WireJson.Default.ReleaseRequest)!),
+            };
+        }
+    }
+
+    private Task ClaimAsync(HttpContext context, FakeStep step, ClaimRequest request)
+    {
+        Claims.Enqueue(request);
+        if (!(step.Held && step.ClaimId == request.ClaimId))
+        {
+            if (!step.Queued || request.ExpectedGeneration != step.Generation) return ProblemAsync(context, 409, ErrorCode.NotClaimable);
+            (step.Queued, step.Held, step.ClaimId) = (false, true, request.ClaimId);
+            step.Generation++;
+        }
+        return AnswerAsync(context, 200, new ClaimResponse
+        {
+            StepId = step.Id, TaskId = step.TaskId, ExecutionId = "exe_1", Intent = "test", LeaseGeneration = step.Generation, LeaseTtlMs = TtlMs,
+            LeaseGraceMs = GraceMs, TimeoutMs = step.TimeoutMs, Command = step.Command, WorkingDirectory = "/", CancelRequested = step.CancelRequested,
+        }, WireJson.Default.ClaimResponse);
+    }
+
+    private Task LogsAsync(HttpContext context, FakeStep step, AppendLogsRequest request)
+    {
+        lock (step.Chunks)
+        {
+            foreach (var chunk in request.Chunks!)
+            {
+                if (step.Chunks.TryGetValue(chunk.Seq, out var before) && before.Signature() != chunk.Signature()) return ProblemAsync(context, 409, ErrorCode.LogConflict);
+                step.Chunks[chunk.Seq] = chunk;
+            }
+            long stored = 0;
+            while (step.Chunks.ContainsKey(stored + 1)) stored++;
+            return AnswerAsync(context, 200, new AppendLogsResponse { StoredSeq = stored }, WireJson.Default.AppendLogsResponse);
+        }
+    }
+
+    private Task CompleteAsync(HttpContext context, FakeStep step, CompleteRequest request)
+    {
+        Completes.Enqueue(request);
+        request.ResultDigest.ShouldBe(ResultDigest.Compute(step.Id, request));
+        if (step.Result is { } before && before.LeaseGeneration == request.LeaseGeneration)
+            return before.ResultDigest == request.ResultDigest ? TransitionAsync(context, TransitionResult.AlreadyDone) : ProblemAsync(context, 409, ErrorCode.ResultConflict);
+        if (!step.Held || step.Generation != request.LeaseGeneration) return ProblemAsync(context, 409, ErrorCode.LeaseLost);
+        (step.Result, step.Held) = (request, false);
+        step.Generation++;
+        return TransitionAsync(context, TransitionResult.Applied);
+    }
+
+    private Task ReleaseAsync(HttpContext context, FakeStep step, ReleaseRequest request)
+    {
+        if (!step.Held || step.Generation != request.LeaseGeneration) return ProblemAsync(context, 409, ErrorCode.LeaseLost);
+        (step.Held, step.Queued) = (false, false);
+        step.Generation++;
+        step.Releases++;
+        return TransitionAsync(context, TransitionResult.Applied);
+    }
+
+    private Task TransitionAsync(HttpContext context, TransitionResult result) =>
+        AnswerAsync(context, 200, new StepTransitionResponse { Result = result, State = StepState.Running }, WireJson.Default.StepTransitionResponse);
+
+    private Task ProblemAsync(HttpContext context, int status, ErrorCode code) =>
+        AnswerAsync(context, status, new ProblemBody { Title = code.ToString(), Status = status, Code = ProblemBody.CodeName(code) }, WireJson.Default.ProblemBody);
+
+    private async Task AnswerAsync<T>(HttpContext context, int status, T body, JsonTypeInfo<T> type)
+    {
+        var route = context.Request.Path.Value!.Split('/')[^1];
+        if (status == 200 && lostAnswers.TryGetValue(route, out var left) && left > 0)
+        {
+            lostAnswers[route] = left - 1;
+            context.Abort();
+            return;
+        }
+        context.Response.StatusCode = status;
+        await context.Response.WriteAsJsonAsync(body, type);
+    }
+}

@@ -1,0 +1,142 @@
+using Microsoft.Extensions.Logging.Abstractions;
+using Tanjiren.Agent.Outbox;
+using Tanjiren.Protocol;
+using Tanjiren.Tests;
+
+namespace Tanjiren.Agent.Tests.Outbox;
+
+public sealed class JournalTests : IDisposable
+{
+    private readonly TemporaryDirectory directory = new();
+
+    private string Path => directory.File("journal");
+
+    public void Dispose() => directory.Dispose();
+
+    [Fact]
+    public void What_was_appended_is_there_after_reopening()
+    {
+        using (var journal = Open())
+        {
+            journal.Append(Claiming("clm_1"), durable: true);
+            journal.Append(Of("clm_1", JournalKind.Spawning) with { Mark = 42 }, durable: true);
+        }
+        using var again = Open();
+
+        var claim = again.Read(s => s.Find("clm_1"))!;
+        (claim.StepId, claim.Mark, claim.MayHaveSpawned).ShouldBe(("step_clm_1", 42UL, true));
+        again.Damaged.ShouldBeFalse();
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(5)]
+    [InlineData(9)]
+    [InlineData(30)]
+    public void A_torn_tail_is_dropped_and_appends_go_on(int cut)
+    {
+        long whole;
+        using (var journal = Open())
+        {
+            journal.Append(Claiming("clm_1"), durable: true);
+            journal.Append(Claiming("clm_2"), durable: false);
+            whole = journal.Length;
+        }
+        CutTo(whole - cut);
+        using (var journal = Open())
+        {
+            journal.Damaged.ShouldBeFalse();
+            journal.Read(s => s.Claims.Select(c => c.ClaimId).ToList()).ShouldBe(["clm_1"]);
+            journal.Append(Claiming("clm_3"), durable: true);
+        }
+        using var again = Open();
+        again.Read(s => s.Claims.Count).ShouldBe(2);
+    }
+
+    [Fact]
+    public void Damage_before_whole_records_is_noticed_and_what_follows_is_kept()
+    {
+        using (var journal = Open())
+        {
+            journal.Append(Claiming("clm_1"), durable: true);
+            journal.Append(Claiming("clm_2"), durable: true);
+        }
+        var bytes = File.ReadAllBytes(Path);
+        bytes[12] ^= 0x40;
+        File.WriteAllBytes(Path, bytes);
+
+        using var again = Open();
+
+        again.Damaged.ShouldBeTrue();
+        again.Read(s => s.Claims.Select(c => c.ClaimId).ToList()).ShouldBe(["clm_2"]);
+    }
+
+    [Fact]
+    public void Compaction_keeps_open_claims_sessions_and_ended_spawns_and_nothing_else()
+    {
+        using (var journal = Journal.Open(Path, NullLogger.Instance, compactAt: 2000))
+        {
+            journal.Append(new JournalEntry { Kind = JournalKind.Session, SessionId = "ses_1" }, durable: true);
+            journal.Append(Claiming("clm_open"), durable: true);
+            for (var i = 0; i < 300; i++)
+            {
+                journal.Append(Claiming($"clm_{i}"), durable: false);
+                journal.Append(Of($"clm_{i}", JournalKind.Spawning) with { Mark = 7 }, durable: i % 50 == 0);
+                journal.Append(Of($"clm_{i}", JournalKind.Closed), durable: false);
+            }
+            journal.Append(new JournalEntry { Kind = JournalKind.Session, SessionId = "ses_2" }, durable: true);
+            journal.Length.ShouldBeLessThan(40_000);
+        }
+        using var again = Open();
+        again.Read(s => s.Claims.Select(c => c.ClaimId).ToList()).ShouldBe(["clm_open"]);
+        again.Read(s => s.Sessions.ToList()).ShouldBe(["ses_2", "ses_1"]);
+        again.Read(s => s.MayHaveSpawned("clm_299")).ShouldBeTrue();
+        again.Read(s => s.MayHaveSpawned("clm_open")).ShouldBeFalse();
+    }
+
+    [Fact]
+    public void The_largest_result_fits_into_the_room_that_is_reserved_for_it()
+    {
+        using var journal = Open();
+        journal.Append(Claiming("clm_1"), durable: true);
+        journal.ReserveResult("clm_1");
+        var size = new FileInfo(Path).Length;
+        var before = journal.Length;
+
+        journal.Append(Of("clm_1", JournalKind.Result) with
+        {
+            Result = new CompleteRequest
+            {
+                Detail = new string('\u0001', 2000),
+                OutputPreview = Convert.ToBase64String(new byte[WireLimits.MaxOutputPreviewBytes]),
+                ResultDigest = new string('f', 64),
+                Signal = "SIGRTMAX-14", DurationMs = long.MaxValue, LogBytes = long.MaxValue, FinalLogSeq = long.MaxValue, LeaseGeneration = long.MaxValue,
+            },
+        }, durable: true);
+
+        (journal.Length - before).ShouldBeLessThan(Journal.ResultRoom);
+        new FileInfo(Path).Length.ShouldBe(size);
+    }
+
+    [Fact]
+    public async Task Appends_of_many_threads_are_all_durable()
+    {
+        using (var journal = Open())
+            await Task.WhenAll(Enumerable.Range(0, 200).Select(i => Task.Run(() => journal.Append(Claiming($"clm_{i}"), durable: true))));
+        using var again = Open();
+
+        again.Read(s => s.Claims.Count).ShouldBe(200);
+    }
+
+    private Journal Open() => Journal.Open(Path, NullLogger.Instance);
+
+    private void CutTo(long length)
+    {
+        using var file = new FileStream(Path, FileMode.Open);
+        file.SetLength(length);
+    }
+
+    private static JournalEntry Claiming(string id) => Of(id, JournalKind.Claiming) with { StepId = "step_" + id };
+
+    private static JournalEntry Of(string id, JournalKind kind) => new() { Kind = kind, ClaimId = id };
+}

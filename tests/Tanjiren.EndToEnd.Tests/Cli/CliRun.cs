@@ -1,0 +1,87 @@
+using System.Text;
+
+using Tanjiren.Cli;
+using Tanjiren.Cli.Settings;
+
+namespace Tanjiren.EndToEnd.Tests.Cli;
+
+/// <summary>A stream that a test reads while a command writes to it.</summary>
+internal sealed class CapturedStream : Stream
+{
+    private readonly MemoryStream bytes = new();
+
+    public byte[] Bytes
+    {
+        get { lock (bytes) return bytes.ToArray(); }
+    }
+
+    public string Text => Encoding.UTF8.GetString(Bytes);
+
+    public override bool CanRead => false;
+    public override bool CanSeek => false;
+    public override bool CanWrite => true;
+    public override long Length => throw new NotSupportedException();
+    public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+    public override void Flush() { }
+    public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+    public override void SetLength(long value) => throw new NotSupportedException();
+    public override void Write(byte[] buffer, int offset, int count)
+    {
+        lock (bytes) bytes.Write(buffer, offset, count);
+    }
+}
+
+/// <summary>Runs whole commands in this process, each with streams, environment and signals of its own.</summary>
+internal sealed class CliRun : IDisposable
+{
+    private readonly string home = Directory.CreateTempSubdirectory("tanvrit-cli-").FullName;
+
+    public CliRun() => Variables["TANVRIT_HOME"] = home;
+
+    public string Home => home;
+
+    /// <summary>Address of the fake that <see cref="SignedIn"/> named.</summary>
+    public string ServerUrl { get; private set; } = "";
+    public Dictionary<string, string> Variables { get; } = [];
+    public CapturedStream Output { get; private set; } = new();
+    public CapturedStream Error { get; private set; } = new();
+    /// <summary>Signals of the command that runs, and of the next one.</summary>
+    public Interrupts Interrupts { get; private set; } = new();
+    public string Input { get; set; } = "";
+    public bool Terminal { get; set; }
+
+    /// <summary>Fast enough for a test, in the same order as the real ones.</summary>
+    public ClientTimeouts Timeouts { get; set; } = new()
+    {
+        RetryMin = TimeSpan.FromMilliseconds(5),
+        RetryMax = TimeSpan.FromMilliseconds(20),
+        TellAfter = TimeSpan.FromMilliseconds(100),
+    };
+
+    /// <summary>Signs in to a fake.</summary>
+    public CliRun SignedIn(FakeControlPlane server)
+    {
+        ServerUrl = server.Url;
+        new CredentialFile(new TanvritHome(home)).Write(new Credentials().With("local", new WorkspaceCredential { Url = server.Url, Token = "tnv_test" }));
+        return this;
+    }
+
+    public async Task<int> InvokeAsync(params string[] args)
+    {
+        (Output, Error) = (new CapturedStream(), new CapturedStream());
+        using var cli = new CliContext(Output, Error, new StringReader(Input))
+        {
+            Variable = name => Variables.GetValueOrDefault(name),
+            Timeouts = Timeouts,
+            OutputIsTerminal = Terminal,
+            InputIsTerminal = Terminal,
+            ListenForInterrupts = () => Interrupts,
+        };
+        var code = await CommandTree.RunAsync(args, cli).WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        Interrupts = new Interrupts();
+        return code;
+    }
+
+    public void Dispose() => Directory.Delete(home, recursive: true);
+}

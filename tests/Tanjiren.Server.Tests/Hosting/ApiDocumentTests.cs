@@ -1,0 +1,56 @@
+using System.Text.Json;
+using Microsoft.AspNetCore.Http.Metadata;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
+using Tanjiren.Server.Tests.Identity;
+using Tanjiren.Tests;
+
+namespace Tanjiren.Server.Tests.Hosting;
+
+public sealed class ApiDocumentTests
+{
+    [Fact]
+    public async Task It_lists_exactly_the_mapped_routes()
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);
+        var document = await DocumentAsync(server);
+        var mapped = server.App.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>()
+            .Where(e => e.Metadata.GetMetadata<IExcludeFromDescriptionMetadata>()?.ExcludeFromDescription != true)
+            .Select(RoleTests.Name).Where(r => !r.Contains("/openapi/", StringComparison.Ordinal));
+        Operations(document).Select(o => o.Route).Order().ShouldBe(mapped.Order());
+    }
+
+    [Fact]
+    public async Task Every_operation_has_an_id_of_its_own_and_declares_its_problems()
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);
+        var operations = Operations(await DocumentAsync(server)).ToList();
+        operations.Select(o => o.Body.GetProperty("operationId").GetString()).ShouldBeUnique();
+        foreach (var (route, body) in operations.Where(o => o.Route is not ("GET /healthz" or "GET /readyz" or "POST /api/auth/login" or "POST /api/setup")))
+            body.GetProperty("responses").TryGetProperty("401", out var refused).ShouldBeTrue(route);
+        foreach (var (route, body) in operations)
+            foreach (var response in body.GetProperty("responses").EnumerateObject().Where(r => r.Name[0] is '4' or '5'))
+                response.Value.GetProperty("content").TryGetProperty("application/problem+json", out _).ShouldBeTrue($"{route} {response.Name}");
+    }
+
+    [Fact]
+    public async Task Enums_are_listed_as_they_are_on_the_wire()
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);
+        var schemas = (await DocumentAsync(server)).GetProperty("components").GetProperty("schemas");
+        string[] Values(string name) => [.. schemas.GetProperty(name).GetProperty("enum").EnumerateArray().Select(v => v.GetString()!)];
+        Values("InstanceStatus").ShouldBe(["offline", "online", "relay_online"]);
+        Values("WorkerStatus").ShouldBe(["offline", "ready", "busy"]);
+    }
+
+    private static async Task<JsonElement> DocumentAsync(ServerFixture server)
+    {
+        using var anonymous = server.NewClient(null);
+        return JsonDocument.Parse(await anonymous.GetStringAsync("/openapi/v1.json", TestContext.Current.CancellationToken)).RootElement;
+    }
+
+    private static IEnumerable<(string Route, JsonElement Body)> Operations(JsonElement document) =>
+        from path in document.GetProperty("paths").EnumerateObject()
+        from operation in path.Value.EnumerateObject()
+        select ($"{operation.Name.ToUpperInvariant()} {path.Name}", operation.Value);
+}

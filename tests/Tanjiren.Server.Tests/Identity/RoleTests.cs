@@ -1,0 +1,114 @@
+using System.Net;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
+using Tanjiren.Protocol;
+using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Identity;
+using Tanjiren.Tests;
+
+namespace Tanjiren.Server.Tests.Identity;
+
+/// <summary>Who may call what: the table of roles, and that no route was left open by forgetting.</summary>
+public sealed class RoleTests
+{
+    private static readonly Dictionary<string, Role> Least = new()
+    {
+        ["GET /api/auth/me"] = Role.Viewer,
+        ["POST /api/auth/logout"] = Role.Viewer,
+        ["POST /api/auth/tokens"] = Role.Viewer,
+        ["GET /api/auth/tokens"] = Role.Viewer,
+        ["DELETE /api/auth/tokens/{id}"] = Role.Viewer,
+        ["POST /api/organizations"] = Role.Viewer,
+        ["GET /api/organizations"] = Role.Viewer,
+        ["GET /api/organizations/{id}/members"] = Role.Viewer,
+        ["POST /api/organizations/{id}/members"] = Role.Admin,
+        ["PATCH /api/organizations/{id}/members/{userId}"] = Role.Admin,
+        ["DELETE /api/organizations/{id}/members/{userId}"] = Role.Admin,
+        ["POST /api/instances"] = Role.Admin,
+        ["GET /api/instances"] = Role.Viewer,
+        ["GET /api/instances/{id}"] = Role.Viewer,
+        ["PATCH /api/instances/{id}"] = Role.Admin,
+        ["DELETE /api/instances/{id}"] = Role.Admin,
+        ["POST /api/instances/{id}/drain"] = Role.Admin,
+        ["POST /api/instances/{id}/undrain"] = Role.Admin,
+        ["POST /api/instances/{id}/pairing-code"] = Role.Admin,
+        ["GET /api/workers"] = Role.Viewer,
+        ["GET /api/workers/{id}"] = Role.Viewer,
+        ["POST /api/tasks"] = Role.Member,
+        ["GET /api/tasks"] = Role.Viewer,
+        ["GET /api/tasks/{id}"] = Role.Viewer,
+        ["POST /api/tasks/{id}/cancel"] = Role.Member,
+        ["GET /api/tasks/{id}/steps/{stepId}/logs"] = Role.Viewer,
+        ["GET /api/tasks/{id}/events"] = Role.Viewer,
+        ["GET /api/status"] = Role.Viewer,
+    };
+
+    private static readonly string[] Open = ["POST /api/auth/login", "POST /api/setup", "GET /setup", "POST /setup", "GET /healthz", "GET /readyz", "GET /openapi/{documentName}.json"];
+
+    [Fact]
+    public async Task Every_route_says_who_may_call_it()
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);
+        var endpoints = server.App.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>()
+            .Select(e => (Route: Name(e), e.Metadata)).ToList();
+        foreach (var (route, metadata) in endpoints)
+        {
+            var forDevices = metadata.GetMetadata<DeviceRequirement>() is not null || metadata.GetMetadata<ProofRequirement>() is not null;
+            var role = metadata.GetMetadata<RoleRequirement>()?.Role;
+            if (forDevices) role.ShouldBeNull(route);
+            else if (role is null) Open.ShouldContain(route);
+            else Least[route].ShouldBe(role.Value, route);
+        }
+        Least.Keys.Except(endpoints.Select(e => e.Route)).ShouldBeEmpty();
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Each_role_is_admitted_from_its_level_on_and_others_are_told_which_role_they_lack(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var anonymous = server.NewClient(null);
+        foreach (var role in new[] { Role.Viewer, Role.Member, Role.Admin })
+        {
+            using var client = await server.NewMemberAsync(role);
+            foreach (var (route, least) in Least.Where(l => l.Key != "POST /api/auth/logout"))
+            {
+                var response = await SendAsync(client, route);
+                if (role >= least)
+                {
+                    ((int)response.StatusCode).ShouldNotBe(401, $"{role} {route}");
+                    ((int)response.StatusCode).ShouldNotBe(403, $"{role} {route}");
+                }
+                else
+                {
+                    (await response.ProblemAsync(HttpStatusCode.Forbidden, ErrorCode.Forbidden)).Detail!.ShouldContain("needs the role " + least.ToString().ToLowerInvariant());
+                }
+            }
+        }
+        foreach (var route in Least.Keys) await SendAsync(anonymous, route).ProblemAsync(HttpStatusCode.Unauthorized, ErrorCode.AuthenticationRequired);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_changed_role_and_a_removed_membership_take_effect_with_the_next_request(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var client = await server.NewMemberAsync(Role.Admin);
+        var me = await client.GetBodyAsync<IdentityBody>("/api/auth/me");
+        var member = $"/api/organizations/{server.Owner.OrganizationId}/members/{me.UserId}";
+        (await server.Client.PatchJsonAsync(member, new UpdateMemberRequest { Role = Role.Viewer })).StatusCode.ShouldBe(HttpStatusCode.OK);
+        await client.PostJsonAsync("/api/instances", new CreateInstanceRequest { Name = "x" }).ProblemAsync(HttpStatusCode.Forbidden, ErrorCode.Forbidden);
+        (await server.Client.DeleteAsync(member, TestContext.Current.CancellationToken)).StatusCode.ShouldBe(HttpStatusCode.NoContent);
+        await client.GetAsync("/api/auth/me", TestContext.Current.CancellationToken).ProblemAsync(HttpStatusCode.Unauthorized, ErrorCode.InvalidCredentials);
+    }
+
+    internal static string Name(RouteEndpoint endpoint) =>
+        $"{endpoint.Metadata.GetMetadata<IHttpMethodMetadata>()?.HttpMethods[0]} /{endpoint.RoutePattern.RawText!.Trim('/')}";
+
+    private static Task<HttpResponseMessage> SendAsync(HttpClient client, string route)
+    {
+        var parts = route.Split(' ');
+        var request = new HttpRequestMessage(new HttpMethod(parts[0]), parts[1].Replace("{", "no-such-", StringComparison.Ordinal).Replace("}", "", StringComparison.Ordinal));
+        if (parts[0] is "POST" or "PATCH") request.Content = new StringContent("{}", null, "application/json");
+        return client.SendAsync(request, TestContext.Current.CancellationToken);
+    }
+}

@@ -1,0 +1,96 @@
+using System.Net;
+using Tanjiren.Protocol;
+using Tanjiren.Server.Organizations;
+using Tanjiren.Tests;
+
+namespace Tanjiren.Server.Tests.Organizations;
+
+public sealed class MembershipTests
+{
+    public static TheoryData<Role, Role> PairsOfRoles { get; } = [.. from one in Enum.GetValues<Role>() from two in Enum.GetValues<Role>() select (one, two)];
+
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
+    [Theory, MemberData(nameof(PairsOfRoles))]
+    public void Nobody_gives_a_role_above_their_own_nor_a_second_owner(Role actor, Role role) =>
+        (MembershipRules.Grant(actor, role) is null).ShouldBe(role <= actor && role != Role.Owner);
+
+    [Theory, MemberData(nameof(PairsOfRoles))]
+    public void Nobody_touches_a_member_above_their_own_role_nor_the_owner(Role actor, Role current) =>
+        (MembershipRules.Touch(actor, current) is null).ShouldBe(current <= actor && current != Role.Owner);
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task The_owner_stays_the_one_owner(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var admin = await server.NewMemberAsync(Role.Admin);
+        var members = $"/api/organizations/{server.Owner.OrganizationId}/members";
+        var owner = (await admin.GetBodyAsync<Page<MemberBody>>(members)).Items.Single(m => m.Role == Role.Owner);
+        foreach (var client in new[] { admin, server.Client })
+        {
+            await client.PatchJsonAsync($"{members}/{owner.UserId}", new UpdateMemberRequest { Role = Role.Viewer }).ProblemAsync(HttpStatusCode.Forbidden, ErrorCode.Forbidden);
+            await client.DeleteAsync($"{members}/{owner.UserId}", Cancelled).ProblemAsync(HttpStatusCode.Forbidden, ErrorCode.Forbidden);
+            await client.PostJsonAsync(members, new AddMemberRequest { Email = "b@example.test", Password = ServerFixture.Password, Role = Role.Owner })
+                .ProblemAsync(HttpStatusCode.Forbidden, ErrorCode.Forbidden);
+        }
+        (await admin.PostJsonAsync(members, new AddMemberRequest { Email = "b@example.test", Password = ServerFixture.Password, Role = Role.Admin })).StatusCode.ShouldBe(HttpStatusCode.Created);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_user_of_this_server_is_not_added_behind_their_back(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var (organizationId, stranger) = await server.NewOrganizationAsync();
+        using var client = stranger;
+        await client.PostJsonAsync($"/api/organizations/{organizationId}/members", new AddMemberRequest { Email = "owner@local", Password = ServerFixture.Password, Role = Role.Viewer })
+            .ProblemAsync(HttpStatusCode.Conflict, ErrorCode.StateConflict);
+        await client.PostJsonAsync($"/api/organizations/{organizationId}/members", new AddMemberRequest { Email = "c@example.test", Password = ServerFixture.Password, Role = Role.Viewer });
+        await server.Client.PostJsonAsync($"/api/organizations/{server.Owner.OrganizationId}/members", new AddMemberRequest { Email = "C@example.test", Password = "another password", Role = Role.Viewer })
+            .ProblemAsync(HttpStatusCode.Conflict, ErrorCode.StateConflict);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Nothing_crosses_organizations(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var (organizationId, stranger) = await server.NewOrganizationAsync();
+        using var client = stranger;
+        using var device = await server.NewDeviceAsync("box", ["gpu"]);
+        var local = server.Owner.OrganizationId;
+        var owner = (await server.Client.GetBodyAsync<IdentityBody>("/api/auth/me")).UserId;
+
+        foreach (var id in new[] { device.InstanceId, "box" })
+        {
+            await client.GetAsync("/api/instances/" + id, Cancelled).ProblemAsync(HttpStatusCode.NotFound, ErrorCode.NotFound);
+            await client.PatchJsonAsync("/api/instances/" + id, new UpdateInstanceRequest { AddTags = ["mine"] }).ProblemAsync(HttpStatusCode.NotFound, ErrorCode.NotFound);
+            await client.DeleteAsync("/api/instances/" + id, Cancelled).ProblemAsync(HttpStatusCode.NotFound, ErrorCode.NotFound);
+            foreach (var verb in new[] { "drain", "undrain", "pairing-code" })
+                await client.PostAsync($"/api/instances/{id}/{verb}", null, Cancelled).ProblemAsync(HttpStatusCode.NotFound, ErrorCode.NotFound);
+            await client.GetAsync("/api/workers/worker:" + id, Cancelled).ProblemAsync(HttpStatusCode.NotFound, ErrorCode.NotFound);
+        }
+        (await client.GetBodyAsync<Page<InstanceBody>>("/api/instances")).Items.ShouldBeEmpty();
+        (await client.GetBodyAsync<Page<WorkerBody>>("/api/workers")).Items.ShouldBeEmpty();
+        await client.GetAsync($"/api/organizations/{local}/members", Cancelled).ProblemAsync(HttpStatusCode.NotFound, ErrorCode.NotFound);
+        await client.PostJsonAsync($"/api/organizations/{local}/members", new AddMemberRequest { Email = "m@example.test", Password = ServerFixture.Password, Role = Role.Admin })
+            .ProblemAsync(HttpStatusCode.NotFound, ErrorCode.NotFound);
+        await client.DeleteAsync($"/api/organizations/{organizationId}/members/{owner}", Cancelled).ProblemAsync(HttpStatusCode.NotFound, ErrorCode.NotFound);
+        (await server.Client.GetBodyAsync<InstanceBody>("/api/instances/box")).Tags.ShouldBe(["gpu"]);
+        // The same name in another organization is another workstation.
+        (await server.NewInstanceAsync("box", admin: client)).Id.ShouldNotBe(device.InstanceId);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task The_creator_owns_a_new_organization_and_lists_both(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var (organizationId, owner) = await server.NewOrganizationAsync();
+        using var client = owner;
+        var me = await client.GetBodyAsync<IdentityBody>("/api/auth/me");
+        (me.Organization.Id, me.Role).ShouldBe((organizationId, Role.Owner));
+        (await client.GetBodyAsync<Page<OrganizationBody>>("/api/organizations")).Items.Select(o => o.Id).ShouldBe([server.Owner.OrganizationId, organizationId]);
+        await client.PostJsonAsync("/api/organizations", new CreateOrganizationRequest { Name = "local" }).ProblemAsync(HttpStatusCode.Conflict, ErrorCode.NameTaken);
+        var page = await client.GetBodyAsync<Page<OrganizationBody>>("/api/organizations?limit=1");
+        page.Items.ShouldHaveSingleItem();
+        (await client.GetBodyAsync<Page<OrganizationBody>>("/api/organizations?limit=1&cursor=" + page.NextCursor)).Items.ShouldHaveSingleItem().Id.ShouldBe(organizationId);
+    }
+}
