@@ -1,6 +1,7 @@
 using System.Data.Common;
 using System.Diagnostics;
 using System.Text.Json;
+using Microsoft.AspNetCore.Http.Features;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Problems;
 
@@ -59,10 +60,15 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
     internal static Problem TooLarge(long limit) => Problem.Of(413, ErrorCode.BodyTooLarge,
         $"The body is larger than the {limit} bytes that this route takes.", "Send less at once.");
 
+    private static Problem TooLarge(HttpContext context) =>
+        TooLarge(context.Features.Get<IHttpMaxRequestBodySizeFeature>()?.MaxRequestBodySize ?? WireLimits.MaxBodyBytes);
+
+    private static Problem TooSlow() => Problem.Of(408, ErrorCode.BodyTooSlow, "The body came too slowly.", "Send the request again over a faster connection.");
+
     private static Problem BadRequest(BadHttpRequestException exception, HttpContext context) => exception.StatusCode switch
     {
-        408 => Problem.Of(408, ErrorCode.BodyTooSlow, "The body came too slowly.", "Send the request again over a faster connection."),
-        413 => TooLarge(context.Features.Get<Microsoft.AspNetCore.Http.Features.IHttpMaxRequestBodySizeFeature>()?.MaxRequestBodySize ?? WireLimits.MaxBodyBytes),
+        408 => TooSlow(),
+        413 => TooLarge(context),
         415 => UnsupportedMediaType(),
         _ when exception.InnerException is JsonException json => Malformed(json),
         _ when exception.Message.Contains("body", StringComparison.OrdinalIgnoreCase) => Problem.Of(400, ErrorCode.MalformedBody,
@@ -89,6 +95,9 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
             404 => Problem.Of(404, ErrorCode.NotFound, $"There is no route '{context.Request.Path}'.", "The OpenAPI document at /openapi/v1.json lists the routes."),
             405 => Problem.Of(405, ErrorCode.MethodNotAllowed, $"'{context.Request.Path}' does not take {context.Request.Method}.",
                 $"It takes {(response.Headers.Allow.Count > 0 ? response.Headers.Allow.ToString() : "other methods")}."),
+            // The framework's reading of JSON bodies turns these exceptions of the listener into bare statuses.
+            408 => TooSlow(),
+            413 => TooLarge(context),
             415 => UnsupportedMediaType(),
             _ => null,
         };

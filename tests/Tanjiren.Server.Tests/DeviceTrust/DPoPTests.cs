@@ -58,6 +58,7 @@ public sealed class DPoPTests
         string Proof(Func<ProofClaims, ProofClaims> change) => DeviceClient.Sign(header, change(good), device.Key);
         string WithHeader(ProofHeader other, ECDsa? key) => DeviceClient.Sign(other, good, key);
         var token = "DPoP " + device.AccessToken;
+        var foreignNonce = wrong == "foreign nonce" ? new ProofNonces(await SecretsOfAnotherServerAsync(), new DeviceTrustOptions(), bench.Clock).Issue() : null;
 
         string[] proofs = wrong switch
         {
@@ -86,7 +87,7 @@ public sealed class DPoPTests
             "wrong ath" => [Proof(c => c with { Ath = DPoPProof.Digest("other"u8) })],
             "no ath" => [Proof(c => c with { Ath = null })],
             "no nonce" => [Proof(c => c with { Nonce = null })],
-            "foreign nonce" => [Proof(c => c with { Nonce = new ProofNonces(await SecretsOfAnotherServerAsync(), new DeviceTrustOptions(), bench.Clock).Issue() })],
+            "foreign nonce" => [Proof(c => c with { Nonce = foreignNonce })],
             "forged nonce" => [Proof(c => c with { Nonce = (c.Nonce![0] == 'A' ? 'B' : 'A') + c.Nonce[1..] })],
             "another workstation's key" => [DeviceClient.Sign(bench.Other.Header(), good, bench.Other.Key)],
             _ => [Proof(c => c)],
