@@ -81,7 +81,6 @@ internal sealed class AgentHarness : IAsyncDisposable
         {
             public int Pid => inner.Pid;
             public long StartTime => inner.StartTime;
-            public ProcessTree Tree => inner.Tree;
             public void Dispose() => inner.Dispose();
 
             public ProcessExit Run(OutputHandler onOutput, Action onTick)

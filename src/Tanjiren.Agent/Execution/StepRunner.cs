@@ -211,7 +211,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
             await FinishAsync(StepResult.Failed(StepReason.SpawnFailed, e.Message), 0);
             return;
         }
-        var exit = await WatchAsync(claim, process, held);
+        var exit = await WatchAsync(claim, process, mark, held);
         await RecordExitAsync(held, exit, startedAt);
     }
 
@@ -275,7 +275,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     }
 
     /// <summary>Lets the process run on its own thread, to its end.</summary>
-    private async Task<ProcessExit> WatchAsync(ClaimResponse claim, ILaunchedProcess process, Lease held)
+    private async Task<ProcessExit> WatchAsync(ClaimResponse claim, ILaunchedProcess process, ulong mark, Lease held)
     {
         using var timer = parts.Clock.CreateTimer(_ => Stop(StopReason.Timeout), null,
             TimeSpan.FromMilliseconds(Math.Clamp(held.HardDeadlineBootMs - parts.Platform.BootNowMs(), 0, LongestTimerMs)), Timeout.InfiniteTimeSpan);
@@ -286,7 +286,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
         ProcessTree fresh;
         lock (gate)
         {
-            tree = fresh = process.Tree;
+            tree = fresh = parts.Platform.Tree(mark, StepId, process.Pid, process.StartTime);
             phase = StepPhase.Running;
             Tick();
             earlier = stop;

@@ -98,9 +98,9 @@ public sealed partial class SetupTests
 
     private static SetupRequest Request(string code) => new() { Code = code, Email = "ann@example.test", Password = ServerFixture.Password, OrganizationName = "Acme" };
 
-    [GeneratedRegex("/setup\\?code=([a-z0-9]+)", RegexOptions.None, 1000)]
+    [GeneratedRegex("/setup\\?code=(?<code>[a-z0-9]+)", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Link();
 
-    [GeneratedRegex("name=\"csrf\" value=\"([^\"]+)\"", RegexOptions.None, 1000)]
+    [GeneratedRegex("name=\"csrf\" value=\"(?<csrf>[^\"]+)\"", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Csrf();
 }

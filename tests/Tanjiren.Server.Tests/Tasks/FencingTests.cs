@@ -1,6 +1,5 @@
 using System.Text;
 using Tanjiren.Protocol;
-using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Tests;
 
