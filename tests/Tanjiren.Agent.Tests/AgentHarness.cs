@@ -64,9 +64,31 @@ internal sealed class AgentHarness : IAsyncDisposable
     {
         (drain, abort) = (new CancellationTokenSource(), new CancellationTokenSource());
         var opened = Server.Sessions.Count;
-        var platform = AgentPlatform.OfThisMachine(Logs) with { BootNowMs = () => BootClock.NowMs + Interlocked.Read(ref SleptMs) };
+        var machine = AgentPlatform.OfThisMachine(Logs);
+        var platform = machine with { BootNowMs = () => BootClock.NowMs + Slept(), Launcher = new SleptLauncher(machine.Launcher, Slept) };
         Running = Task.Run(() => AgentRuntime.RunAsync(Options(), new AgentSignals(drain.Token, abort.Token), platform, TimeProvider.System, Logs));
         await Eventually.TrueAsync(() => Server.Sessions.Count > opened && AgentStatus.Load(Home)?.WatchdogAlive == true || Running.IsCompleted);
+    }
+
+    private long Slept() => Interlocked.Read(ref SleptMs);
+
+    /// <summary>The real launcher, whose exits are seen on the moved clock as well: there is one clock on a machine.</summary>
+    private sealed class SleptLauncher(IProcessLauncher inner, Func<long> slept) : IProcessLauncher
+    {
+        public ILaunchedProcess Launch(LaunchRequest request) => new Launched(inner.Launch(request), slept);
+
+        private sealed class Launched(ILaunchedProcess inner, Func<long> slept) : ILaunchedProcess
+        {
+            public int Pid => inner.Pid;
+            public long StartTime => inner.StartTime;
+            public void Dispose() => inner.Dispose();
+
+            public ProcessExit Run(OutputHandler onOutput, Action onTick)
+            {
+                var exit = inner.Run(onOutput, onTick);
+                return exit with { EndedAtBootMs = exit.EndedAtBootMs + slept() };
+            }
+        }
     }
 
     public void Drain() => drain.Cancel();

@@ -10,7 +10,8 @@ namespace Tanjiren.Agent.Leases;
 internal sealed partial class LeaseClockLoop(AgentPlatform platform, StepTable steps, SessionKeeper sessions, HeartbeatLoop heartbeat,
     AgentTimeouts timeouts, TimeProvider clock, ILogger log)
 {
-    private long? lastReading;
+    // Read at once, not with the first tick: a machine may fall asleep in the agent's first second too.
+    private long lastReading = platform.BootNowMs();
 
     public async Task RunAsync(CancellationToken ct)
     {
@@ -21,7 +22,7 @@ internal sealed partial class LeaseClockLoop(AgentPlatform platform, StepTable s
     public async Task RunOnceAsync(CancellationToken ct)
     {
         var now = platform.BootNowMs();
-        var gap = lastReading is { } last ? now - last : 0;
+        var gap = now - lastReading;
         lastReading = now;
         if (gap > (timeouts.LeaseTick + timeouts.ClockJump).TotalMilliseconds) await AfterJumpAsync(gap, ct);
         Enforce(steps.All, platform.BootNowMs());

@@ -199,23 +199,23 @@ internal sealed partial class ChunkLog : IDisposable
     public void Delete()
     {
         lock (syncing)
-        lock (gate)
-        {
-            unsynced.Clear();
-            unsyncedBytes = 0;
-            FreeLocked([.. segments]);
-        }
+            lock (gate)
+            {
+                unsynced.Clear();
+                unsyncedBytes = 0;
+                FreeLocked([.. segments]);
+            }
     }
 
     public void Dispose()
     {
         syncTimer.Dispose();
         lock (syncing)
-        lock (gate)
-        {
-            disposed = true;
-            foreach (var segment in segments) segment.Dispose();
-        }
+            lock (gate)
+            {
+                disposed = true;
+                foreach (var segment in segments) segment.Dispose();
+            }
     }
 
     private void StartSegmentLocked(long seq)

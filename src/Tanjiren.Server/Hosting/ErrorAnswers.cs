@@ -50,7 +50,8 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
                 var traceId = Activity.Current?.TraceId.ToString() ?? context.TraceIdentifier;
                 LogFailed(logger, context.Request.Method, context.Request.Path, traceId, exception);
                 return new Problem(Problem.Of(500, ErrorCode.InternalError, "The server failed at this request.",
-                    "Try again; if it stays, give the trace id to the operator of the server.").Value with { TraceId = traceId });
+                    "Try again; if it stays, give the trace id to the operator of the server.").Value with
+                { TraceId = traceId });
         }
     }
 

@@ -50,8 +50,18 @@ internal sealed class Problem(ProblemBody body) : IResult, IStatusCodeHttpResult
 
     internal static string TitleOf(int status) => status switch
     {
-        400 => "Bad request", 401 => "Unauthorized", 403 => "Forbidden", 404 => "Not found", 405 => "Method not allowed",
-        408 => "Request timeout", 409 => "Conflict", 413 => "Content too large", 415 => "Unsupported media type",
-        422 => "Invalid input", 429 => "Too many requests", 503 => "Service unavailable", _ => "Error",
+        400 => "Bad request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not found",
+        405 => "Method not allowed",
+        408 => "Request timeout",
+        409 => "Conflict",
+        413 => "Content too large",
+        415 => "Unsupported media type",
+        422 => "Invalid input",
+        429 => "Too many requests",
+        503 => "Service unavailable",
+        _ => "Error",
     };
 }

@@ -144,7 +144,8 @@ public sealed class LaunchTests(ITestOutputHelper log)
         using var slash = RunningStep.Start(RunningStep.Request("./where") with { WorkingDirectory = directory.FullName }, ExecutionOptions.Default);
         using var path = RunningStep.Start(RunningStep.Request("where") with
         {
-            WorkingDirectory = directory.FullName, Environment = new Dictionary<string, string> { ["PATH"] = "/nowhere:." },
+            WorkingDirectory = directory.FullName,
+            Environment = new Dictionary<string, string> { ["PATH"] = "/nowhere:." },
         }, ExecutionOptions.Default);
         await slash.Exit;
         await path.Exit;

@@ -42,7 +42,7 @@ public sealed class LeaseClockTests : IAsyncLifetime
         var (_, pid) = await RunningAsync();
         var hold = server.Hold("heartbeat");
 
-        Interlocked.Add(ref agent.SleptMs, 60_000);
+        Interlocked.Add(ref agent.SleptMs, 30_000);
 
         await Eventually.TrueAsync(() => State(pid) == 'T');
         hold.SetResult();
@@ -55,7 +55,7 @@ public sealed class LeaseClockTests : IAsyncLifetime
         var (step, pid) = await RunningAsync();
         server.TakeAway(step);
 
-        Interlocked.Add(ref agent.SleptMs, 60_000);
+        Interlocked.Add(ref agent.SleptMs, 30_000);
 
         await Eventually.TrueAsync(() => State(pid) is null or 'Z');
         server.Completes.ShouldBeEmpty();

@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 
 using Microsoft.AspNetCore.Http;
@@ -64,7 +63,7 @@ public sealed class JobsRunTests : IAsyncLifetime
                 await EventAsync(context, 1, "log", Wire.Log("one ", seq: 1));
                 await EventAsync(context, 2, "log", Wire.Log("two ", seq: 2));
                 // An abort throws away what the client has not read yet, so it has to have read it.
-                while (!cli.Output.Text.EndsWith("two ")) await Task.Delay(TimeSpan.FromMilliseconds(2), TimeProvider.System, context.RequestAborted);
+                while (!cli.Output.Text.EndsWith("two ", StringComparison.Ordinal)) await Task.Delay(TimeSpan.FromMilliseconds(2), TimeProvider.System, context.RequestAborted);
                 // Half an event, then the connection breaks: it must not count.
                 await context.Response.WriteAsync(EventText(3, "log", Wire.Log("three ", seq: 3)).TrimEnd('\n') + "\n");
                 await context.Response.Body.FlushAsync();

@@ -39,7 +39,7 @@ public sealed class UpTests : IDisposable
     {
         if (OperatingSystem.IsWindows()) Assert.Skip("The commands are those of a Unix system.");
         var self = SelfCommand.With(args);
-        var start = new ProcessStartInfo(self[0], self.Skip(1)) { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(self[0], self.Skip(1)) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["TANVRIT_HOME"] = home.Home;
         using var process = Process.Start(start)!;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);

@@ -34,21 +34,21 @@ internal static class Wire
 
     public static StepBody Step(StepState state, int? exitCode = null, StepReason? reason = null, string? signal = null, string id = StepA, string? name = "a",
         string? detail = null) => new()
-    {
-        Id = id,
-        State = state,
-        Reason = reason,
-        ExitCode = exitCode,
-        Signal = signal,
-        Detail = detail,
-        InstanceName = name,
-        LeaseState = LeaseState.Released,
-        LeaseGeneration = 2,
-        Attempts = 1,
-        LogBytes = 0,
-        Truncated = false,
-        LogsComplete = true,
-    };
+        {
+            Id = id,
+            State = state,
+            Reason = reason,
+            ExitCode = exitCode,
+            Signal = signal,
+            Detail = detail,
+            InstanceName = name,
+            LeaseState = LeaseState.Released,
+            LeaseGeneration = 2,
+            Attempts = 1,
+            LogBytes = 0,
+            Truncated = false,
+            LogsComplete = true,
+        };
 
     public static TaskEventBody Log(string text, LogStream stream = LogStream.Stdout, string step = StepA, long seq = 1) => Log(Encoding.UTF8.GetBytes(text), stream, step, seq);
 

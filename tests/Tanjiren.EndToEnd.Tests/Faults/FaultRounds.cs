@@ -37,7 +37,7 @@ internal static class FaultRounds
             }
         }
         FaultTally.Add(kind, Count, await scene.CountersAsync());
-        Say($"fault '{kind}': {Count} rounds in {Stopwatch.GetElapsedTime(began).TotalSeconds:0} s");
+        Say($"fault '{kind}': {Count} rounds in {Stopwatch.GetElapsedTime(began).TotalSeconds:0} s{Environment.NewLine}{FaultTally.Table()}");
     }
 
     // System.HashCode is seeded by the process and would not repeat.

@@ -10,8 +10,8 @@ internal sealed record SceneOptions
     public DatabaseKind Database { get; init; } = DatabaseKind.Sqlite;
     public int TtlSeconds { get; init; } = 2;
     public int GraceSeconds { get; init; } = 2;
-    /// <summary>Time between two passes of the server's reconciler.</summary>
-    public int ReconcileSeconds { get; init; } = 1;
+    /// <summary>Time between two passes of the server's reconciler, in milliseconds.</summary>
+    public int ReconcileMs { get; init; } = 250;
     /// <summary>Whether the server's wall clock can be stepped; needs libfaketime.</summary>
     public bool SteppedClock { get; init; }
     /// <summary>Whether <see cref="FaultScene.Synced"/> knows what the agents fsynced; needs a C compiler.</summary>
@@ -92,6 +92,15 @@ internal sealed class FaultScene : IAsyncDisposable
         return holder!;
     }
 
+    /// <summary>A moment in the middle of the work: once the holder has written so many lines.</summary>
+    public async Task<RealAgent> HolderAfterAsync(TaskBody task, int lines)
+    {
+        var holder = await HolderAsync(task);
+        var step = (await Workspace.TaskAsync(task.Id)).Execution!.Steps[0].Id;
+        await Eventually.TrueAsync(() => Beats.Read().Count(beat => beat.StepId == step) >= lines, Evidence, SettleLimit, $"{task.Id} has written {lines} lines");
+        return holder;
+    }
+
     /// <summary>Adds an agent made by <see cref="RealAgent.CopyHome"/>, so that its writes are checked and its processes are ended.</summary>
     public void Adopt(RealAgent agent) => _agents.Add(agent);
 
@@ -159,7 +168,7 @@ internal sealed class FaultScene : IAsyncDisposable
         var settings = new Dictionary<string, string?>(Clock?.Environment ?? new Dictionary<string, string?>())
         {
             ["Tanjiren__Leases__TtlSeconds"] = _options.TtlSeconds.ToString(CultureInfo.InvariantCulture),
-            ["Tanjiren__Leases__ReconcileSeconds"] = _options.ReconcileSeconds.ToString(CultureInfo.InvariantCulture),
+            ["Tanjiren__Leases__ReconcileMs"] = _options.ReconcileMs.ToString(CultureInfo.InvariantCulture),
         };
         Server = await RealServer.StartAsync(_database.Url, settings);
         Workspace = await Workspace.SetUpAsync(Server);

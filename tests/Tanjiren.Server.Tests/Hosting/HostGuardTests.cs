@@ -12,7 +12,8 @@ public sealed class HostGuardTests
     {
         await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite, o => o with
         {
-            PublicUrl = "https://tanjiren.example", Settings = new Dictionary<string, string?> { ["Tanjiren:Hosting:AllowedHosts:0"] = "inner.example" },
+            PublicUrl = "https://tanjiren.example",
+            Settings = new Dictionary<string, string?> { ["Tanjiren:Hosting:AllowedHosts:0"] = "inner.example" },
         });
         async Task<HttpResponseMessage> AskAsync(string host)
         {

@@ -66,7 +66,7 @@ public sealed partial class SetupTests
         html.ShouldNotContain("<script>");
         page.Headers.CacheControl!.NoStore.ShouldBeTrue();
         var cookie = page.Headers.GetValues("Set-Cookie").Single().Split(';')[0];
-        var token = Csrf().Match(html).Groups["value"].Value;
+        var token = Csrf().Match(html).Groups[1].Value;
 
         Task<HttpResponseMessage> Submit(string csrf, string? sentCookie, string origin)
         {
@@ -94,13 +94,13 @@ public sealed partial class SetupTests
         await ServerFixture.StartAsync(kind, o => o with { OfferSetup = true, Clock = clock ?? TimeProvider.System });
 
     private static string CodeOf(ServerFixture server) =>
-        Link().Match(server.Log.Lines.Single(l => l.Contains("/setup?code=", StringComparison.Ordinal))).Groups["value"].Value;
+        Link().Match(server.Log.Lines.Single(l => l.Contains("/setup?code=", StringComparison.Ordinal))).Groups[1].Value;
 
     private static SetupRequest Request(string code) => new() { Code = code, Email = "ann@example.test", Password = ServerFixture.Password, OrganizationName = "Acme" };
 
-    [GeneratedRegex("/setup\\?code=(?<value>[a-z0-9]+)", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex("/setup\\?code=(?<code>[a-z0-9]+)", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Link();
 
-    [GeneratedRegex("name=\"csrf\" value=\"(?<value>[^\"]+)\"", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex("name=\"csrf\" value=\"(?<csrf>[^\"]+)\"", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Csrf();
 }

@@ -14,7 +14,14 @@ internal sealed partial class WriteLedger
 
     private WriteLedger(IReadOnlyList<Write> writes) => _writes = writes;
 
-    private sealed record Write(string StepId, string Verb, long Generation, long ForwardedAt, long AnsweredAt, int Status, TransitionResult? Result, StepOutcome? Outcome);
+    private sealed record Write(string StepId, string Verb, long Generation, long ForwardedAt, long AnsweredAt, int Status, TransitionResult? Result, StepOutcome? Outcome, StepState? Left)
+    {
+        /// <summary>
+        /// A result that ended the step. A complete with <c>unknownOutcome</c> or a late release of a task that says requeue is applied too, but
+        /// leaves the step queued: it gives the step back.
+        /// </summary>
+        public bool Ended => Verb == "complete" && Left is StepState.Succeeded or StepState.Failed or StepState.Cancelled;
+    }
 
     public int Claims => _writes.Count(write => write is { Verb: "claim", Status: 200 });
 
@@ -35,14 +42,14 @@ internal sealed partial class WriteLedger
 
     /// <summary>One generation was granted to two claims of different content, or two results were applied to one step.</summary>
     public IReadOnlyList<string> DoubleResults() =>
-        [.. _writes.Where(write => write is { Verb: "complete", Status: 200, Result: TransitionResult.Applied }).GroupBy(write => write.StepId)
+        [.. _writes.Where(write => write is { Ended: true, Result: TransitionResult.Applied }).GroupBy(write => write.StepId)
             .Where(applied => applied.Count() > 1).Select(applied => $"{applied.Key}: {applied.Count()} results were applied")];
 
     /// <summary>A result that the server took (whether or not its agent learned of it) is not the step's result at the end.</summary>
     public IReadOnlyList<string> ResultsLost(IEnumerable<StepBody> steps)
     {
         var ends = steps.ToDictionary(step => step.Id);
-        return [.. _writes.Where(write => write is { Verb: "complete", Status: 200 })
+        return [.. _writes.Where(write => write.Ended)
             .Where(write => !ends.TryGetValue(write.StepId, out var step) || step.Outcome != write.Outcome || step.LeaseGeneration != write.Generation + 1)
             .Select(write => $"{write.StepId}: the server took {write.Outcome} of generation {write.Generation}, and now says "
                 + (ends.TryGetValue(write.StepId, out var step) ? $"{step.Outcome} at generation {step.LeaseGeneration}" : "nothing of this step")).Distinct()];
@@ -56,12 +63,12 @@ internal sealed partial class WriteLedger
             return null;
         var (step, verb) = (route.Groups["step"].Value, route.Groups["verb"].Value);
         if (verb == "claim")
-            return new Write(step, verb, status == 200 ? JsonOf(exchange.ResponseBody, WireJson.Default.ClaimResponse)?.LeaseGeneration ?? 0 : 0, forwarded, answered, status, null, null);
+            return new Write(step, verb, status == 200 ? JsonOf(exchange.ResponseBody, WireJson.Default.ClaimResponse)?.LeaseGeneration ?? 0 : 0, forwarded, answered, status, null, null, null);
         var transition = status == 200 ? JsonOf(exchange.ResponseBody, WireJson.Default.StepTransitionResponse) : null;
         if (verb == "release")
-            return new Write(step, verb, JsonOf(exchange.RequestBody, WireJson.Default.ReleaseRequest)?.LeaseGeneration ?? 0, forwarded, answered, status, transition?.Result, null);
+            return new Write(step, verb, JsonOf(exchange.RequestBody, WireJson.Default.ReleaseRequest)?.LeaseGeneration ?? 0, forwarded, answered, status, transition?.Result, null, transition?.State);
         var result = JsonOf(exchange.RequestBody, WireJson.Default.CompleteRequest);
-        return new Write(step, verb, result?.LeaseGeneration ?? 0, forwarded, answered, status, transition?.Result, result?.Outcome);
+        return new Write(step, verb, result?.LeaseGeneration ?? 0, forwarded, answered, status, transition?.Result, result?.Outcome, transition?.State);
     }
 
     /// <summary>The kept bytes carry chunk framing when there was one: the object is between the first and the last brace.</summary>

@@ -28,6 +28,14 @@ public sealed class WriteLedgerTests
     }
 
     [Fact]
+    public void A_step_given_back_by_an_unknown_outcome_has_no_result_yet()
+    {
+        var ledger = WriteLedger.Of([Claim("s1", 1), Complete("s1", 1, left: StepState.Queued), Claim("s1", 3), Complete("s1", 3)]);
+        ledger.DoubleResults().ShouldBeEmpty();
+        ledger.ResultsLost([Step("s1", StepOutcome.Succeeded, 4)]).ShouldBeEmpty();
+    }
+
+    [Fact]
     public void A_second_applied_result_is_seen() => WriteLedger.Of([Complete("s1", 1), Complete("s1", 3)]).DoubleResults().ShouldHaveSingleItem();
 
     [Fact]
@@ -45,13 +53,13 @@ public sealed class WriteLedgerTests
             StepId = step, TaskId = "t", ExecutionId = "e", Intent = "i", LeaseGeneration = generation, LeaseTtlMs = 1, LeaseGraceMs = 1, TimeoutMs = 1, Command = new CommandSpec(),
         }, WireJson.Default.ClaimResponse);
 
-    private static Exchange Complete(string step, long generation, TransitionResult result = TransitionResult.Applied, int status = 200)
+    private static Exchange Complete(string step, long generation, TransitionResult result = TransitionResult.Applied, int status = 200, StepState left = StepState.Succeeded)
     {
         var exchange = new Exchange("POST", $"/api/steps/{step}/complete")
         {
             RequestBody = JsonSerializer.SerializeToUtf8Bytes(new CompleteRequest { LeaseGeneration = generation, Outcome = StepOutcome.Succeeded }, WireJson.Default.CompleteRequest),
         };
-        return Answered(exchange, status, new StepTransitionResponse { Result = result, State = StepState.Succeeded }, WireJson.Default.StepTransitionResponse);
+        return Answered(exchange, status, new StepTransitionResponse { Result = result, State = left }, WireJson.Default.StepTransitionResponse);
     }
 
     private static Exchange Answered<T>(Exchange exchange, int status, T body, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type)

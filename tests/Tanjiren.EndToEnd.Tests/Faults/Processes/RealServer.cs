@@ -44,6 +44,9 @@ internal sealed partial class RealServer : IAsyncDisposable
     /// <summary>The code of the set-up link that a bare server prints.</summary>
     public async Task<string> SetupCodeAsync() => (await _process.WaitForLineAsync(SetupLink())).Groups["code"].Value;
 
+    /// <summary>For the counters, which only a credential sees.</summary>
+    public void SignIn(string token) => _counters.SignIn(token);
+
     public async Task KillAsync()
     {
         await _counters.KeepAsync();

@@ -1,3 +1,4 @@
+using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using Tanjiren.Protocol;
 
@@ -8,6 +9,9 @@ internal sealed class ServerCounters(Uri server) : IDisposable
 {
     private readonly HttpClient _http = new() { BaseAddress = server, Timeout = TimeSpan.FromSeconds(5) };
     private readonly Dictionary<string, long> _ofPastLives = [];
+
+    /// <summary>The counters are shown to whoever is signed in.</summary>
+    public void SignIn(string token) => _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token);
 
     public async Task<bool> IsReadyAsync()
     {

@@ -25,6 +25,7 @@ internal sealed class Workspace : IDisposable
             WireJson.Default.SetupRequest, WireJson.Default.IdentityBody);
         await workspace.PostAsync("/api/auth/login", new LoginRequest { Email = Email, Password = Password }, WireJson.Default.LoginRequest, WireJson.Default.IdentityBody);
         var token = await workspace.PostAsync("/api/auth/tokens", new CreateTokenRequest { Name = "faults" }, WireJson.Default.CreateTokenRequest, WireJson.Default.CreatedToken);
+        server.SignIn(token.Secret);
         http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token.Secret);
         return workspace;
     }
