@@ -44,7 +44,8 @@ internal sealed class AccessTokens(ServerSecrets secrets, DeviceTrustOptions opt
         Span<byte> expected = stackalloc byte[HMACSHA256.HashSizeInBytes];
         HMACSHA256.HashData(secrets.TokenKey, input, expected);
         Span<byte> signature = stackalloc byte[HMACSHA256.HashSizeInBytes];
-        if (!Base64Url.TryDecodeFromChars(token.AsSpan(dot + 1), signature, out var written) || written != signature.Length
+        // TryDecode throws on what is not base64url; it fails only on a short destination.
+        if (!Base64Url.IsValid(token.AsSpan(dot + 1)) || !Base64Url.TryDecodeFromChars(token.AsSpan(dot + 1), signature, out var written) || written != signature.Length
             || !CryptographicOperations.FixedTimeEquals(signature, expected)) return null;
 
         // Only ours gets here, so its claims are well formed.

@@ -40,6 +40,7 @@ public sealed class DPoPTests
                 ("wrong ath", "invalid_dpop_proof"), ("no ath", "invalid_dpop_proof"),
                 ("no nonce", "use_dpop_nonce"), ("foreign nonce", "use_dpop_nonce"), ("forged nonce", "use_dpop_nonce"),
                 ("another workstation's key", "invalid_token"), ("no token", "invalid_token"), ("token as Bearer", "invalid_token"), ("forged token", "invalid_token"),
+                ("token whose signature is no base64url", "invalid_token"),
                 ("two tokens", "invalid_token"),
             })
                 data.Add(kind, name, error);
@@ -97,6 +98,7 @@ public sealed class DPoPTests
             "no token" => [],
             "token as Bearer" => ["Bearer " + device.AccessToken],
             "forged token" => [token[..^2] + (token.EndsWith('A') ? "BB" : "AA")],
+            "token whose signature is no base64url" => [token[..^2] + "!!"],
             "two tokens" => [token, token],
             _ => [token],
         };
