@@ -13,7 +13,7 @@ namespace Tanjiren.Server.Tests;
 /// </summary>
 internal sealed class DeviceClient(string serverUrl, TimeProvider clock) : IDisposable
 {
-    private readonly HttpClient _client = new(new SocketsHttpHandler { UseCookies = false });
+    private readonly HttpClient _client = new(new DeclaredAnswers());
 
     public ECDsa Key { get; private init; } = ECDsa.Create(ECCurve.NamedCurves.nistP256);
     public Jwk PublicKey => field ??= Jwk.FromKey(Key);
