@@ -13,6 +13,8 @@ internal sealed class LeaseReconciler(
     : PeriodicLoop("leases", clock, logger)
 {
     private const int Batch = 200;
+    private const long ClockStoreIntervalMs = 30_000;
+    private long _storedClock = long.MinValue / 2;
     private readonly ReconcilerGate _gate = new(options.MaxPassGapMs, options.MaxClockDriftMs);
 
     protected override TimeSpan Interval => TimeSpan.FromMilliseconds(options.ReconcileMs);
@@ -22,8 +24,7 @@ internal sealed class LeaseReconciler(
         var now = await database.ReadAsync(sql => sql.LeaseNowAsync(), cancellationToken);
         var elapsed = (long)(Clock.GetTimestamp() * 1000.0 / Clock.TimestampFrequency);
         var servedMs = _gate.Observe(elapsed, now, Clock.GetUtcNow().ToUnixTimeMilliseconds());
-        if (database.Provider.Name == "sqlite")
-            await database.WriteAsync(tx => tx.ExecuteAsync("UPDATE lease_clock SET now = @now WHERE now < @now", new { now }), cancellationToken);
+        await StoreClockAsync(now, cancellationToken);
 
         await EachAsync("SELECT id FROM steps WHERE state = 'running' AND lease_state = 'held' AND lease_expires_at < @now LIMIT @batch",
             new { now, batch = Batch }, MarkStaleAsync, cancellationToken);
@@ -41,6 +42,17 @@ internal sealed class LeaseReconciler(
             SELECT s.id FROM steps s JOIN instances i ON i.id = s.target_instance_id WHERE s.state = 'queued' AND i.removed_at IS NOT NULL LIMIT @batch
             """, new { batch = Batch },
             (tx, locked, step) => EndUnclaimedAsync(tx, locked, step, StepReason.WorkstationRemoved, "Its workstation was removed."), cancellationToken);
+    }
+
+    /// <summary>
+    /// Keeps SQLite's lease clock from running backwards over a restart; see SqliteLeaseClock. Seldom, so that an idle laptop's disk may sleep: a crash costs
+    /// the clock this much at most, which only makes leases last longer than their agents trust them.
+    /// </summary>
+    private async Task StoreClockAsync(long now, CancellationToken cancellationToken)
+    {
+        if (database.Provider.Name != "sqlite" || now - _storedClock < ClockStoreIntervalMs) return;
+        await database.WriteAsync(tx => tx.ExecuteAsync("UPDATE lease_clock SET now = @now WHERE now < @now", new { now }), cancellationToken);
+        _storedClock = now;
     }
 
     private async Task EachAsync(
