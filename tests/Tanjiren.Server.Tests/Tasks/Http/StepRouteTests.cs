@@ -22,7 +22,8 @@ public sealed class StepRouteTests
         var claimId = NewClaimId();
         var granted = await (await agent.TryClaimAsync(step, claimId)).BodyAsync<ClaimResponse>();
         (granted.LeaseGeneration, granted.LeaseTtlMs, granted.LeaseGraceMs, granted.TimeoutMs, granted.WorkingDirectory).ShouldBe((1, 90_000, 7000, 60_000, "/tmp"));
-        (granted.Command.Argv, granted.Environment!["A"], granted.EnvironmentFromMachine).ShouldBe((["sh", "-c", "exit 3"], "b", ["TERM"]));
+        granted.Command.Argv.ShouldBe(["sh", "-c", "exit 3"]);
+        (granted.Environment!["A"], granted.EnvironmentFromMachine!.Single()).ShouldBe(("b", "TERM"));
         (await (await agent.TryClaimAsync(step, claimId)).BodyAsync<ClaimResponse>()).LeaseGeneration.ShouldBe(1);
 
         (await agent.TryClaimAsync(step).ProblemAsync(HttpStatusCode.Conflict, ErrorCode.NotClaimable)).CurrentState.ShouldBe("running");
@@ -80,7 +81,7 @@ public sealed class StepRouteTests
         await agent.TryAppendAsync(step, 1, [.. Enumerable.Range(5, 12).Select(i => Chunk(i, new byte[WireLimits.MaxLogChunkBytes]))])
             .ProblemAsync(HttpStatusCode.RequestEntityTooLarge, ErrorCode.BodyTooLarge);
         // A gibibyte has been stored: what comes now is told apart from a body that is too large.
-        await server.Database.WriteAsync(tx => tx.ExecuteAsync("UPDATE step_claims SET log_bytes = @max WHERE step_id = @step", new { max = WireLimits.MaxStepLogBytes, step }), default);
+        await server.Database.WriteAsync(tx => tx.ExecuteAsync("UPDATE step_claims SET log_bytes = @max WHERE step_id = @step", new { max = WireLimits.MaxStepLogBytes, step }), TestContext.Current.CancellationToken);
         await agent.TryAppendAsync(step, 1, Chunk(5, new byte[WireLimits.MaxLogChunkBytes])).ProblemAsync(HttpStatusCode.RequestEntityTooLarge, ErrorCode.LogLimitReached);
         await agent.AppendAsync(step, Chunk(5, "the agent's marker"));
 
@@ -172,10 +173,13 @@ public sealed class StepRouteTests
         (await agent.PostAsync("sessions", new OpenSessionRequest { SessionId = agent.SessionId, MachineId = "m", BootId = "b" })).EnsureSuccessStatusCode();
         (await agent.PostAsync("heartbeat", new HeartbeatRequest { AgentVersion = "\0" }).ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.ValidationFailed))
             .Errors!.Keys.ShouldBe(["agentVersion"]);
-        (await agent.PostAsync("heartbeat", new HeartbeatRequest
+        (await agent.PostAsync("heartbeat", new HeartbeatRequest { Labels = new Dictionary<string, string> { ["a"] = "\0" } })).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await agent.PostAsync("heartbeat", new HeartbeatRequest { Leases = [new HeldLease { StepId = "\0", LeaseGeneration = 1, Phase = StepPhase.Running }, null!] })
+            .ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.ValidationFailed)).Errors!.Keys.ShouldBe(["leases[0]", "leases[1]"]);
+        (await agent.PostAsync("sessions", new OpenSessionRequest
         {
-            Labels = new Dictionary<string, string> { ["a"] = "\0" }, Leases = [new HeldLease { StepId = "\0", LeaseGeneration = 1, Phase = StepPhase.Running }],
-        })).StatusCode.ShouldBe(HttpStatusCode.OK);
+            SessionId = agent.SessionId, MachineId = "m", BootId = "b", Steps = [new StepReport { StepId = "\0", State = StepReportState.Exited }, null!],
+        }).ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.ValidationFailed)).Errors!.Keys.ShouldBe(["steps[0]", "steps[1]"]);
         (await agent.GetAsync("work", "waitSeconds=0&cancelsSeen=%00")).StatusCode.ShouldBe(HttpStatusCode.OK);
     }
 }

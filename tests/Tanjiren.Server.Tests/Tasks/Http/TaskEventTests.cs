@@ -90,7 +90,8 @@ public sealed class TaskEventTests
         var task = await server.Client.CreateTaskAsync(agent);
         await agent.ClaimAsync(task.StepId());
         await using var stream = await EventReader.OpenAsync(reader, task.Id);
-        while ((await stream.ReadAsync())!.Body.Task!.State != TaskState.Executing) { }
+        (await stream.ReadAsync())!.Id.ShouldBe(1, "the creation");
+        (await stream.ReadAsync())!.Id.ShouldBe(2, "the claim");
 
         var token = (await reader.GetBodyAsync<Page<TokenBody>>("/api/auth/tokens")).Items.Single();
         (await reader.DeleteAsync("/api/auth/tokens/" + token.Id, Cancelled)).EnsureSuccessStatusCode();

@@ -158,7 +158,9 @@ public sealed class TaskRouteTests
         };
         foreach (var body in bodies) await PostAsync(body).ProblemAsync(HttpStatusCode.BadRequest, ErrorCode.MalformedBody);
         await PostAsync("{}", "text/plain").ProblemAsync(HttpStatusCode.UnsupportedMediaType, ErrorCode.UnsupportedMediaType);
-        await PostAsync($"{{\"intent\":\"{new string('x', WireLimits.MaxBodyBytes)}\"}}").ProblemAsync(HttpStatusCode.RequestEntityTooLarge, ErrorCode.BodyTooLarge);
+        using var huge = new HttpRequestMessage(HttpMethod.Post, "/api/tasks") { Content = JsonHttp.Content(new CreateTaskRequest { Intent = new string('x', WireLimits.MaxBodyBytes) }) };
+        huge.Headers.ExpectContinue = true;
+        await server.Client.SendAsync(huge, Cancelled).ProblemAsync(HttpStatusCode.RequestEntityTooLarge, ErrorCode.BodyTooLarge);
         await server.Client.GetAsync("/api/tasks?limit=many", Cancelled).ProblemAsync(HttpStatusCode.BadRequest, ErrorCode.MalformedRequest);
         // What is unknown is ignored: an older server takes a newer client's request.
         (await PostAsync("{\"command\":{\"argv\":[\"true\"]},\"targets\":{\"workstations\":[\"box\"]},\"fromTheFuture\":{}}")).StatusCode.ShouldBe(HttpStatusCode.Created);

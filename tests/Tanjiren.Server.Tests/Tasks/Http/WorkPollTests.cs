@@ -83,7 +83,7 @@ public sealed class WorkPollTests
         var answer = await agent.BeatAsync();
         answer.PendingTasks.Count.ShouldBe(10);
         answer.PendingTasks.Take(3).Select(p => p.StepId).ShouldBe(urgent);
-        answer.PendingTasks.Skip(3).Select(p => p.StepId).ShouldBeInOrder();
+        answer.PendingTasks.Skip(3).Select(p => p.StepId).ShouldBe(answer.PendingTasks.Skip(3).Select(p => p.StepId).Order(StringComparer.Ordinal), "oldest first");
         answer.NextHeartbeatSeconds.ShouldBeInRange(30, 60);
         (await agent.WorkAsync(0)).Assignments.Select(a => a.StepId).ShouldBe(answer.PendingTasks.Select(p => p.StepId));
 
