@@ -44,7 +44,8 @@ internal sealed class AccessTokens(ServerSecrets secrets, DeviceTrustOptions opt
         Span<byte> expected = stackalloc byte[HMACSHA256.HashSizeInBytes];
         HMACSHA256.HashData(secrets.TokenKey, input, expected);
         Span<byte> signature = stackalloc byte[HMACSHA256.HashSizeInBytes];
-        if (!Base64Url.TryDecodeFromChars(token.AsSpan(dot + 1), signature, out var written) || written != signature.Length
+        // Not TryDecode: it throws at characters that are none of base64url, and a forged token must not be a 500.
+        if (Base64Url.DecodeFromChars(token.AsSpan(dot + 1), signature, out _, out var written) != System.Buffers.OperationStatus.Done || written != signature.Length
             || !CryptographicOperations.FixedTimeEquals(signature, expected)) return null;
 
         // Only ours gets here, so its claims are well formed.
