@@ -14,6 +14,7 @@ internal sealed class DeclaredAnswers() : DelegatingHandler(new SocketsHttpHandl
     protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
     {
         var response = await base.SendAsync(request, cancellationToken);
+        if (request.Headers.Host is not null) return response; // a foreign name on purpose: refused before any route is chosen
         var path = request.RequestUri!.AbsolutePath.Trim('/').Split('/');
         var operation = (await Document.Value).Where(o => o.Method == request.Method.Method && Fits(o.Path, path)).MaxBy(o => o.Path.Count(p => p[0] != '{'));
         if (operation is not null) Check(operation, response);
