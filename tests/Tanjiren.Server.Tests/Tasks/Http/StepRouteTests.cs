@@ -15,8 +15,12 @@ public sealed class StepRouteTests
         using var agent = await server.NewAgentAsync("box", maxConcurrent: 1);
         var task = await server.Client.CreateTaskAsync(TaskCalls.On("box") with
         {
-            Command = new CommandSpec { Argv = ["sh", "-c", "exit 3"] }, WorkingDirectory = "/tmp", Environment = new Dictionary<string, string> { ["A"] = "b" },
-            EnvironmentFromMachine = ["TERM"], LeaseGraceSeconds = 7, TimeoutSeconds = 60,
+            Command = new CommandSpec { Argv = ["sh", "-c", "exit 3"] },
+            WorkingDirectory = "/tmp",
+            Environment = new Dictionary<string, string> { ["A"] = "b" },
+            EnvironmentFromMachine = ["TERM"],
+            LeaseGraceSeconds = 7,
+            TimeoutSeconds = 60,
         });
         var step = task.StepId();
         var claimId = NewClaimId();

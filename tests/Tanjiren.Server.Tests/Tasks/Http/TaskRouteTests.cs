@@ -77,7 +77,8 @@ public sealed class TaskRouteTests
             .ShouldBe(["leaseGraceSeconds", "maxParallel", "queueTimeoutSeconds", "stopAfterFailures", "timeoutSeconds"]);
         (await FieldsAsync(On("box") with
         {
-            Environment = new Dictionary<string, string> { ["1A"] = "x", ["TANJIREN_X"] = "x" }, EnvironmentFromMachine = ["a b"],
+            Environment = new Dictionary<string, string> { ["1A"] = "x", ["TANJIREN_X"] = "x" },
+            EnvironmentFromMachine = ["a b"],
             Resources = new() { Cpu = 0, MemoryMb = 0, GpuCount = -1 },
         })).ShouldBe(["environment.1A", "environment.TANJIREN_X", "environmentFromMachine[0]", "resources.cpu", "resources.gpuCount", "resources.memoryMb"]);
         (await FieldsAsync(On("box", "nobody"))).ShouldBe(["targets.workstations[1]"]);
