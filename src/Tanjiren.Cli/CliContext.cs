@@ -51,6 +51,21 @@ internal sealed class CliContext : IDisposable
     /// <summary>One of our own lines, apart from what a job prints.</summary>
     public void Say(string line) => Err.WriteLine(line);
 
+    /// <summary>A secret from whoever sits at the terminal, not shown while typed; from a script, the first line of standard input.</summary>
+    public string ReadSecret(string prompt)
+    {
+        if (!InputIsTerminal) return Input.ReadLine() ?? "";
+        Err.Write(prompt);
+        var typed = new StringBuilder();
+        while (Console.ReadKey(intercept: true) is { Key: not ConsoleKey.Enter } key)
+        {
+            if (key.Key == ConsoleKey.Backspace) typed.Length = Math.Max(0, typed.Length - 1);
+            else if (!char.IsControl(key.KeyChar)) typed.Append(key.KeyChar);
+        }
+        Err.WriteLine();
+        return typed.ToString();
+    }
+
     public void Dispose()
     {
         Out.Dispose();

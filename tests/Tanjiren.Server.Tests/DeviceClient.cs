@@ -13,7 +13,7 @@ namespace Tanjiren.Server.Tests;
 /// </summary>
 internal sealed class DeviceClient(string serverUrl, TimeProvider clock) : IDisposable
 {
-    private readonly HttpClient _client = new(new SocketsHttpHandler { UseCookies = false });
+    private readonly HttpClient _client = new(new DeclaredAnswers());
 
     public ECDsa Key { get; private init; } = ECDsa.Create(ECCurve.NamedCurves.nistP256);
     public Jwk PublicKey => field ??= Jwk.FromKey(Key);
@@ -73,6 +73,8 @@ internal sealed class DeviceClient(string serverUrl, TimeProvider clock) : IDisp
         {
             request.Content = new ByteArrayContent(body);
             request.Content.Headers.ContentType = new("application/json");
+            // A refusal of a large body comes before the body; whoever goes on sending may lose it to the closed connection.
+            request.Headers.ExpectContinue = body.Length > WireLimits.MaxBodyBytes;
         }
         foreach (var proof in proofs) request.Headers.TryAddWithoutValidation(DPoPProof.Header, proof);
         foreach (var authorization in authorizations) request.Headers.TryAddWithoutValidation("Authorization", authorization);

@@ -64,10 +64,10 @@ internal sealed class ServerFixture : IAsyncDisposable
         return new ServerFixture(app, owned, owner, log);
     }
 
-    /// <summary>A client with a personal access token, or with nothing. It follows no redirects and keeps no cookies.</summary>
+    /// <summary>A client with a personal access token, or with nothing. It follows no redirects, keeps no cookies and checks answers against the API document.</summary>
     public HttpClient NewClient(string? token)
     {
-        var client = new HttpClient(new SocketsHttpHandler { UseCookies = false, AllowAutoRedirect = false }) { BaseAddress = new Uri(Url) };
+        var client = new HttpClient(new DeclaredAnswers()) { BaseAddress = new Uri(Url) };
         if (!string.IsNullOrEmpty(token)) client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token);
         return client;
     }

@@ -50,7 +50,11 @@ internal static class StepResult
         new() { Outcome = StepOutcome.Failed, Reason = StepReason.UnknownOutcome, Detail = detail };
 
     public static CompleteRequest Failed(StepReason reason, string detail) =>
-        new() { Outcome = StepOutcome.Failed, Reason = reason, Detail = detail.Length > 2000 ? detail[..2000] : detail };
+        new() { Outcome = StepOutcome.Failed, Reason = reason, Detail = Cut(detail) };
+
+    /// <summary>Names what outlived the step: whoever reads the result is to know that something of it still runs.</summary>
+    public static CompleteRequest WithSurvivors(CompleteRequest words, KillReport? report) => report is not { IsComplete: false } ? words
+        : words with { Detail = Cut($"{words.Detail} Not all of its processes could be ended: {report}.".Trim()) };
 
     /// <summary>Fills in what belongs to the claim and its output, and the digest over all of it.</summary>
     public static CompleteRequest Seal(CompleteRequest words, string stepId, long generation, long durationMs, long finalLogSeq, StepOutput? output)
@@ -66,4 +70,6 @@ internal static class StepResult
         };
         return result with { ResultDigest = ResultDigest.Compute(stepId, result) };
     }
+
+    private static string Cut(string detail) => detail.Length > 2000 ? detail[..2000] : detail;
 }

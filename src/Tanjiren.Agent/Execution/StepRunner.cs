@@ -39,6 +39,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private bool treeEnded;
     private long lastTick = parts.Platform.BootNowMs();
     private Task killing = Task.CompletedTask;
+    private KillReport? survivors;
 
     public string StepId => pending.StepId;
     public string TaskId => pending.TaskId;
@@ -341,7 +342,11 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
         // Nothing is said before the tree is dead: with the result the server may offer the step again.
         await kills;
         parts.Watchdog.Forget(StepId);
-        if (exit.Leftovers is { IsComplete: false } left) LogSurvivors(StepId, left.ToString());
+        if (exit.Leftovers is { IsComplete: false } left)
+        {
+            LogSurvivors(StepId, left.ToString());
+            survivors = left;
+        }
         LogExited(StepId, exit.ExitCode, exit.Signal, reason);
         switch (reason)
         {
@@ -351,7 +356,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
             case StopReason.SessionEnded:
                 break; // the journal says "spawned, no result": the next session's report decides
             default:
-                await FinishAsync(StepResult.Of(reason, exit), Math.Max(0, exit.EndedAtBootMs - startedAt));
+                await FinishAsync(StepResult.WithSurvivors(StepResult.Of(reason, exit), survivors), Math.Max(0, exit.EndedAtBootMs - startedAt));
                 break;
         }
     }
@@ -409,7 +414,9 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private async Task KillAsync(ProcessTree target, TimeSpan grace)
     {
         var report = await target.KillAsync(grace, CancellationToken.None);
-        if (!report.IsComplete) LogSurvivors(StepId, report.ToString());
+        if (report.IsComplete) return;
+        LogSurvivors(StepId, report.ToString());
+        survivors = report; // read after this task has been awaited
     }
 
     private void Tick() => Volatile.Write(ref lastTick, parts.Platform.BootNowMs());

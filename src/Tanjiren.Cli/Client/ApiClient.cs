@@ -9,7 +9,7 @@ using Tanjiren.Protocol;
 namespace Tanjiren.Cli.Client;
 
 /// <summary>
-/// Requests to the control plane with the bearer token, and its answers as wire records. A refusal is an <see cref="ApiException"/>, no answer an
+/// Requests to the control plane with the bearer token (without one: with the cookie of a session that the first request opens), and its answers as wire records. A refusal is an <see cref="ApiException"/>, no answer an
 /// <see cref="UnreachableException"/>. Redirects are not followed: they would carry the token to wherever they point.
 /// </summary>
 internal sealed class ApiClient : IDisposable
@@ -21,17 +21,19 @@ internal sealed class ApiClient : IDisposable
     public ApiClient(ServerAccess access, ClientTimeouts timeouts, TimeProvider clock)
     {
         (Access, this.timeouts, this.clock) = (access, timeouts, clock);
+        var byToken = access.Token.Length > 0;
         http = new HttpClient(new SocketsHttpHandler
         {
             AllowAutoRedirect = false,
-            UseCookies = false,
+            UseCookies = !byToken,
             ConnectTimeout = timeouts.Connect,
         })
         {
             BaseAddress = access.Url,
             Timeout = Timeout.InfiniteTimeSpan,
         };
-        http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", access.Token);
+        if (byToken) http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", access.Token);
+        else http.DefaultRequestHeaders.Add("Origin", ServerAccessRules.Text(access.Url)); // the server takes a cookie from its own pages only
         http.DefaultRequestHeaders.UserAgent.Add(new ProductInfoHeaderValue("tanvrit-compute", CommandTree.Version));
     }
 
@@ -50,11 +52,14 @@ internal sealed class ApiClient : IDisposable
     public Task<T> PostAsync<T>(string path, JsonTypeInfo<T> type, CancellationToken cancellation) =>
         SendAsync(new HttpRequestMessage(HttpMethod.Post, path), type, cancellation);
 
-    public async Task DeleteAsync(string path, CancellationToken cancellation)
+    public Task DeleteAsync(string path, CancellationToken cancellation) => SendAsync(HttpMethod.Delete, path, cancellation);
+
+    /// <summary>A request whose answer has no body.</summary>
+    public async Task SendAsync(HttpMethod method, string path, CancellationToken cancellation)
     {
         using var timer = new CancellationTokenSource(timeouts.Request, clock);
         using var limited = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, cancellation);
-        using var response = await ExchangeAsync(new HttpRequestMessage(HttpMethod.Delete, path), HttpCompletionOption.ResponseContentRead,
+        using var response = await ExchangeAsync(new HttpRequestMessage(method, path), HttpCompletionOption.ResponseContentRead,
             limited.Token, cancellation);
     }
 

@@ -7,6 +7,7 @@ internal sealed record ServerAccess
 {
     public required string Workspace { get; init; }
     public required Uri Url { get; init; }
+    /// <summary>Empty before signing in with a password.</summary>
     public required string Token { get; init; }
 
     public override string ToString() => $"{Workspace} at {Url}";
@@ -36,7 +37,7 @@ internal static class ServerAccessRules
         if (stored is null && token is null)
             throw new CliException(
                 server is null ? "not signed in" : $"not signed in at {server}",
-                "run `tanvrit-compute up` for a control plane on this machine, or sign in with `tanvrit-compute auth login --token tnv_… --server URL`");
+                "run `tanvrit-compute up` for a control plane on this machine, or sign in with `tanvrit-compute auth login --server URL --email YOU`");
 
         var url = ParseUrl(server ?? stored?.Url ?? DefaultServer);
         RefuseInsecure(url, flags.InsecureHttp || stored is { InsecureHttp: true });
@@ -86,7 +87,7 @@ internal static class ServerAccessRules
         && Uri.Compare(a, b, UriComponents.SchemeAndServer, UriFormat.Unescaped, StringComparison.OrdinalIgnoreCase) == 0;
 
     private static string Known(Credentials credentials) => credentials.Workspaces.Count == 0
-        ? "sign in with `tanvrit-compute auth login --token tnv_… --server URL`"
+        ? "sign in with `tanvrit-compute auth login --server URL --email YOU`"
         : $"signed in are: {string.Join(", ", credentials.Workspaces.Keys.Order())}";
 
     private static string? NonEmpty(string? text) => string.IsNullOrEmpty(text) ? null : text;

@@ -74,6 +74,9 @@ internal class SqlSession(
     /// <inheritdoc cref="ISqlProvider.ForUpdate"/>
     public string ForUpdate => provider.ForUpdate;
 
+    /// <inheritdoc cref="ISqlProvider.IsOneOf"/>
+    public string IsOneOf(string column, string argument) => provider.IsOneOf(column, argument);
+
     public async Task<IReadOnlyList<T>> ListAsync<T>(string sql, object? arguments = null)
     {
         await ObserveAsync(sql);

@@ -20,6 +20,12 @@ internal interface ISqlProvider : IAsyncDisposable
     /// </summary>
     string ForUpdate { get; }
 
+    /// <summary>
+    /// The condition that a column is one of a list argument, without its <c>@</c>. Npgsql takes a list as one array; for SQLite the list is spread
+    /// over as many arguments. A bare <c>IN @list</c> is a syntax error on PostgreSQL.
+    /// </summary>
+    string IsOneOf(string column, string argument);
+
     /// <summary>A connection for reads outside a transaction; disposing it gives it back.</summary>
     ValueTask<DbConnection> OpenReadAsync(CancellationToken cancellationToken);
 

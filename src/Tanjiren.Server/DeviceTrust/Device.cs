@@ -5,7 +5,7 @@ namespace Tanjiren.Server.DeviceTrust;
 
 /// <summary>
 /// The workstation behind a request: its DPoP proof, access token and body digest have been verified and its key is active. <see cref="SessionId"/> is the
-/// <c>session</c> of the query, not yet looked up: the statements that follow are guarded by it.
+/// <c>session</c> of the query (empty when it is not one), not yet looked up: the statements that follow are guarded by it.
 /// </summary>
 internal sealed record Device(string InstanceId, string OrganizationId, string KeyThumbprint, string SessionId)
 {
@@ -25,5 +25,5 @@ internal static class DeviceRequirementExtensions
     /// </summary>
     public static TBuilder RequireDevice<TBuilder>(this TBuilder builder, int maxBodyBytes = Protocol.WireLimits.MaxBodyBytes)
         where TBuilder : IEndpointConventionBuilder =>
-        builder.WithMetadata(new DeviceRequirement(maxBodyBytes)).AnswersProblems(400, 401, 403, 413);
+        builder.WithMetadata(new DeviceRequirement(maxBodyBytes)).AnswersProblems(400, 401, 403, 408, 413, 503);
 }

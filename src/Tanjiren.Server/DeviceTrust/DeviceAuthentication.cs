@@ -42,7 +42,9 @@ internal sealed class DeviceAuthentication(RequestDelegate next, DPoPVerifier ve
                 await Problem.NotFound("workstation", named).ExecuteAsync(context);
                 return;
             }
-            context.Features.Set(new Device(proof.Token!.Sub, proof.Token.Org, proof.Thumbprint, context.Request.Query["session"].ToString()));
+            // What is no session id is no session, and need not reach a statement (PostgreSQL refuses some characters).
+            var session = context.Request.Query["session"].ToString();
+            context.Features.Set(new Device(proof.Token!.Sub, proof.Token.Org, proof.Thumbprint, Ids.IsValid(session, Ids.Session) ? session : ""));
         }
         else
         {

@@ -18,5 +18,5 @@ internal sealed record ProofRequirement(int MaxBodyBytes);
 internal static class ProofRequirementExtensions
 {
     public static TBuilder RequireProof<TBuilder>(this TBuilder builder, int maxBodyBytes) where TBuilder : IEndpointConventionBuilder =>
-        builder.WithMetadata(new ProofRequirement(maxBodyBytes)).AnswersProblems(400, 401, 413, 503);
+        builder.WithMetadata(new ProofRequirement(maxBodyBytes)).AnswersProblems(400, 401, 408, 413, 503);
 }

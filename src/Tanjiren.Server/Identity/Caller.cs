@@ -23,5 +23,5 @@ internal static class RoleRequirementExtensions
 {
     /// <summary>Admits people of at least this role; others get 401 or 403.</summary>
     public static TBuilder RequireRole<TBuilder>(this TBuilder builder, Role role) where TBuilder : IEndpointConventionBuilder =>
-        builder.WithMetadata(new RoleRequirement(role)).AnswersProblems(401, 403);
+        builder.WithMetadata(new RoleRequirement(role)).AnswersProblems(401, 403, 503);
 }

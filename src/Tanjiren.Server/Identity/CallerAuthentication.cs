@@ -60,7 +60,7 @@ internal sealed class CallerAuthentication(RequestDelegate next, CredentialStore
         // RFC 6750 §3.1: a request without credentials gets the challenge without an error.
         context.Response.Headers.WWWAuthenticate = code == ErrorCode.AuthenticationRequired ? "Bearer" : "Bearer error=\"invalid_token\"";
         return Problem.Of(401, code, detail,
-            "Sign in at POST /api/auth/login, or send a personal access token as 'Authorization: Bearer tnv_…' (tanvrit-compute auth login --token).");
+            "Sign in at POST /api/auth/login, or send a personal access token as 'Authorization: Bearer tnv_…' (tanvrit-compute auth login makes one).");
     }
 
     private static string Lower(Role role) => role.ToString().ToLowerInvariant();

@@ -43,7 +43,12 @@ internal static class SetupPage
         if (problem is not null) return Render(context, secrets, address, code, Explain(problem.Value), problem.Value.Status);
         var session = await signIn.StartSessionAsync(owner!, cancellationToken);
         IdentityEndpoints.SetCookie(context, address, session.Secret, session.ExpiresAt);
-        return Page(context, $"<p>{Html(owner!.Email)} is the owner of {Html(owner.OrganizationName)} now. You are signed in.</p>", 200);
+        var url = address.PublicUrl ?? $"{context.Request.Scheme}://{context.Request.Host.Value}";
+        return Page(context, $"""
+            <p>{Html(owner!.Email)} is the owner of {Html(owner.OrganizationName)} now. You are signed in.</p>
+            <p>Next, on the machine that you work at, sign the command line in; it asks for the password:</p>
+            <pre>tanvrit-compute auth login --server {Html(url)} --email {Html(owner.Email)}</pre>
+            """, 200);
     }
 
     private static string Explain(ProblemBody problem) => problem.Errors is { } errors

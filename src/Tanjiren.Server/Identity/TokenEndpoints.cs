@@ -14,9 +14,9 @@ internal static class TokenEndpoints
     public static void MapTokens(RouteGroupBuilder auth)
     {
         auth.MapPost("/tokens", CreateAsync).WithName("createToken").WithSummary("Makes a personal access token; its secret is shown this once.")
-            .RequireRole(Role.Viewer).AnswersProblems(400, 415, 422);
+            .RequireRole(Role.Viewer).AnswersProblems(400, 408, 413, 415, 422);
         auth.MapGet("/tokens", ListAsync).WithName("listTokens").WithSummary("Your tokens that still work, oldest first.")
-            .RequireRole(Role.Viewer).AnswersProblems(422);
+            .RequireRole(Role.Viewer).AnswersProblems(400, 422);
         auth.MapDelete("/tokens/{id}", RevokeAsync).WithName("revokeToken").WithSummary("Revokes one of your tokens; the next request with it is refused.")
             .RequireRole(Role.Viewer).AnswersProblems(404);
     }

@@ -11,11 +11,11 @@ internal static class MemberEndpoints
     public static void MapMembers(RouteGroupBuilder organizations)
     {
         organizations.MapGet("/{id}/members", ListAsync).WithName("listMembers").WithSummary("The members and their roles.")
-            .RequireRole(Role.Viewer).AnswersProblems(404, 422);
+            .RequireRole(Role.Viewer).AnswersProblems(400, 404, 422);
         organizations.MapPost("/{id}/members", AddAsync).WithName("addMember").WithSummary("Makes a user with a first password and adds them.")
-            .RequireRole(Role.Admin).AnswersProblems(400, 404, 409, 415, 422);
+            .RequireRole(Role.Admin).AnswersProblems(400, 404, 409, 408, 413, 415, 422);
         organizations.MapPatch("/{id}/members/{userId}", ChangeRoleAsync).WithName("updateMember").WithSummary("Changes a member's role.")
-            .RequireRole(Role.Admin).AnswersProblems(400, 404, 415, 422);
+            .RequireRole(Role.Admin).AnswersProblems(400, 404, 408, 413, 415, 422);
         organizations.MapDelete("/{id}/members/{userId}", RemoveAsync).WithName("removeMember").WithSummary("Removes a member; their tokens in this organization are revoked.")
             .RequireRole(Role.Admin).AnswersProblems(404);
     }

@@ -14,9 +14,9 @@ internal static class OrganizationEndpoints
     {
         var organizations = routes.MapGroup("/api/organizations").WithTags("Organizations");
         organizations.MapPost("", CreateAsync).WithName("createOrganization").WithSummary("A new organization with you as its owner; sign in to it to act there.")
-            .RequireRole(Role.Viewer).AnswersProblems(400, 409, 415, 422);
+            .RequireRole(Role.Viewer).AnswersProblems(400, 409, 408, 413, 415, 422);
         organizations.MapGet("", ListAsync).WithName("listOrganizations").WithSummary("The organizations that you are in.")
-            .RequireRole(Role.Viewer).AnswersProblems(422);
+            .RequireRole(Role.Viewer).AnswersProblems(400, 422);
         MemberEndpoints.MapMembers(organizations);
     }
 

@@ -33,5 +33,12 @@ internal sealed class FieldErrors
         return text;
     }
 
+    /// <summary>Text that may be absent and may have several lines; PostgreSQL can't store a NUL character.</summary>
+    public void OptionalText(string? value, int max, string field)
+    {
+        if (value?.Length > max) Add(field, $"has {value.Length} characters; at most {max} are allowed");
+        else if (value?.Contains('\0') == true) Add(field, "must not contain a NUL character");
+    }
+
     public Problem ToProblem() => Problem.Validation(_errors.ToDictionary(e => e.Key, e => e.Value.ToArray()));
 }

@@ -125,8 +125,8 @@ internal static class StepEndpoints
         errors.Require(result.Reason is not (StepReason.RolloutStopped or StepReason.QueueTimeout or StepReason.WorkstationRemoved or StepReason.WorkerLost),
             "reason", "is one that only the server gives");
         errors.Require(result.Reason != StepReason.UnknownOutcome || result.Outcome == StepOutcome.Failed, "outcome", "must be FAILED when the outcome is unknown");
-        errors.Require(result.Detail is null or { Length: <= 2000 }, "detail", "has at most 2000 characters");
-        errors.Require(result.Signal is null or { Length: <= 32 }, "signal", "has at most 32 characters");
+        errors.OptionalText(result.Detail, 2000, "detail");
+        errors.OptionalText(result.Signal, 32, "signal");
         errors.Range(result.ExitCode, int.MinValue, int.MaxValue, "exitCode");
         errors.Range(result.DurationMs, 0, long.MaxValue, "durationMs");
         errors.Require(result.FinalLogSeq is >= 0, "finalLogSeq", "is required, 0 or more");

@@ -13,13 +13,13 @@ internal static class TaskEndpoints
     public static void MapTaskEndpoints(this IEndpointRouteBuilder routes)
     {
         var tasks = routes.MapGroup("/api/tasks").WithTags("Tasks");
-        tasks.MapPost("/", CreateAsync).RequireRole(Role.Member).AnswersProblems(400, 413, 415, 422).WithName("createTask");
-        tasks.MapGet("/", ListAsync).RequireRole(Role.Viewer).AnswersProblems(422).WithName("listTasks");
+        tasks.MapPost("/", CreateAsync).RequireRole(Role.Member).AnswersProblems(400, 408, 413, 415, 422).WithName("createTask");
+        tasks.MapGet("/", ListAsync).RequireRole(Role.Viewer).AnswersProblems(400, 422).WithName("listTasks");
         tasks.MapGet("/{id}", GetAsync).RequireRole(Role.Viewer).AnswersProblems(404).WithName("getTask");
-        tasks.MapPost("/{id}/cancel", CancelAsync).RequireRole(Role.Member).AnswersProblems(400, 404, 409, 413, 415, 422).WithName("cancelTask");
-        tasks.MapGet("/{id}/steps/{stepId}/logs", LogsAsync).RequireRole(Role.Viewer).AnswersProblems(404, 422).WithName("getStepLogs");
+        tasks.MapPost("/{id}/cancel", CancelAsync).RequireRole(Role.Member).AnswersProblems(400, 404, 409, 408, 413, 415, 422).WithName("cancelTask");
+        tasks.MapGet("/{id}/steps/{stepId}/logs", LogsAsync).RequireRole(Role.Viewer).AnswersProblems(400, 404, 422).WithName("getStepLogs");
         tasks.MapGet("/{id}/events", EventsAsync).RequireRole(Role.Viewer).AnswersProblems(404, 422).WithName("streamTaskEvents")
-            .Produces(200, contentType: "text/event-stream");
+            .Produces<string>(200, "text/event-stream");
     }
 
     private static async Task<Results<Created<TaskBody>, Ok<TaskBody>, Problem>> CreateAsync(
@@ -38,14 +38,15 @@ internal static class TaskEndpoints
         string? status, string? mode, string? worker, int? limit, string? cursor, Caller caller, TaskStore store, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
-        errors.Require(status is null || Enum.TryParse<TaskState>(status, ignoreCase: true, out _), "status",
+        errors.Require(status is null || WireNames.IsKnown<TaskState>(status), "status",
             "must be planned, queued, executing, completed, failed or cancelled");
-        errors.Require(mode is null || Enum.TryParse<TaskMode>(mode, ignoreCase: true, out _), "mode", "must be command, prompt or investigate");
+        errors.Require(mode is null || WireNames.IsKnown<TaskMode>(mode), "mode", "must be command, prompt or investigate");
         errors.Require(cursor is null || Ids.IsValid(cursor, Ids.Task), "cursor", "must be the nextCursor of an earlier page");
         errors.Range(limit, 1, WireLimits.MaxPageSize, "limit");
-        if (errors.Any) return errors.ToProblem();
         var instanceId = worker is not null && worker.StartsWith(Ids.Worker, StringComparison.Ordinal) ? worker[Ids.Worker.Length..] : worker;
-        return TypedResults.Ok(await store.ListAsync(caller.OrganizationId, status?.ToLowerInvariant(), mode?.ToLowerInvariant(), instanceId,
+        errors.Require(instanceId is null || Ids.IsValid(instanceId, Ids.Instance), "worker", "must be the id of a worker or a workstation");
+        if (errors.Any) return errors.ToProblem();
+        return TypedResults.Ok(await store.ListAsync(caller.OrganizationId, status, mode, instanceId,
             limit ?? WireLimits.DefaultPageSize, cursor, cancellationToken));
     }
 

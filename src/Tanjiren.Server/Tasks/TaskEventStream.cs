@@ -13,13 +13,16 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
 {
     private const int LogBatch = 32;
 
+    /// <summary>The number of a task's first event: that it was queued.</summary>
+    private const long CreationSeq = 1;
+
     /// <summary>Between comment lines that keep proxies from closing an idle stream.</summary>
     private static readonly TimeSpan KeepAlive = TimeSpan.FromSeconds(15);
 
     /// <summary>How long the stream of a task that has ended waits for output that its agent still holds.</summary>
     private static readonly TimeSpan LateLogWait = TimeSpan.FromSeconds(30);
 
-    /// <summary>Writes events until the task has ended. <paramref name="stillAllowed"/> is asked at every wake-up: the stream ends with its reader's access.</summary>
+    /// <summary>Writes events until the task has ended. <paramref name="stillAllowed"/> is asked before every read: the stream ends with its reader's access.</summary>
     public async Task WriteAsync(HttpContext context, string organizationId, TaskBody task, long after, Func<Task<bool>> stillAllowed)
     {
         var response = context.Response;
@@ -30,16 +33,13 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
 
         while (true)
         {
+            if (!await stillAllowed()) return;
             var batch = await ReadAsync(organizationId, task.Id, after, aborted);
-            foreach (var log in batch.Logs)
+            foreach (var (id, log) in InOrder(batch, after))
             {
-                await WriteEventAsync(response, "log", log.EventSeq, new TaskEventBody { Log = log.ToBody() });
-                after = log.EventSeq;
-            }
-            if (batch.TaskSeq is { } taskSeq)
-            {
-                await WriteEventAsync(response, "task", Math.Max(after, taskSeq), new TaskEventBody { Task = batch.Task });
-                after = Math.Max(after, taskSeq);
+                if (log is null) await WriteEventAsync(response, "task", id, new TaskEventBody { Task = batch.Task });
+                else await WriteEventAsync(response, "log", id, new TaskEventBody { Log = log.ToBody() });
+                after = id;
             }
             if (batch.More) continue;
 
@@ -50,8 +50,27 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
             }
             await response.Body.FlushAsync(aborted);
             if (!await subscription.WaitAsync(KeepAlive, clock, aborted)) await response.WriteAsync(": still here\n\n", aborted);
-            if (!await stillAllowed()) return;
         }
+    }
+
+    /// <summary>
+    /// Output in its order, and the changes of state between it as one event at the last one's place (no log: the task). Strictly rising, so whoever is
+    /// cut anywhere and resumes is told of each change: before the cut, or because its number is still ahead. The creation is told on its own: the task comes first.
+    /// </summary>
+    private static IEnumerable<(long Id, LogRow? Log)> InOrder(Stretch batch, long after)
+    {
+        if (after < CreationSeq) yield return (CreationSeq, null);
+        var told = batch.TaskSeq is null or <= CreationSeq;
+        foreach (var log in batch.Logs)
+        {
+            if (!told && batch.TaskSeq < log.EventSeq)
+            {
+                yield return (batch.TaskSeq!.Value, null);
+                told = true;
+            }
+            yield return (log.EventSeq, log);
+        }
+        if (!told) yield return (batch.TaskSeq!.Value, null);
     }
 
     /// <summary>

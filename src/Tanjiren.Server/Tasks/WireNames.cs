@@ -9,6 +9,8 @@ internal static class WireNames
 
     public static TEnum Parse<TEnum>(string name) where TEnum : struct, Enum => Names<TEnum>.ByName[name];
 
+    public static bool IsKnown<TEnum>(string name) where TEnum : struct, Enum => Names<TEnum>.ByName.ContainsKey(name);
+
     private static class Names<TEnum> where TEnum : struct, Enum
     {
         public static readonly Dictionary<TEnum, string> ByValue = Enum.GetValues<TEnum>().ToDictionary(

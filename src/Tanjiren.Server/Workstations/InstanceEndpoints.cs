@@ -22,12 +22,12 @@ internal static class InstanceEndpoints
         var instances = routes.MapGroup("/api/instances").WithTags("Workstations");
         instances.MapPost("", CreateAsync).WithName("createInstance")
             .WithSummary("Registers a workstation; 200 with the one that is there when the same machine was registered before. Takes Idempotency-Key.")
-            .RequireRole(Role.Admin).AnswersProblems(400, 409, 415, 422);
+            .RequireRole(Role.Admin).AnswersProblems(400, 404, 409, 408, 413, 415, 422);
         instances.MapGet("", ListAsync).WithName("listInstances").WithSummary("Workstations, oldest first; ?tag= for those that have it.")
-            .RequireRole(Role.Viewer).AnswersProblems(422);
+            .RequireRole(Role.Viewer).AnswersProblems(400, 422);
         instances.MapGet("/{id}", ShowAsync).WithName("getInstance").WithSummary("One workstation.").RequireRole(Role.Viewer).AnswersProblems(404);
         instances.MapPatch("/{id}", UpdateAsync).WithName("updateInstance").WithSummary("Renames or tags a workstation; absent fields stay.")
-            .RequireRole(Role.Admin).AnswersProblems(400, 404, 409, 415, 422);
+            .RequireRole(Role.Admin).AnswersProblems(400, 404, 409, 408, 413, 415, 422);
         instances.MapDelete("/{id}", RemoveAsync).WithName("removeInstance").WithSummary("Removes a workstation: its key is revoked at once.")
             .RequireRole(Role.Admin).AnswersProblems(404);
         instances.MapPost("/{id}/drain", (string id, Caller caller, InstanceService service, WorkstationOptions options, TimeProvider clock, CancellationToken cancellationToken) =>

@@ -13,7 +13,7 @@ internal static class WorkerEndpoints
     {
         var workers = routes.MapGroup("/api/workers").WithTags("Workstations");
         workers.MapGet("", ListAsync).WithName("listWorkers").WithSummary("What each workstation can do right now; ?tag= for those that have it.")
-            .RequireRole(Role.Viewer).AnswersProblems(422);
+            .RequireRole(Role.Viewer).AnswersProblems(400, 422);
         workers.MapGet("/{id}", ShowAsync).WithName("getWorker").WithSummary("What one workstation can do right now.").RequireRole(Role.Viewer).AnswersProblems(404);
     }
 

@@ -118,6 +118,50 @@ public sealed class SettingsTests : IDisposable
     }
 
     [Fact]
+    public async Task Login_by_password_keeps_a_new_token_and_ends_its_session()
+    {
+        await using var server = await FakeControlPlane.StartAsync();
+        var me = new IdentityBody
+        {
+            UserId = "usr_1", Email = "ann@example.org", Role = Role.Owner, Organization = new OrganizationBody { Id = "org_1", Name = "Acme" },
+        };
+        server.On("POST", "/api/auth/login", (context, _) =>
+        {
+            context.Response.Headers.SetCookie = "tnv_session=s1; path=/; httponly; samesite=strict";
+            return FakeControlPlane.JsonAsync(context, me);
+        });
+        server.On("POST", "/api/auth/tokens", new CreatedToken
+        {
+            Token = new TokenBody { Id = "tok_1", Name = "x", CreatedAt = DateTimeOffset.UnixEpoch, ExpiresAt = DateTimeOffset.UnixEpoch.AddDays(90) }, Secret = "tnv_made",
+        }, 201);
+        server.On("POST", "/api/auth/logout", (context, _) =>
+        {
+            context.Response.StatusCode = 204;
+            return Task.CompletedTask;
+        });
+        server.On("GET", "/api/auth/me", me);
+        cli.Input = "correct horse battery\n";
+        (await cli.InvokeAsync("auth", "login", "--server", server.Url, "--email", "ann@example.org", "--organization", "Acme")).ShouldBe(0, cli.Error.Text);
+
+        var (login, token, logout) = (server.Requests[0], server.Requests[1], server.Requests[2]);
+        (login["Authorization"], login["Origin"]).ShouldBe(("", server.Url));
+        login.Body.ShouldBe("{\"email\":\"ann@example.org\",\"password\":\"correct horse battery\",\"organization\":\"Acme\"}");
+        (token.Path, token["Cookie"], logout.Path, logout["Cookie"]).ShouldBe(("/api/auth/tokens", "tnv_session=s1", "/api/auth/logout", "tnv_session=s1"));
+        new CredentialFile(new TanvritHome(cli.Home)).Read().Workspaces["acme"].Token.ShouldBe("tnv_made");
+        (await File.ReadAllTextAsync(Path.Combine(cli.Home, "credentials.json"), TestContext.Current.CancellationToken)).ShouldNotContain("correct horse");
+    }
+
+    [Fact]
+    public async Task Login_wants_a_person_or_a_token_and_not_both()
+    {
+        (await cli.InvokeAsync("auth", "login")).ShouldBe(125);
+        cli.Error.Text.ShouldContain("--email EMAIL or --token TOKEN");
+        (await cli.InvokeAsync("auth", "login", "--email", "a@b.c", "--token", "tnv_x")).ShouldBe(125);
+        (await cli.InvokeAsync("auth", "login", "--email", "a@b.c")).ShouldBe(125);
+        cli.Error.Text.ShouldStartWith("error: no password was given");
+    }
+
+    [Fact]
     public async Task A_refused_token_is_not_kept()
     {
         await using var server = await FakeControlPlane.StartAsync();

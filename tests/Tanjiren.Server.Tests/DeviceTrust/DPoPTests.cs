@@ -20,7 +20,7 @@ public sealed class DPoPTests
         await using var bench = await StartAsync(kind);
         var response = await bench.SendAsync(c => c);
         response.StatusCode.ShouldBe(HttpStatusCode.OK);
-        (await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken)).ShouldBe($"{bench.Device.InstanceId} {bench.Server.Owner.OrganizationId} ses_x {Body}");
+        (await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken)).ShouldBe($"{bench.Device.InstanceId} {bench.Server.Owner.OrganizationId} ses_01m7xrcwvsfv8tpytprfdh28j0 {Body}");
         response.Headers.GetValues("DPoP-Nonce").ShouldHaveSingleItem();
     }
 
@@ -76,7 +76,7 @@ public sealed class DPoPTests
             "signature of another input" => [Proof(c => c)[..^86] + Proof(c => c with { Jti = "other" })[^86..]],
             "other method" => [Proof(c => c with { Htm = "PUT" })],
             "other path" => [Proof(c => c with { Htu = bench.Url.Replace("/probe", "/prob", StringComparison.Ordinal) })],
-            "other query" => [Proof(c => c with { Htu = bench.Url.Replace("ses_x", "ses_y", StringComparison.Ordinal) })],
+            "other query" => [Proof(c => c with { Htu = bench.Url.Replace("ses_01m7xrcwvsfv8tpytprfdh28j0", "ses_y", StringComparison.Ordinal) })],
             "without query" => [Proof(c => c with { Htu = bench.Url.Split('?')[0] })],
             "other host" => [Proof(c => c with { Htu = bench.Url.Replace("127.0.0.1", "localhost", StringComparison.Ordinal) })],
             "other body" => [Proof(c => c with { Bsh = DPoPProof.Digest("{}"u8) })],
@@ -278,7 +278,7 @@ public sealed class DPoPTests
         public DeviceClient Other { get; set; } = null!;
         public byte[] Bytes { get; } = Encoding.UTF8.GetBytes(Body);
         public int Handled => Volatile.Read(ref _handled);
-        public string Url => $"{Server.Url}/api/instances/{Device.InstanceId}/probe?session=ses_x&n=1";
+        public string Url => $"{Server.Url}/api/instances/{Device.InstanceId}/probe?session=ses_01m7xrcwvsfv8tpytprfdh28j0&n=1";
 
         public void MapProbe(WebApplication app) => app.MapPost("/api/instances/{id}/probe", async (HttpContext context, Device device) =>
         {

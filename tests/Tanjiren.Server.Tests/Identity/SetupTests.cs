@@ -86,7 +86,9 @@ public sealed partial class SetupTests
         (await Submit("guess", cookie, server.Url)).StatusCode.ShouldBe(HttpStatusCode.Forbidden);
         (await Submit(token, cookie, "https://evil.example")).StatusCode.ShouldBe(HttpStatusCode.Forbidden);
         var done = await Submit(token, cookie, server.Url);
-        (await done.Content.ReadAsStringAsync(Cancelled)).ShouldContain("ann@example.test is the owner of Acme now");
+        var welcome = await done.Content.ReadAsStringAsync(Cancelled);
+        welcome.ShouldContain("ann@example.test is the owner of Acme now");
+        welcome.ShouldContain($"<pre>tanvrit-compute auth login --server {server.Url} --email ann@example.test</pre>");
         done.Headers.GetValues("Set-Cookie").ShouldContain(c => c.StartsWith("tnv_session=", StringComparison.Ordinal));
     }
 

@@ -16,6 +16,8 @@ internal sealed class PostgresProvider(string connectionString) : ISqlProvider
     public string BlobType => "BYTEA";
     public string ForUpdate => " FOR UPDATE";
 
+    public string IsOneOf(string column, string argument) => $"{column} = ANY(@{argument})";
+
     public async ValueTask<DbConnection> OpenReadAsync(CancellationToken cancellationToken) =>
         await _dataSource.OpenConnectionAsync(cancellationToken);
 

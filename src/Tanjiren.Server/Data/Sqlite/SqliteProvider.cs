@@ -32,6 +32,8 @@ internal sealed class SqliteProvider : ISqlProvider
     public string BlobType => "BLOB";
     public string ForUpdate => "";
 
+    public string IsOneOf(string column, string argument) => $"{column} IN @{argument}";
+
     public ValueTask<DbConnection> OpenReadAsync(CancellationToken cancellationToken)
     {
         if (!_readers.TryTake(out var connection)) connection = Open();

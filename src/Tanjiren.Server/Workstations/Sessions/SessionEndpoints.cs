@@ -28,10 +28,10 @@ internal static class SessionEndpoints
         errors.Require(Ids.IsValid(request.SessionId, Ids.Session), "sessionId", "must be a session id (ses_…)");
         errors.Text(request.MachineId, 128, "machineId");
         errors.Text(request.BootId, 128, "bootId");
-        errors.Require(request.HostName is null or { Length: <= 256 }, "hostName", "has at most 256 characters");
-        errors.Require(request.AgentVersion is null or { Length: <= 64 }, "agentVersion", "has at most 64 characters");
+        errors.OptionalText(request.HostName, 256, "hostName");
+        errors.OptionalText(request.AgentVersion, 64, "agentVersion");
         errors.Require(request.PreviousSessionIds is null or { Count: <= 5 }, "previousSessionIds", "has at most 5 elements");
-        errors.Require(request.Steps is null or { Count: <= MaxReports }, "steps", $"has at most {MaxReports} elements");
+        CheckSteps(request.Steps, report => Ids.IsValid(report.StepId, Ids.Step) && (report.ClaimId is null || Ids.IsValid(report.ClaimId, Ids.Claim)), "steps", errors);
         if (errors.Any) return errors.ToProblem();
 
         var result = await sessions.OpenAsync(device, request, cancellationToken);
@@ -54,14 +54,22 @@ internal static class SessionEndpoints
         errors.Range(request.ActiveTaskCount, 0, 100_000, "activeTaskCount");
         errors.Range(request.MaxConcurrent, 1, 1000, "maxConcurrent");
         errors.Range(request.WaitSeconds, 0, WireLimits.MaxWaitSeconds, "waitSeconds");
-        errors.Require(request.Leases is null or { Count: <= MaxReports }, "leases", $"has at most {MaxReports} elements");
-        errors.Require(request.AgentVersion is null or { Length: <= 64 }, "agentVersion", "has at most 64 characters");
+        CheckSteps(request.Leases, lease => Ids.IsValid(lease.StepId, Ids.Step), "leases", errors);
+        errors.OptionalText(request.AgentVersion, 64, "agentVersion");
         var labels = request.Labels ?? new Dictionary<string, string>();
         errors.Require(labels.Count <= WireLimits.MaxLabels, "labels", $"has at most {WireLimits.MaxLabels} entries");
         foreach (var (key, value) in labels.Take(WireLimits.MaxLabels))
             errors.Require(key is { Length: > 0 and <= 64 } && value is { Length: <= 256 }, $"labels.{key}", "has a name of 1 to 64 and a value of at most 256 characters");
         if (errors.Any) return errors.ToProblem();
         return await heartbeats.BeatAsync(device, request, cancellationToken) is { } response ? TypedResults.Ok(response) : StepEndpoints.SessionEnded();
+    }
+
+    private static void CheckSteps<T>(IReadOnlyList<T>? list, Func<T, bool> hasValidIds, string field, FieldErrors errors)
+    {
+        if (list is null) return;
+        errors.Require(list.Count <= MaxReports, field, $"has at most {MaxReports} elements");
+        for (var i = 0; i < list.Count && i < MaxReports; i++)
+            errors.Require(list[i] is { } element && hasValidIds(element), $"{field}[{i}]", "must name its step (step_…) and claim (clm_…)");
     }
 
     private static async Task<Results<Ok<WorkResponse>, Problem>> WorkAsync(

@@ -1,0 +1,26 @@
+using Tanjiren.Agent.Execution;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Agent.Tests.Execution;
+
+public sealed class StepResultTests
+{
+    private static readonly CompleteRequest Killed = new() { Outcome = StepOutcome.Failed, Reason = StepReason.Timeout };
+
+    [Fact]
+    public void What_could_not_be_killed_is_named_in_the_detail()
+    {
+        var report = new KillReport([7], [new SurvivingProcess(8, "sudo", "another user's")]);
+        StepResult.WithSurvivors(Killed, report).Detail.ShouldBe("Not all of its processes could be ended: killed 1 processes; these live on: 8 (sudo): another user's.");
+        StepResult.WithSurvivors(StepResult.Unknown("Aborted."), report).Detail!.ShouldStartWith("Aborted. Not all");
+        var many = new KillReport([], [.. Enumerable.Range(1, 500).Select(pid => new SurvivingProcess(pid, "sudo", "another user's"))]);
+        StepResult.WithSurvivors(Killed, many).Detail!.Length.ShouldBe(2000);
+    }
+
+    [Fact]
+    public void A_tree_that_is_gone_leaves_the_words_alone()
+    {
+        StepResult.WithSurvivors(Killed, new KillReport([7], [])).ShouldBe(Killed);
+        StepResult.WithSurvivors(Killed, null).ShouldBe(Killed);
+    }
+}
