@@ -16,8 +16,8 @@ internal sealed record SceneOptions
     public bool SteppedClock { get; init; }
     /// <summary>Whether <see cref="FaultScene.Synced"/> knows what the agents fsynced; needs a C compiler.</summary>
     public bool KnowsSyncedBytes { get; init; }
-    /// <summary>Size of each agent's own disk for its outbox, in KiB; null: the machine's. Needs root.</summary>
-    public int? OutboxKibibytes { get; init; }
+    /// <summary>Size of each agent's own disk for its home (journal and outbox), in KiB; null: the machine's. Needs root.</summary>
+    public int? HomeKibibytes { get; init; }
 }
 
 /// <summary>One server, two eligible agents, each behind a proxy of its own, and the file that all jobs beat into.</summary>
@@ -50,7 +50,11 @@ internal sealed class FaultScene : IAsyncDisposable
 
     public SyncedBytes? Synced { get; private set; }
 
+    /// <summary>The disks of the agents' homes, in the order of <see cref="Agents"/>.</summary>
     public IReadOnlyList<SmallDisk> Disks => _disks;
+
+    /// <summary>The round that runs, from 1.</summary>
+    public int Round { get; set; }
 
     /// <summary>The longest that a vanished holder's step may stay with it.</summary>
     public TimeSpan LeaseEnd => TimeSpan.FromSeconds(_options.TtlSeconds + _options.GraceSeconds);
@@ -72,9 +76,9 @@ internal sealed class FaultScene : IAsyncDisposable
     }
 
     /// <summary>A job that any of the two may run, of so many tenths of a second. It is waited for and checked by <see cref="SettleAsync"/>.</summary>
-    public async Task<TaskBody> SubmitAsync(int beats)
+    public async Task<TaskBody> SubmitAsync(int beats, TargetSpec? targets = null)
     {
-        var task = await Workspace.CreateTaskAsync(Beats.Job(beats, new TargetSpec { Tags = ["fault"], Placement = Placement.Any }, _options.GraceSeconds));
+        var task = await Workspace.CreateTaskAsync(Beats.Job(beats, targets ?? new TargetSpec { Tags = ["fault"], Placement = Placement.Any }, _options.GraceSeconds));
         _open.Add(task.Id);
         return task;
     }
@@ -101,7 +105,22 @@ internal sealed class FaultScene : IAsyncDisposable
         return holder;
     }
 
-    /// <summary>Adds an agent made by <see cref="RealAgent.CopyHome"/>, so that its writes are checked and its processes are ended.</summary>
+    /// <summary>Until the server has given this task's step to somebody else, and that one has begun.</summary>
+    public Task HandedOnAsync(TaskBody task, RealAgent from) => Eventually.TrueAsync(async () =>
+    {
+        var step = (await Workspace.TaskAsync(task.Id)).Execution!.Steps[0];
+        return step.InstanceId is { } now && now != from.InstanceId && Beats.Read().Any(beat => beat.StepId == step.Id && beat.Generation == step.LeaseGeneration);
+    }, Evidence, SettleLimit, $"{task.Id} beats on another machine than {from.Name}");
+
+    /// <summary>Another workstation, eligible from now on. Its processes are ended with the scene.</summary>
+    public async Task<RealAgent> PairAnotherAsync(string name, Action<FaultProxy> befall)
+    {
+        var agent = await RealAgent.PairAsync(Server, Workspace, name, _directory.Path, befall: befall);
+        _agents.Add(agent);
+        return agent;
+    }
+
+    /// <summary>Adds an agent made by <see cref="RealAgent.CopyHomeAsync"/>, so that its writes are checked and its processes are ended.</summary>
     public void Adopt(RealAgent agent) => _agents.Add(agent);
 
     /// <summary>Makes the network whole, waits until nothing runs any more, and holds the round against the guarantee.</summary>
@@ -115,9 +134,13 @@ internal sealed class FaultScene : IAsyncDisposable
             await Eventually.TrueAsync(async () => (task = await Workspace.TaskAsync(id)).State is TaskState.Completed or TaskState.Failed or TaskState.Cancelled,
                 Evidence, SettleLimit, $"{id} has ended");
             _ended.AddRange(task!.Execution!.Steps);
+            foreach (var step in task.Execution.Steps)
+                await CheckOutputAsync(task, step);
         }
         _open.Clear();
         Breaches().ShouldBeEmpty();
+        // A step has ended only when its tree is dead, so there is nothing to wait for.
+        JobProcesses.Of(Beats.Path).ShouldBeEmpty("processes of jobs that have ended");
     }
 
     /// <summary>Counters of the server over all its lives in this scene.</summary>
@@ -143,6 +166,20 @@ internal sealed class FaultScene : IAsyncDisposable
         if (_database is not null)
             await _database.DisposeAsync();
         _directory.Dispose();
+    }
+
+    /// <summary>The result may overtake the last of the output, so that is waited for.</summary>
+    private async Task CheckOutputAsync(TaskBody task, StepBody step)
+    {
+        IReadOnlyList<LogChunkBody> chunks = [];
+        string? difference = null;
+        await Eventually.TrueAsync(async () =>
+        {
+            chunks = await Workspace.LogsAsync(task.Id, step.Id);
+            difference = step.State == StepState.Succeeded ? OutputRules.Difference(step, Beats.OutputOf(step.Id, step.LeaseGeneration - 1), OutputRules.Stored(step, chunks)) : null;
+            return difference is null;
+        }, () => $"{difference}{Environment.NewLine}{Evidence()}", SettleLimit, $"the output of {step.Id} is stored as it was written");
+        OutputRules.Holes(chunks).ShouldBeEmpty();
     }
 
     private IReadOnlyList<string> Breaches()
@@ -174,8 +211,8 @@ internal sealed class FaultScene : IAsyncDisposable
         Workspace = await Workspace.SetUpAsync(Server);
         foreach (var name in new[] { "a", "b" })
         {
-            if (_options.OutboxKibibytes is { } size)
-                _disks.Add(SmallDisk.Mount(Path.Combine(_directory.Path, "agent-" + name, "outbox"), size));
+            if (_options.HomeKibibytes is { } size)
+                _disks.Add(SmallDisk.Mount(Path.Combine(_directory.Path, "agent-" + name), size));
             _agents.Add(await RealAgent.PairAsync(Server, Workspace, name, _directory.Path, environment: Synced?.Environment));
         }
         foreach (var agent in _agents)
