@@ -10,14 +10,16 @@ internal sealed record SceneOptions
     public DatabaseKind Database { get; init; } = DatabaseKind.Sqlite;
     public int TtlSeconds { get; init; } = 2;
     public int GraceSeconds { get; init; } = 2;
+    /// <summary>Further settings of the server.</summary>
+    public IReadOnlyDictionary<string, string?> Settings { get; init; } = new Dictionary<string, string?>();
     /// <summary>Time between two passes of the server's reconciler, in milliseconds.</summary>
     public int ReconcileMs { get; init; } = 250;
     /// <summary>Whether the server's wall clock can be stepped; needs libfaketime.</summary>
     public bool SteppedClock { get; init; }
     /// <summary>Whether <see cref="FaultScene.Synced"/> knows what the agents fsynced; needs a C compiler.</summary>
     public bool KnowsSyncedBytes { get; init; }
-    /// <summary>Size of each agent's own disk for its outbox, in KiB; null: the machine's. Needs root.</summary>
-    public int? OutboxKibibytes { get; init; }
+    /// <summary>Size of each agent's own disk for its home (journal and outbox), in KiB; null: the machine's. Needs root.</summary>
+    public int? HomeKibibytes { get; init; }
 }
 
 /// <summary>One server, two eligible agents, each behind a proxy of its own, and the file that all jobs beat into.</summary>
@@ -50,7 +52,11 @@ internal sealed class FaultScene : IAsyncDisposable
 
     public SyncedBytes? Synced { get; private set; }
 
+    /// <summary>The disks of the agents' homes, in the order of <see cref="Agents"/>.</summary>
     public IReadOnlyList<SmallDisk> Disks => _disks;
+
+    /// <summary>The round that runs, from 1.</summary>
+    public int Round { get; set; }
 
     /// <summary>The longest that a vanished holder's step may stay with it.</summary>
     public TimeSpan LeaseEnd => TimeSpan.FromSeconds(_options.TtlSeconds + _options.GraceSeconds);
@@ -101,7 +107,14 @@ internal sealed class FaultScene : IAsyncDisposable
         return holder;
     }
 
-    /// <summary>Adds an agent made by <see cref="RealAgent.CopyHome"/>, so that its writes are checked and its processes are ended.</summary>
+    /// <summary>Until the server has given this task's step to somebody else, and that one has begun.</summary>
+    public Task HandedOnAsync(TaskBody task, RealAgent from) => Eventually.TrueAsync(async () =>
+    {
+        var step = (await Workspace.TaskAsync(task.Id)).Execution!.Steps[0];
+        return step.InstanceId is { } now && now != from.InstanceId && Beats.Read().Any(beat => beat.StepId == step.Id && beat.Generation == step.LeaseGeneration);
+    }, Evidence, SettleLimit, $"{task.Id} beats on another machine than {from.Name}");
+
+    /// <summary>Adds an agent made by <see cref="RealAgent.CopyHomeAsync"/>, so that its writes are checked and its processes are ended.</summary>
     public void Adopt(RealAgent agent) => _agents.Add(agent);
 
     /// <summary>Makes the network whole, waits until nothing runs any more, and holds the round against the guarantee.</summary>
@@ -110,14 +123,34 @@ internal sealed class FaultScene : IAsyncDisposable
         foreach (var agent in _agents)
             agent.Proxy.Heal();
         foreach (var id in _open)
-        {
-            TaskBody? task = null;
-            await Eventually.TrueAsync(async () => (task = await Workspace.TaskAsync(id)).State is TaskState.Completed or TaskState.Failed or TaskState.Cancelled,
-                Evidence, SettleLimit, $"{id} has ended");
-            _ended.AddRange(task!.Execution!.Steps);
-        }
+            _ended.Add(await EndAsync(id));
         _open.Clear();
         Breaches().ShouldBeEmpty();
+        // A step has ended only when its tree is dead, so there is nothing to wait for.
+        JobProcesses.Of(Beats.Path).ShouldBeEmpty("processes of jobs that have ended");
+    }
+
+    /// <summary>The step of a task once that has ended.</summary>
+    public async Task<StepBody> EndAsync(string taskId)
+    {
+        TaskBody? task = null;
+        await Eventually.TrueAsync(async () => (task = await Workspace.TaskAsync(taskId)).State is TaskState.Completed or TaskState.Failed or TaskState.Cancelled,
+            Evidence, SettleLimit, $"{taskId} has ended");
+        return task!.Execution!.Steps.Single();
+    }
+
+    /// <summary>Runs a command of the real command line as the workspace's owner; what it printed.</summary>
+    public async Task<string> CliAsync(params string[] arguments)
+    {
+        var environment = new Dictionary<string, string?>
+        {
+            ["TANVRIT_HOME"] = _directory.File("tanvrit-cli"), ["TANVRIT_SERVER"] = Server.Url.GetLeftPart(UriPartial.Authority), ["TANVRIT_TOKEN"] = Workspace.Token,
+        };
+        await using var process = RealProcess.Start("command line", arguments, environment);
+        await Eventually.TrueAsync(() => process.HasExited, () => process.Log.Tail(), TimeSpan.FromSeconds(60), $"{string.Join(' ', arguments)} has ended");
+        // It has ended: this only waits for the rest of what it printed.
+        (await process.TerminateAsync()).ShouldBe(0, process.Log.Tail());
+        return process.Log.Tail();
     }
 
     /// <summary>Counters of the server over all its lives in this scene.</summary>
@@ -170,12 +203,14 @@ internal sealed class FaultScene : IAsyncDisposable
             ["Tanjiren__Leases__TtlSeconds"] = _options.TtlSeconds.ToString(CultureInfo.InvariantCulture),
             ["Tanjiren__Leases__ReconcileMs"] = _options.ReconcileMs.ToString(CultureInfo.InvariantCulture),
         };
+        foreach (var (name, value) in _options.Settings)
+            settings[name] = value;
         Server = await RealServer.StartAsync(_database.Url, settings);
         Workspace = await Workspace.SetUpAsync(Server);
         foreach (var name in new[] { "a", "b" })
         {
-            if (_options.OutboxKibibytes is { } size)
-                _disks.Add(SmallDisk.Mount(Path.Combine(_directory.Path, "agent-" + name, "outbox"), size));
+            if (_options.HomeKibibytes is { } size)
+                _disks.Add(SmallDisk.Mount(Path.Combine(_directory.Path, "agent-" + name), size));
             _agents.Add(await RealAgent.PairAsync(Server, Workspace, name, _directory.Path, environment: Synced?.Environment));
         }
         foreach (var agent in _agents)

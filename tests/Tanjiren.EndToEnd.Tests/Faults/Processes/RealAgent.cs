@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 
 using Tanjiren.Tests;
@@ -68,23 +69,15 @@ internal sealed class RealAgent : IAsyncDisposable
         Start();
     }
 
-    /// <summary>A second machine with a copy of this home's key and journal, on the same network as the original.</summary>
-    public RealAgent CopyHome(string name)
+    /// <summary>Another agent on a copy of this home as it is now: key, journal and outbox, on the same machine and boot.</summary>
+    public async Task<RealAgent> CopyHomeAsync(string name)
     {
         var copy = Path.Combine(Path.GetDirectoryName(Home)!, "agent-" + name);
-        foreach (var source in Directory.EnumerateFiles(Home, "*", SearchOption.AllDirectories))
-        {
-            var target = Path.Combine(copy, Path.GetRelativePath(Home, source));
-            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
-            // A running agent renames its files: one that is gone by now was not part of this instant's copy.
-            try
-            {
-                File.Copy(source, target, overwrite: true);
-            }
-            catch (FileNotFoundException)
-            {
-            }
-        }
+        // cp and not File.Copy, which respects the lock of the running agent. It may complain of files that were renamed meanwhile.
+        using var cp = System.Diagnostics.Process.Start(new ProcessStartInfo("cp", ["-a", Home, copy]) { UseShellExecute = false, RedirectStandardError = true })!;
+        var complaints = await cp.StandardError.ReadToEndAsync();
+        await cp.WaitForExitAsync();
+        File.Exists(Path.Combine(copy, "journal")).ShouldBeTrue(complaints);
         return new RealAgent(name, copy, InstanceId, FaultProxy.Start(Proxy.Upstream), _maxConcurrent, _environment);
     }
 

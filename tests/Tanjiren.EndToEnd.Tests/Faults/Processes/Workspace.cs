@@ -13,6 +13,9 @@ internal sealed class Workspace : IDisposable
 
     private Workspace(HttpClient http) => _http = http;
 
+    /// <summary>The owner's personal access token.</summary>
+    public string Token { get; private set; } = "";
+
     /// <summary>Completes the set-up of a server that has no users yet, and makes a personal access token.</summary>
     public static async Task<Workspace> SetUpAsync(RealServer server)
     {
@@ -25,6 +28,7 @@ internal sealed class Workspace : IDisposable
             WireJson.Default.SetupRequest, WireJson.Default.IdentityBody);
         await workspace.PostAsync("/api/auth/login", new LoginRequest { Email = Email, Password = Password }, WireJson.Default.LoginRequest, WireJson.Default.IdentityBody);
         var token = await workspace.PostAsync("/api/auth/tokens", new CreateTokenRequest { Name = "faults" }, WireJson.Default.CreateTokenRequest, WireJson.Default.CreatedToken);
+        workspace.Token = token.Secret;
         server.SignIn(token.Secret);
         http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token.Secret);
         return workspace;
