@@ -8,15 +8,15 @@ namespace Tanjiren.EndToEnd.Tests.Faults;
 /// </summary>
 internal static class BrokenConnectionRound
 {
-    private static readonly TimeSpan HitLimit = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan HitLimit = TimeSpan.FromMinutes(3);
 
     public static async Task RunAsync(FaultScene scene, Random random, FaultKind kind)
     {
         var bad = scene.Agents.Select(agent => agent.Proxy.Inject(kind, path: "/api/**", times: random.Next(1, 4))).ToList();
-        var task = await scene.SubmitAsync(beats: random.Next(15, 30));
+        var task = await scene.SubmitAsync(beats: random.Next(20, 35));
         await Task.WhenAny(bad.Select(rule => rule.FirstHit)).WaitAsync(HitLimit, TimeProvider.System);
         // A request that stalls does so until the rule is lifted; a dropped one is over.
-        await Task.Delay(scene.LeaseEnd * (random.NextDouble() / 4), TimeProvider.System);
+        await Task.Delay(scene.LeaseEnd * (random.NextDouble() / 8), TimeProvider.System);
         bad.ForEach(rule => rule.Lift());
 
         var holder = await scene.HolderAfterAsync(task, lines: random.Next(1, 6));

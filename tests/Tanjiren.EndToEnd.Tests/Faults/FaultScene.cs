@@ -10,6 +10,8 @@ internal sealed record SceneOptions
     public DatabaseKind Database { get; init; } = DatabaseKind.Sqlite;
     public int TtlSeconds { get; init; } = 2;
     public int GraceSeconds { get; init; } = 2;
+    /// <summary>Further settings of the server.</summary>
+    public IReadOnlyDictionary<string, string?> Settings { get; init; } = new Dictionary<string, string?>();
     /// <summary>Time between two passes of the server's reconciler, in milliseconds.</summary>
     public int ReconcileMs { get; init; } = 250;
     /// <summary>Whether the server's wall clock can be stepped; needs libfaketime.</summary>
@@ -109,7 +111,8 @@ internal sealed class FaultScene : IAsyncDisposable
     public Task HandedOnAsync(TaskBody task, RealAgent from) => Eventually.TrueAsync(async () =>
     {
         var step = (await Workspace.TaskAsync(task.Id)).Execution!.Steps[0];
-        return step.InstanceId is { } now && now != from.InstanceId && Beats.Read().Any(beat => beat.StepId == step.Id && beat.Generation == step.LeaseGeneration);
+        // One below when it has ended meanwhile: an end raises the generation, and no process ever runs under the one in between.
+        return step.InstanceId is { } now && now != from.InstanceId && Beats.Read().Any(beat => beat.StepId == step.Id && step.LeaseGeneration - beat.Generation is 0 or 1);
     }, Evidence, SettleLimit, $"{task.Id} beats on another machine than {from.Name}");
 
     /// <summary>Another workstation, eligible from now on. Its processes are ended with the scene.</summary>
@@ -130,17 +133,37 @@ internal sealed class FaultScene : IAsyncDisposable
             agent.Proxy.Heal();
         foreach (var id in _open)
         {
-            TaskBody? task = null;
-            await Eventually.TrueAsync(async () => (task = await Workspace.TaskAsync(id)).State is TaskState.Completed or TaskState.Failed or TaskState.Cancelled,
-                Evidence, SettleLimit, $"{id} has ended");
-            _ended.AddRange(task!.Execution!.Steps);
-            foreach (var step in task.Execution.Steps)
-                await CheckOutputAsync(task, step);
+            var step = await EndAsync(id);
+            await CheckOutputAsync(id, step);
+            _ended.Add(step);
         }
         _open.Clear();
         Breaches().ShouldBeEmpty();
         // A step has ended only when its tree is dead, so there is nothing to wait for.
         JobProcesses.Of(Beats.Path).ShouldBeEmpty("processes of jobs that have ended");
+    }
+
+    /// <summary>The step of a task once that has ended.</summary>
+    public async Task<StepBody> EndAsync(string taskId)
+    {
+        TaskBody? task = null;
+        await Eventually.TrueAsync(async () => (task = await Workspace.TaskAsync(taskId)).State is TaskState.Completed or TaskState.Failed or TaskState.Cancelled,
+            Evidence, SettleLimit, $"{taskId} has ended");
+        return task!.Execution!.Steps.Single();
+    }
+
+    /// <summary>Runs a command of the real command line as the workspace's owner; what it printed.</summary>
+    public async Task<string> CliAsync(params string[] arguments)
+    {
+        var environment = new Dictionary<string, string?>
+        {
+            ["TANVRIT_HOME"] = _directory.File("tanvrit-cli"), ["TANVRIT_SERVER"] = Server.Url.GetLeftPart(UriPartial.Authority), ["TANVRIT_TOKEN"] = Workspace.Token,
+        };
+        await using var process = RealProcess.Start("command line", arguments, environment);
+        await Eventually.TrueAsync(() => process.HasExited, () => process.Log.Tail(), TimeSpan.FromSeconds(60), $"{string.Join(' ', arguments)} has ended");
+        // It has ended: this only waits for the rest of what it printed.
+        (await process.TerminateAsync()).ShouldBe(0, process.Log.Tail());
+        return process.Log.Tail();
     }
 
     /// <summary>Counters of the server over all its lives in this scene.</summary>
@@ -169,13 +192,13 @@ internal sealed class FaultScene : IAsyncDisposable
     }
 
     /// <summary>The result may overtake the last of the output, so that is waited for.</summary>
-    private async Task CheckOutputAsync(TaskBody task, StepBody step)
+    private async Task CheckOutputAsync(string taskId, StepBody step)
     {
         IReadOnlyList<LogChunkBody> chunks = [];
         string? difference = null;
         await Eventually.TrueAsync(async () =>
         {
-            chunks = await Workspace.LogsAsync(task.Id, step.Id);
+            chunks = await Workspace.LogsAsync(taskId, step.Id);
             difference = step.State == StepState.Succeeded ? OutputRules.Difference(step, Beats.OutputOf(step.Id, step.LeaseGeneration - 1), OutputRules.Stored(step, chunks)) : null;
             return difference is null;
         }, () => $"{difference}{Environment.NewLine}{Evidence()}", SettleLimit, $"the output of {step.Id} is stored as it was written");
@@ -207,6 +230,8 @@ internal sealed class FaultScene : IAsyncDisposable
             ["Tanjiren__Leases__TtlSeconds"] = _options.TtlSeconds.ToString(CultureInfo.InvariantCulture),
             ["Tanjiren__Leases__ReconcileMs"] = _options.ReconcileMs.ToString(CultureInfo.InvariantCulture),
         };
+        foreach (var (name, value) in _options.Settings)
+            settings[name] = value;
         Server = await RealServer.StartAsync(_database.Url, settings);
         Workspace = await Workspace.SetUpAsync(Server);
         foreach (var name in new[] { "a", "b" })

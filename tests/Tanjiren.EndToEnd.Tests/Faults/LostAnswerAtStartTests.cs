@@ -7,7 +7,7 @@ namespace Tanjiren.EndToEnd.Tests.Faults;
 public sealed class LostAnswerAtStartTests
 {
     private const string WhyNone = "these answers come before the first claim, so no lease is touched";
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(3);
 
     [Fact]
     public Task An_answer_lost_at_the_start_is_repeated() => FaultRounds.RunAsync("answer lost: pair, token, sessions", new SceneOptions(), async (scene, random) =>

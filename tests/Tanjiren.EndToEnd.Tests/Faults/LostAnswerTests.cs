@@ -9,7 +9,7 @@ namespace Tanjiren.EndToEnd.Tests.Faults;
 /// </summary>
 public sealed class LostAnswerTests
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(3);
 
     private static readonly (string Method, string Path)[] Routes =
     [

@@ -10,7 +10,7 @@ namespace Tanjiren.EndToEnd.Tests.Faults;
 public sealed class LostReleaseTests
 {
     private const string WhyNone = "the step is given back while its lease is held";
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(3);
 
     [Fact]
     public Task A_release_whose_answer_is_lost_gives_the_step_back_once() => FaultRounds.RunAsync("answer lost: release", new SceneOptions(), async (scene, random) =>

@@ -5,7 +5,7 @@ namespace Tanjiren.EndToEnd.Tests.Faults;
 /// <summary>One agent is cut off for longer than TTL and grace, and comes back to a step that is another's by then (acceptance 4).</summary>
 public sealed class PartitionTests
 {
-    private static readonly TimeSpan ReturnLimit = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan ReturnLimit = TimeSpan.FromMinutes(3);
 
     [Fact]
     public Task An_agent_that_returns_after_its_lease_is_refused_and_the_step_is_the_others() => FaultRounds.RunAsync("partition past TTL and grace", new SceneOptions(), async (scene, random) =>

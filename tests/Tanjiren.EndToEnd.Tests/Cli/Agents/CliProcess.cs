@@ -8,7 +8,7 @@ namespace Tanjiren.EndToEnd.Tests.Cli.Agents;
 internal sealed partial class CliProcess : IAsyncDisposable
 {
     private const int SigInt = 2;
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(120);
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(3);
     private readonly Process _process;
     private readonly Task _copying;
 

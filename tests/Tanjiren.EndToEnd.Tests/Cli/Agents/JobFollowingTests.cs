@@ -9,7 +9,7 @@ namespace Tanjiren.EndToEnd.Tests.Cli.Agents;
 /// <summary>What a person at a terminal relies on while a job runs: nothing of it is lost, Ctrl-C ends it, and an agent that is asked to stop hands over properly.</summary>
 public sealed partial class JobFollowingTests(AgentsFixture fixture) : IClassFixture<AgentsFixture>
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(3);
 
     private FaultScene Scene => fixture.Scene;
 

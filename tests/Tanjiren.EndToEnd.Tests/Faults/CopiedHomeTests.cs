@@ -1,0 +1,43 @@
+using Tanjiren.Protocol;
+
+namespace Tanjiren.EndToEnd.Tests.Faults;
+
+/// <summary>
+/// A copy of an agent's home is started beside the original, on the same machine and in the same boot, which is as like it as a copy can be: same key, same
+/// journal, same predecessor session (acceptance 4).
+/// </summary>
+public sealed class CopiedHomeTests
+{
+    [Fact]
+    public Task A_copied_home_runs_nothing_and_disturbs_nothing() => FaultRounds.RunAsync("copied agent home", new SceneOptions(), async (scene, random) =>
+    {
+        var task = await scene.SubmitAsync(beats: 30);
+        var holder = await scene.HolderAfterAsync(task, lines: random.Next(1, 8));
+        var copy = await holder.CopyHomeAsync($"{holder.Name}-copy-{scene.Round}");
+        scene.Adopt(copy);
+        var (paused, killed) = (scene.Round % 3 == 1, scene.Round % 3 == 2);
+        if (paused)
+            holder.Process.Pause();
+        if (killed)
+            await holder.KillAsync();
+        copy.Start();
+        await Tanjiren.Tests.Eventually.TrueAsync(() => Sessions(copy).Any(open => open.Status == 409), scene.Evidence, TimeSpan.FromSeconds(60), "the copy has asked for a session");
+
+        if (paused || killed)
+        {
+            await scene.HandedOnAsync(task, holder);
+            if (paused)
+                holder.Process.Resume();
+            else
+                await holder.StartAgainAsync();
+        }
+        var step = await scene.EndAsync(task.Id);
+        if (!paused && !killed)
+            (step.State, step.LeaseGeneration).ShouldBe((StepState.Succeeded, 2), "the original was not disturbed");
+        await copy.KillAsync();
+        Sessions(copy).ShouldAllBe(open => open.Status != 200);
+        copy.Proxy.Exchanges.ShouldAllBe(exchange => !exchange.Path.StartsWith("/api/steps/", StringComparison.Ordinal));
+    });
+
+    private static IEnumerable<Exchange> Sessions(RealAgent agent) => agent.Proxy.Exchanges.Where(exchange => exchange.Path.EndsWith("/sessions", StringComparison.Ordinal));
+}
