@@ -1,5 +1,4 @@
 using Tanjiren.Protocol;
-using Tanjiren.Tests;
 
 namespace Tanjiren.EndToEnd.Tests.Faults;
 

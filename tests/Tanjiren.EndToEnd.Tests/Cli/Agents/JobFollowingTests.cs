@@ -69,7 +69,7 @@ public sealed partial class JobFollowingTests(AgentsFixture fixture) : IClassFix
         var repeat = leaving.Proxy.Inject(FaultKind.Stall, "POST", "/api/steps/*/claim", times: 1);
         await using var handedOn = fixture.Run("jobs", "run", "--tag", "gpu", "--any", "--env", $"DIR={directory}", "--shell",
             "echo \"generation $TANJIREN_LEASE_GENERATION\"; echo started >> \"$DIR/starts\"");
-        await repeat.FirstHit.WaitAsync(Limit, TimeProvider.System);
+        await repeat.FirstHit.WaitAsync(Limit, TimeProvider.System, TestContext.Current.CancellationToken);
         var ending = leaving.Process.TerminateAsync(Limit * 2);
         await Eventually.TrueAsync(() => leaving.Log.Find(Draining()) is not null, Describe(handedOn), Limit, "the agent drains");
         repeat.Lift();
