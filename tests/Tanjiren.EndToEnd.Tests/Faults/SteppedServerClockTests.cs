@@ -26,7 +26,7 @@ public sealed class SteppedServerClockTests
             else
             {
                 scene.Clock!.Step(-Step);
-                await Task.Delay(scene.LeaseEnd * (0.9 + (random.NextDouble() / 2)), TimeProvider.System);
+                await Task.Delay(scene.LeaseEnd * (1.1 + (random.NextDouble() / 2)), TimeProvider.System);
             }
             scene.Clock.Step(TimeSpan.Zero);
         });

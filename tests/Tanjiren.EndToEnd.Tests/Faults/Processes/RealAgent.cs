@@ -51,7 +51,7 @@ internal sealed class RealAgent : IAsyncDisposable
         var pairing = RealProcess.Start($"pairing of {name}", ["agent", "pair", "--server", proxy.Url.ToString().TrimEnd('/'), "--code", code.Code, "--home", home], variables, agent.Log);
         await using (pairing)
         {
-            await Eventually.TrueAsync(() => pairing.HasExited, () => agent.Log.Tail(), TimeSpan.FromSeconds(60), $"agent {name} is paired");
+            await Eventually.TrueAsync(() => pairing.HasExited, () => agent.Log.Tail(), FaultScene.StartLimit, $"agent {name} is paired");
             pairing.ExitCode.ShouldBe(0, agent.Log.Tail());
         }
         return agent;
