@@ -109,6 +109,9 @@ internal sealed class FaultScene : IAsyncDisposable
         return holder;
     }
 
+    /// <summary>Of the task's one step. Above 1 also without any fault, when a busy machine came too late to start its claim and gave it back.</summary>
+    public async Task<long> GenerationAsync(TaskBody task) => (await Workspace.TaskAsync(task.Id)).Execution!.Steps.Single().LeaseGeneration;
+
     /// <summary>Until the server has given this task's step to somebody else, and that one has begun.</summary>
     public Task HandedOnAsync(TaskBody task, RealAgent from) => Eventually.TrueAsync(async () =>
     {
