@@ -10,8 +10,6 @@ internal sealed record SceneOptions
     public DatabaseKind Database { get; init; } = DatabaseKind.Sqlite;
     public int TtlSeconds { get; init; } = 2;
     public int GraceSeconds { get; init; } = 2;
-    /// <summary>Further settings of the server.</summary>
-    public IReadOnlyDictionary<string, string?> Settings { get; init; } = new Dictionary<string, string?>();
     /// <summary>Time between two passes of the server's reconciler, in milliseconds.</summary>
     public int ReconcileMs { get; init; } = 250;
     /// <summary>Whether the server's wall clock can be stepped; needs libfaketime.</summary>
@@ -208,8 +206,6 @@ internal sealed class FaultScene : IAsyncDisposable
             ["Tanjiren__Leases__TtlSeconds"] = _options.TtlSeconds.ToString(CultureInfo.InvariantCulture),
             ["Tanjiren__Leases__ReconcileMs"] = _options.ReconcileMs.ToString(CultureInfo.InvariantCulture),
         };
-        foreach (var (name, value) in _options.Settings)
-            settings[name] = value;
         Server = await RealServer.StartAsync(_database.Url, settings);
         Workspace = await Workspace.SetUpAsync(Server);
         foreach (var name in new[] { "a", "b" })
