@@ -50,18 +50,18 @@ public sealed partial class ProcessTreeTests(ProcessTreeTests.SharedScene shared
 
     private static async Task EndsAloneAsync(FaultScene scene, Ghost doomed, Ghost spared, TaskState end)
     {
-        await Eventually.TrueAsync(async () => (await scene.Workspace.TaskAsync(doomed.Job)).State == end, scene.Evidence, TimeSpan.FromSeconds(60), $"{doomed.Job} is {end}");
+        await Eventually.TrueAsync(async () => (await scene.Workspace.TaskAsync(doomed.Job)).State == end, scene.Evidence, FaultScene.StartLimit, $"{doomed.Job} is {end}");
         await DiesAsync(scene, doomed, spared);
         (await scene.Workspace.TaskAsync(spared.Job)).State.ShouldBe(TaskState.Executing);
         await scene.CliAsync("jobs", "cancel", spared.Job);
-        await Eventually.TrueAsync(() => !spared.Lives(), scene.Evidence, TimeSpan.FromSeconds(60), "the spared grandchild, cancelled at last, is dead");
+        await Eventually.TrueAsync(() => !spared.Lives(), scene.Evidence, FaultScene.StartLimit, "the spared grandchild, cancelled at last, is dead");
     }
 
     private static async Task DiesAsync(FaultScene scene, Ghost doomed, Ghost spared)
     {
-        await Eventually.TrueAsync(() => !doomed.Lives(), scene.Evidence, TimeSpan.FromSeconds(60), "the grandchild is dead");
+        await Eventually.TrueAsync(() => !doomed.Lives(), scene.Evidence, FaultScene.StartLimit, "the grandchild is dead");
         var beats = spared.Beats;
-        await Eventually.TrueAsync(() => spared.Beats > beats + 5, scene.Evidence, TimeSpan.FromSeconds(20), "the grandchild of the other step lives on");
+        await Eventually.TrueAsync(() => spared.Beats > beats + 5, scene.Evidence, FaultScene.StartLimit, "the grandchild of the other step lives on");
         spared.Lives().ShouldBeTrue();
     }
 
@@ -70,7 +70,7 @@ public sealed partial class ProcessTreeTests(ProcessTreeTests.SharedScene shared
         var file = shared.NewFile();
         var printed = await scene.CliAsync(["jobs", "run", "--workstation", workstation, "--detach", "--lease-grace", "2", "--env", $"GHOST_FILE={file}", .. options, "--shell", Script]);
         var ghost = new Ghost(JobId().Match(printed).Value, file);
-        await Eventually.TrueAsync(() => ghost.Beats > 2, scene.Evidence, TimeSpan.FromSeconds(60), $"the grandchild of {ghost.Job} beats");
+        await Eventually.TrueAsync(() => ghost.Beats > 2, scene.Evidence, FaultScene.StartLimit, $"the grandchild of {ghost.Job} beats");
         // It is what this test is about: a session of its own, and nothing of the agent's or the job's in its environment.
         var environment = await File.ReadAllTextAsync($"/proc/{ghost.Pid}/environ");
         environment.ShouldNotContain("TANJIREN");

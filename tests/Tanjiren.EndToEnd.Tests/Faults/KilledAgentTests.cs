@@ -10,7 +10,7 @@ public sealed class KilledAgentTests
         FaultRounds.RunAsync("kill -9 of the agent", new SceneOptions(), RoundAsync, Exempt);
 
     internal static CannotProvoke Exempt { get; } = new(FaultTally.RefusedWrites,
-        "the next life asks the server first (it reports the step when it opens its session) and writes nothing for a step that was given away");
+        "the next life asks first, when it opens its session, and writes nothing for a step that was given away; only a race makes one");
 
     internal static async Task RoundAsync(FaultScene scene, Random random)
     {

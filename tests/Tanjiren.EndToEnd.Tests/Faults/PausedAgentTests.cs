@@ -6,7 +6,8 @@ public sealed class PausedAgentTests
     [Fact]
     public Task A_paused_agent_runs_nothing_past_its_deadline_and_writes_nothing_when_it_goes_on() => FaultRounds.RunAsync("SIGSTOP and SIGCONT of the agent", new SceneOptions(), async (scene, random) =>
     {
-        var task = await scene.SubmitAsync(beats: 30);
+        // Longer than a lease where the watchdog has to end it.
+        var task = await scene.SubmitAsync(beats: scene.Round % 3 == 1 ? 60 : 30);
         var holder = await scene.HolderAfterAsync(task, lines: random.Next(1, 12));
         holder.Process.Pause();
         await ((scene.Round % 3) switch

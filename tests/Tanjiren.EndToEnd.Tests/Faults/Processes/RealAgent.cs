@@ -53,7 +53,7 @@ internal sealed class RealAgent : IAsyncDisposable
         var pairing = RealProcess.Start($"pairing of {name}", ["agent", "pair", "--server", proxy.Url.ToString().TrimEnd('/'), "--code", code.Code, "--home", home], variables, agent.Log);
         await using (pairing)
         {
-            await Eventually.TrueAsync(() => pairing.HasExited, () => agent.Log.Tail(), TimeSpan.FromSeconds(60), $"agent {name} is paired");
+            await Eventually.TrueAsync(() => pairing.HasExited, () => agent.Log.Tail(), FaultScene.StartLimit, $"agent {name} is paired");
             pairing.ExitCode.ShouldBe(0, agent.Log.Tail());
         }
         return agent;
@@ -80,7 +80,13 @@ internal sealed class RealAgent : IAsyncDisposable
         var complaints = await cp.StandardError.ReadToEndAsync();
         await cp.WaitForExitAsync();
         File.Exists(Path.Combine(copy, "journal")).ShouldBeTrue(complaints);
-        return new RealAgent(name, copy, InstanceId, FaultProxy.Start(Proxy.Upstream), _maxConcurrent, _environment);
+        var proxy = FaultProxy.Start(Proxy.Upstream);
+        // What the copy says must be told from what the original says; of its home this alone is changed.
+        var identity = Path.Combine(copy, "identity.json");
+        var told = await File.ReadAllTextAsync(identity);
+        told.ShouldContain(Proxy.Url.Authority);
+        await File.WriteAllTextAsync(identity, told.Replace(Proxy.Url.Authority, proxy.Url.Authority, StringComparison.Ordinal));
+        return new RealAgent(name, copy, InstanceId, proxy, _maxConcurrent, _environment);
     }
 
     public async ValueTask DisposeAsync()
