@@ -39,12 +39,13 @@ internal sealed partial class RunningAgent : IAsyncDisposable
         if (!journal.Damaged) outbox.DeleteOrphans(claimId => journal.Read(s => s.Find(claimId) is not null));
         steps = new StepTable(options.MaxConcurrent);
         watchdog = new WatchdogKeeper(options, platform, clock, logs.CreateLogger("Tanjiren.Agent.Watchdog"));
-        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, clock, logs.CreateLogger("Tanjiren.Agent.Steps"));
-        var reconciler = new Reconciler(platform, journal, outbox, log);
+        var machineId = MachineIdentity.MachineId(home.Directory);
+        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, machineId, clock, logs.CreateLogger("Tanjiren.Agent.Steps"));
+        var reconciler = new Reconciler(platform, journal, outbox, machineId, log);
         claimer = new StepClaimer(parts);
         heartbeat = new HeartbeatLoop(parts, claimer, reconciler, MachineLabels.Read(options));
         work = new WorkLoop(parts, claimer);
-        sessionLoop = new SessionLoop(parts, reconciler, MachineIdentity.MachineId(home.Directory), MachineIdentity.BootId());
+        sessionLoop = new SessionLoop(parts, reconciler, MachineIdentity.BootId());
         leaseClock = new LeaseClockLoop(platform, steps, sessions, heartbeat, options.Timeouts, clock, log);
         status = new StatusLoop(home, options, identity, parts, heartbeat, sessionLoop, clock, log);
     }

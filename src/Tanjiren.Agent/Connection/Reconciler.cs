@@ -8,12 +8,15 @@ namespace Tanjiren.Agent.Connection;
 /// Brings journal and server together when a session opens: kills what an earlier life left running, says how each claim stands, and acts on the server's word.
 /// The journal decides what may be said: "never started" only without an intent to spawn.
 /// </summary>
-internal sealed partial class Reconciler(AgentPlatform platform, Journal journal, OutboxSender outbox, ILogger log)
+internal sealed partial class Reconciler(AgentPlatform platform, Journal journal, OutboxSender outbox, string machineId, ILogger log)
 {
-    /// <summary>Kills the leftovers of every open claim. Called with no runner alive.</summary>
+    /// <summary>
+    /// Kills the leftovers of every open claim. Called with no runner alive. What a copied journal names is not ours: on the same machine the original may be
+    /// running it this moment, and if it is not, its watchdog has killed it.
+    /// </summary>
     public async Task KillLeftoversAsync(CancellationToken ct)
     {
-        var claims = Open().Where(c => c.MayHaveSpawned && c.Result is null).ToList();
+        var claims = Open().Where(c => c.MayHaveSpawned && c.Result is null && (c.MachineId ?? machineId) == machineId).ToList();
         foreach (var (claim, report) in await Task.WhenAll(claims.Select(KillAsync)))
         {
             if (!report.IsComplete) LogSurvivors(claim.StepId, report.ToString());

@@ -8,7 +8,7 @@ namespace Tanjiren.Agent.Connection;
 /// The session loop: opens a session at the start and after one has ended. Before it asks, everything that ran under the old one is dead; until
 /// it is granted, nothing new runs. So a copied home cannot act beside the original, whatever its files say.
 /// </summary>
-internal sealed partial class SessionLoop(RunnerParts parts, Reconciler reconciler, string machineId, string bootId)
+internal sealed partial class SessionLoop(RunnerParts parts, Reconciler reconciler, string bootId)
 {
     private readonly ILogger log = parts.Log;
 
@@ -106,7 +106,7 @@ internal sealed partial class SessionLoop(RunnerParts parts, Reconciler reconcil
     private OpenSessionRequest Request(string sessionId, IReadOnlyList<StepReport> reports) => new()
     {
         SessionId = sessionId,
-        MachineId = machineId,
+        MachineId = parts.MachineId,
         BootId = bootId,
         HostName = Environment.MachineName,
         AgentVersion = parts.Options.AgentVersion,

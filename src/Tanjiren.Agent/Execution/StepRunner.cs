@@ -8,7 +8,7 @@ namespace Tanjiren.Agent.Execution;
 
 /// <summary>What every runner needs.</summary>
 internal sealed record RunnerParts(AgentOptions Options, AgentPlatform Platform, Journal Journal, ControlPlaneClient Client, SessionKeeper Sessions,
-    OutboxSender Outbox, WatchdogKeeper Watchdog, StepTable Steps, TimeProvider Clock, ILogger Log);
+    OutboxSender Outbox, WatchdogKeeper Watchdog, StepTable Steps, string MachineId, TimeProvider Clock, ILogger Log);
 
 /// <summary>How a claim was answered, for the loop that offered it.</summary>
 internal enum ClaimVerdict { Granted, Refused, Unanswered }
@@ -228,7 +228,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
         {
             parts.Journal.ReserveResult(ClaimId);
             parts.Watchdog.Watch(StepId, mark, held.DeadlineBootMs);
-            parts.Journal.Append(new JournalEntry { Kind = JournalKind.Spawning, ClaimId = ClaimId, Mark = mark }, durable: true);
+            parts.Journal.Append(new JournalEntry { Kind = JournalKind.Spawning, ClaimId = ClaimId, Mark = mark, MachineId = parts.MachineId }, durable: true);
             // The disk may have taken long: look again, now that nothing but the spawn itself lies ahead.
             if (!IsStoppedOrLate(held)) return true;
         }

@@ -40,6 +40,8 @@ internal sealed record JournalEntry
     public string? TaskId { get; init; }
     public long? Generation { get; init; }
     public ulong? Mark { get; init; }
+    /// <summary>Of <see cref="JournalKind.Spawning"/>: <see cref="Execution.MachineIdentity"/> of the home that started it, which a copy of this journal does not share.</summary>
+    public string? MachineId { get; init; }
     public int? Pid { get; init; }
     public long? StartTime { get; init; }
     public long? Seq { get; init; }

@@ -11,6 +11,8 @@ internal sealed record JournaledClaim
     public long? Generation { get; init; }
     /// <summary>Set from the intent to spawn on: processes with it may live.</summary>
     public ulong? Mark { get; init; }
+    /// <summary>The machine, home included, that was about to start it; null: this one.</summary>
+    public string? MachineId { get; init; }
     public bool NotSpawned { get; init; }
     public int? Pid { get; init; }
     public CompleteRequest? Result { get; init; }
@@ -79,7 +81,7 @@ internal sealed class JournalState
         claims[id] = entry.Kind switch
         {
             JournalKind.Leased => claim with { Generation = entry.Generation, TaskId = entry.TaskId ?? claim.TaskId },
-            JournalKind.Spawning => claim with { Mark = entry.Mark, NotSpawned = false },
+            JournalKind.Spawning => claim with { Mark = entry.Mark, MachineId = entry.MachineId, NotSpawned = false },
             JournalKind.NotSpawned => claim with { NotSpawned = true },
             JournalKind.Spawned => claim with { Pid = entry.Pid },
             JournalKind.Result => claim with { Result = entry.Result },
@@ -101,7 +103,7 @@ internal sealed class JournalState
             JournalEntry Of(JournalKind kind) => new() { Kind = kind, ClaimId = c.ClaimId };
             yield return Of(JournalKind.Claiming) with { StepId = c.StepId, TaskId = c.TaskId };
             if (c.Generation is not null) yield return Of(JournalKind.Leased) with { Generation = c.Generation };
-            if (c.Mark is not null) yield return Of(JournalKind.Spawning) with { Mark = c.Mark };
+            if (c.Mark is not null) yield return Of(JournalKind.Spawning) with { Mark = c.Mark, MachineId = c.MachineId };
             if (c.Pid is not null) yield return Of(JournalKind.Spawned) with { Pid = c.Pid };
             if (c.NotSpawned) yield return Of(JournalKind.NotSpawned);
             if (c.Result is not null) yield return Of(JournalKind.Result) with { Result = c.Result };

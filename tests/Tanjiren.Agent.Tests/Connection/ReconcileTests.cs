@@ -97,6 +97,24 @@ public sealed class ReconcileTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_copied_journal_kills_nothing_of_the_home_it_was_copied_from()
+    {
+        var mark = ProcessMarks.New();
+        using var others = ProcessLaunchers.ForThisMachine(ExecutionOptions.Default, NullLoggerFactory.Instance).Launch(new LaunchRequest
+        {
+            StepId = step.Id, Mark = mark, Argv = ["/bin/sh", "-c", "until [ -e \"$0\" ]; do sleep 0.02; done; exit 3", agent.File("end")], Environment = new Dictionary<string, string>(),
+        });
+        Journalled(Claiming(), Leased(), Spawning(mark) with { MachineId = "the original's" });
+
+        // The session is asked for once the leftovers are dead.
+        await agent.StartAsync();
+
+        await File.WriteAllTextAsync(agent.File("end"), "", Ct);
+        var exit = await Task.Run(() => others.Run((_, _) => { }, () => { })).WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, Ct);
+        (exit.ExitCode, exit.Signal).ShouldBe((3, null));
+    }
+
+    [Fact]
     public async Task A_result_in_the_outbox_is_sent_with_the_output_that_was_not()
     {
         ServerHolds();

@@ -78,6 +78,17 @@ public sealed class ProcessTreeTests
         new ProcessTree(0, step.Pid, "", step.StartTime).Find().ShouldBe([step.Pid, daemon.Pid], ignoreOrder: true);
     }
 
+    /// <summary>Found by the fault tests: a paused agent that went on stopped for good what another agent of the machine ran by then.</summary>
+    [Fact]
+    public void Two_claims_of_one_step_on_one_machine_are_two_trees()
+    {
+        var earlier = RunningStep.Request("sleep", "600");
+        using var one = RunningStep.Start(earlier, ExecutionOptions.Default);
+        using var other = RunningStep.Start(earlier with { Mark = ProcessMarks.New() }, ExecutionOptions.Default);
+        one.Tree.Find().ShouldBe([one.Pid]);
+        new ProcessTree(other.Mark, 0, other.StepId).Find().ShouldBe([other.Pid]);
+    }
+
     [Fact]
     public async Task A_pid_counts_only_with_its_start_time()
     {

@@ -16,14 +16,16 @@ internal sealed record SceneOptions
     public bool SteppedClock { get; init; }
     /// <summary>Whether <see cref="FaultScene.Synced"/> knows what the agents fsynced; needs a C compiler.</summary>
     public bool KnowsSyncedBytes { get; init; }
-    /// <summary>Size of each agent's own disk for its outbox, in KiB; null: the machine's. Needs root.</summary>
-    public int? OutboxKibibytes { get; init; }
+    /// <summary>Size of each agent's own disk for its home (journal and outbox), in KiB; null: the machine's. Needs root.</summary>
+    public int? HomeKibibytes { get; init; }
 }
 
 /// <summary>One server, two eligible agents, each behind a proxy of its own, and the file that all jobs beat into.</summary>
 internal sealed class FaultScene : IAsyncDisposable
 {
-    private static readonly TimeSpan SettleLimit = TimeSpan.FromSeconds(90);
+    /// <summary>For one of the processes to be up: many start at once, and the machine may be somebody else's too.</summary>
+    public static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(3);
+    private static readonly TimeSpan SettleLimit = TimeSpan.FromMinutes(3);
     private readonly TemporaryDirectory _directory = new();
     private readonly List<SmallDisk> _disks = [];
     private readonly List<RealAgent> _agents = [];
@@ -50,7 +52,11 @@ internal sealed class FaultScene : IAsyncDisposable
 
     public SyncedBytes? Synced { get; private set; }
 
+    /// <summary>The disks of the agents' homes, in the order of <see cref="Agents"/>.</summary>
     public IReadOnlyList<SmallDisk> Disks => _disks;
+
+    /// <summary>The round that runs, from 1.</summary>
+    public int Round { get; set; }
 
     /// <summary>The longest that a vanished holder's step may stay with it.</summary>
     public TimeSpan LeaseEnd => TimeSpan.FromSeconds(_options.TtlSeconds + _options.GraceSeconds);
@@ -72,9 +78,9 @@ internal sealed class FaultScene : IAsyncDisposable
     }
 
     /// <summary>A job that any of the two may run, of so many tenths of a second. It is waited for and checked by <see cref="SettleAsync"/>.</summary>
-    public async Task<TaskBody> SubmitAsync(int beats)
+    public async Task<TaskBody> SubmitAsync(int beats, TargetSpec? targets = null)
     {
-        var task = await Workspace.CreateTaskAsync(Beats.Job(beats, new TargetSpec { Tags = ["fault"], Placement = Placement.Any }, _options.GraceSeconds));
+        var task = await Workspace.CreateTaskAsync(Beats.Job(beats, targets ?? new TargetSpec { Tags = ["fault"], Placement = Placement.Any }, _options.GraceSeconds));
         _open.Add(task.Id);
         return task;
     }
@@ -101,7 +107,26 @@ internal sealed class FaultScene : IAsyncDisposable
         return holder;
     }
 
-    /// <summary>Adds an agent made by <see cref="RealAgent.CopyHome"/>, so that its writes are checked and its processes are ended.</summary>
+    /// <summary>Of the task's one step. Above 1 also without any fault, when a busy machine came too late to start its claim and gave it back.</summary>
+    public async Task<long> GenerationAsync(TaskBody task) => (await Workspace.TaskAsync(task.Id)).Execution!.Steps.Single().LeaseGeneration;
+
+    /// <summary>Until the server has given this task's step to somebody else, and that one has begun.</summary>
+    public Task HandedOnAsync(TaskBody task, RealAgent from) => Eventually.TrueAsync(async () =>
+    {
+        var step = (await Workspace.TaskAsync(task.Id)).Execution!.Steps[0];
+        // One below when it has ended meanwhile: an end raises the generation, and no process ever runs under the one in between.
+        return step.InstanceId is { } now && now != from.InstanceId && Beats.Read().Any(beat => beat.StepId == step.Id && step.LeaseGeneration - beat.Generation is 0 or 1);
+    }, Evidence, SettleLimit, $"{task.Id} beats on another machine than {from.Name}");
+
+    /// <summary>Another workstation, eligible from now on. Its processes are ended with the scene.</summary>
+    public async Task<RealAgent> PairAnotherAsync(string name, Action<FaultProxy> befall)
+    {
+        var agent = await RealAgent.PairAsync(Server, Workspace, name, _directory.Path, befall: befall);
+        _agents.Add(agent);
+        return agent;
+    }
+
+    /// <summary>Adds an agent made by <see cref="RealAgent.CopyHomeAsync"/>, so that its writes are checked and its processes are ended.</summary>
     public void Adopt(RealAgent agent) => _agents.Add(agent);
 
     /// <summary>Makes the network whole, waits until nothing runs any more, and holds the round against the guarantee.</summary>
@@ -111,13 +136,37 @@ internal sealed class FaultScene : IAsyncDisposable
             agent.Proxy.Heal();
         foreach (var id in _open)
         {
-            TaskBody? task = null;
-            await Eventually.TrueAsync(async () => (task = await Workspace.TaskAsync(id)).State is TaskState.Completed or TaskState.Failed or TaskState.Cancelled,
-                Evidence, SettleLimit, $"{id} has ended");
-            _ended.AddRange(task!.Execution!.Steps);
+            var step = await EndAsync(id);
+            await CheckOutputAsync(id, step);
+            _ended.Add(step);
         }
         _open.Clear();
         Breaches().ShouldBeEmpty();
+        // A step has ended only when its tree is dead, so there is nothing to wait for.
+        JobProcesses.Of(Beats.Path).ShouldBeEmpty("processes of jobs that have ended");
+    }
+
+    /// <summary>The step of a task once that has ended.</summary>
+    public async Task<StepBody> EndAsync(string taskId)
+    {
+        TaskBody? task = null;
+        await Eventually.TrueAsync(async () => (task = await Workspace.TaskAsync(taskId)).State is TaskState.Completed or TaskState.Failed or TaskState.Cancelled,
+            Evidence, SettleLimit, $"{taskId} has ended");
+        return task!.Execution!.Steps.Single();
+    }
+
+    /// <summary>Runs a command of the real command line as the workspace's owner; what it printed.</summary>
+    public async Task<string> CliAsync(params string[] arguments)
+    {
+        var environment = new Dictionary<string, string?>
+        {
+            ["TANVRIT_HOME"] = _directory.File("tanvrit-cli"), ["TANVRIT_SERVER"] = Server.Url.GetLeftPart(UriPartial.Authority), ["TANVRIT_TOKEN"] = Workspace.Token,
+        };
+        await using var process = RealProcess.Start("command line", arguments, environment);
+        await Eventually.TrueAsync(() => process.HasExited, () => process.Log.Tail(), StartLimit, $"{string.Join(' ', arguments)} has ended");
+        // It has ended: this only waits for the rest of what it printed.
+        (await process.TerminateAsync()).ShouldBe(0, process.Log.Tail());
+        return process.Log.Tail();
     }
 
     /// <summary>Counters of the server over all its lives in this scene.</summary>
@@ -143,6 +192,20 @@ internal sealed class FaultScene : IAsyncDisposable
         if (_database is not null)
             await _database.DisposeAsync();
         _directory.Dispose();
+    }
+
+    /// <summary>The result may overtake the last of the output, so that is waited for.</summary>
+    private async Task CheckOutputAsync(string taskId, StepBody step)
+    {
+        IReadOnlyList<LogChunkBody> chunks = [];
+        string? difference = null;
+        await Eventually.TrueAsync(async () =>
+        {
+            chunks = await Workspace.LogsAsync(taskId, step.Id);
+            difference = step.State == StepState.Succeeded ? OutputRules.Difference(step, Beats.OutputOf(step.Id, step.LeaseGeneration - 1), OutputRules.Stored(step, chunks)) : null;
+            return difference is null;
+        }, () => $"{difference}{Environment.NewLine}{Evidence()}", SettleLimit, $"the output of {step.Id} is stored as it was written");
+        OutputRules.Holes(chunks).ShouldBeEmpty();
     }
 
     private IReadOnlyList<string> Breaches()
@@ -174,13 +237,13 @@ internal sealed class FaultScene : IAsyncDisposable
         Workspace = await Workspace.SetUpAsync(Server);
         foreach (var name in new[] { "a", "b" })
         {
-            if (_options.OutboxKibibytes is { } size)
-                _disks.Add(SmallDisk.Mount(Path.Combine(_directory.Path, "agent-" + name, "outbox"), size));
+            if (_options.HomeKibibytes is { } size)
+                _disks.Add(SmallDisk.Mount(Path.Combine(_directory.Path, "agent-" + name), size));
             _agents.Add(await RealAgent.PairAsync(Server, Workspace, name, _directory.Path, environment: Synced?.Environment));
         }
         foreach (var agent in _agents)
             agent.Start();
         foreach (var agent in _agents)
-            await Eventually.TrueAsync(() => Workspace.IsOnlineAsync(agent.InstanceId), Evidence, TimeSpan.FromSeconds(60), $"agent {agent.Name} is online");
+            await Eventually.TrueAsync(() => Workspace.IsOnlineAsync(agent.InstanceId), Evidence, StartLimit, $"agent {agent.Name} is online");
     }
 }

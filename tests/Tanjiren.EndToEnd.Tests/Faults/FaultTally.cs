@@ -3,47 +3,62 @@ using System.Globalization;
 
 namespace Tanjiren.EndToEnd.Tests.Faults;
 
+/// <summary>A counter that a kind of fault cannot move by its nature, and why: only then may it stay zero.</summary>
+internal sealed record CannotProvoke(string Counter, string Why);
+
 /// <summary>
-/// What all fault rounds of a run provoked, by kind. A fault test that provokes nothing proves nothing: zero claims, stale leases, requeues or refused
-/// writes over the whole run fails it.
+/// What the fault rounds of a run provoked, by kind. A fault test that provokes nothing proves nothing: a kind whose claims, stale leases, requeues or
+/// refused writes stayed zero fails, unless it says why it cannot have any. <see cref="FaultReport"/> prints the table when the run ends.
 /// </summary>
 internal static class FaultTally
 {
+    public const string Claims = "claims";
+    public const string StaleLeases = "stale leases";
+    public const string Requeues = "requeues";
+    public const string RefusedWrites = "refused writes";
+
     /// <summary>What must not stay zero, and the counters of <c>/api/status</c> that count it.</summary>
     private static readonly (string Name, string[] Counters)[] Required =
     [
-        ("claims", ["claims"]),
-        ("stale leases", ["stale"]),
+        (Claims, ["claims"]),
+        (StaleLeases, ["stale"]),
         // By the reconciler after the grace, and by an agent that came back without knowing the outcome.
-        ("requeues", ["requeued", "requeues"]),
-        ("refused writes", ["writesRefused"]),
+        (Requeues, ["requeued", "requeues"]),
+        (RefusedWrites, ["writesRefused"]),
     ];
 
-    private static readonly ConcurrentDictionary<string, (int Rounds, IReadOnlyDictionary<string, long> Counters)> Kinds = new();
+    private static readonly ConcurrentDictionary<string, Row> Kinds = new();
 
-    public static void Add(string kind, int rounds, IReadOnlyDictionary<string, long> counters) => Kinds[kind] = (rounds, counters);
+    private sealed record Row(int Rounds, IReadOnlyDictionary<string, long> Counters, IReadOnlyList<CannotProvoke> Exempt, double Seconds);
 
-    public static bool HasAll(IEnumerable<string> kinds) => kinds.All(Kinds.ContainsKey);
+    /// <summary>Takes a kind's counters down; one sentence for each that stayed zero without a reason.</summary>
+    public static IReadOnlyList<string> Add(string kind, int rounds, IReadOnlyDictionary<string, long> counters, IReadOnlyList<CannotProvoke> exempt, TimeSpan took)
+    {
+        Kinds[kind] = new Row(rounds, counters, exempt, took.TotalSeconds);
+        exempt.Select(one => one.Counter).Except(Required.Select(one => one.Name)).ShouldBeEmpty("an exemption names a counter that there is");
+        return [.. Required.Where(one => Sum(counters, one.Counters) == 0 && exempt.All(reason => reason.Counter != one.Name)).Select(one => $"'{kind}' provoked no {one.Name}")];
+    }
 
-    public static IReadOnlyList<string> Missing() => [.. Required.Where(one => Total(one.Counters) == 0).Select(one => $"no {one.Name} in the whole run")];
+    public static bool IsEmpty => Kinds.IsEmpty;
 
     /// <summary>As it goes into a note.</summary>
     public static string Table()
     {
-        var rows = Kinds.OrderBy(kind => kind.Key, StringComparer.Ordinal).Select(kind => Row(kind.Key, kind.Value.Rounds, counters => Sum(kind.Value.Counters, counters)));
+        var kinds = Kinds.OrderBy(kind => kind.Key, StringComparer.Ordinal).ToList();
+        var rows = kinds.Select(kind => Line(kind.Key, kind.Value.Rounds, counters => Sum(kind.Value.Counters, counters), kind.Value.Seconds));
+        var exempt = kinds.SelectMany(kind => kind.Value.Exempt.Select(reason => $"- {kind.Key}: {reason.Counter} may be 0: {reason.Why}"));
         return string.Join('\n',
         [
-            $"| fault | rounds | {string.Join(" | ", Required.Select(one => one.Name))} |",
-            $"|---|---|{string.Concat(Enumerable.Repeat("---|", Required.Length))}",
+            $"| fault | rounds | {string.Join(" | ", Required.Select(one => one.Name))} | seconds |",
+            $"|---|---|{string.Concat(Enumerable.Repeat("---|", Required.Length + 1))}",
             .. rows,
-            Row("all", Kinds.Values.Sum(kind => kind.Rounds), Total),
+            Line("all", kinds.Sum(kind => kind.Value.Rounds), counters => kinds.Sum(kind => Sum(kind.Value.Counters, counters)), kinds.Sum(kind => kind.Value.Seconds)),
+            .. exempt,
         ]);
     }
 
-    private static long Total(string[] counters) => Kinds.Values.Sum(kind => Sum(kind.Counters, counters));
-
     private static long Sum(IReadOnlyDictionary<string, long> values, string[] counters) => counters.Sum(name => values.GetValueOrDefault(name));
 
-    private static string Row(string kind, int rounds, Func<string[], long> value) =>
-        string.Create(CultureInfo.InvariantCulture, $"| {kind} | {rounds} | {string.Join(" | ", Required.Select(one => value(one.Counters)))} |");
+    private static string Line(string kind, int rounds, Func<string[], long> value, double seconds) =>
+        string.Create(CultureInfo.InvariantCulture, $"| {kind} | {rounds} | {string.Join(" | ", Required.Select(one => value(one.Counters)))} | {seconds:0} |");
 }

@@ -31,7 +31,7 @@ internal sealed class TreeScan(ulong mark, int rootPid, long? rootStartTime, str
             var entry = live[i];
             marks[i] = ProcTable.ReadMark(entry.Pid, foreignToo: true);
             if ((mark != 0 && marks[i] == mark) || _known.Contains((entry.Pid, entry.StartTime))
-                || (_assignment is not null && ProcTable.HasVariable(entry.Pid, _assignment))) Add(i);
+                || (_assignment is not null && !IsOfAnotherClaim(marks[i]) && ProcTable.HasVariable(entry.Pid, _assignment))) Add(i);
         }
 
         // Until nothing is added: children of members, and what carries another mark that a member carries. Such a mark is a nested agent's, whose
@@ -51,6 +51,10 @@ internal sealed class TreeScan(ulong mark, int rootPid, long? rootStartTime, str
         _known.RemoveWhere(k => !members.TryGetValue(k.Pid, out var m) || m.StartTime != k.StartTime);
         foreach (var member in members.Values) _known.Add((member.Pid, member.StartTime));
         return [.. members.Values];
+
+        // The environment names the step alone, and the step may by now be another agent's on this machine, under a later generation: that one is not ours to
+        // stop or kill. Without a mark of our own nothing can be told apart.
+        bool IsOfAnotherClaim(ulong carried) => mark != 0 && carried != mark && carried != ownLimit && ProcessMarks.IsMark(carried);
 
         void Add(int i)
         {

@@ -25,13 +25,17 @@ internal sealed class BeatFile(string path)
         say() { read -r up rest < /proc/uptime; printf '%s %s %s %s %s\n' "$1" "$me" "$TANJIREN_STEP_ID" "$TANJIREN_LEASE_GENERATION" "$up" >> "$BEAT_FILE"; }
         say start
         i=0
-        while [ "$i" -lt "$BEAT_COUNT" ]; do sleep 0.1; say beat; echo "beat $i"; i=$((i + 1)); done
+        while [ "$i" -lt "$BEAT_COUNT" ]; do
+            sleep 0.1; say beat
+            { echo "beat $i"; head -c 300 /dev/urandom; } | tee -a "$BEAT_FILE.$TANJIREN_STEP_ID.$TANJIREN_LEASE_GENERATION"
+            i=$((i + 1))
+        done
         say end
         """;
 
     public string Path => path;
 
-    /// <summary>A job of <paramref name="beats"/> tenths of a second, and a few lines of output for the outbox.</summary>
+    /// <summary>A job of <paramref name="beats"/> tenths of a second, and output for the outbox: a line and 300 random bytes a beat.</summary>
     public CreateTaskRequest Job(int beats, TargetSpec targets, int leaseGraceSeconds, OnWorkerLost onWorkerLost = OnWorkerLost.Requeue) => new()
     {
         Intent = "beat",
@@ -42,6 +46,10 @@ internal sealed class BeatFile(string path)
         LeaseGraceSeconds = leaseGraceSeconds,
         OnWorkerLost = onWorkerLost,
     };
+
+    /// <summary>What the process of this generation wrote to its standard output: it keeps a copy beside the file.</summary>
+    public byte[] OutputOf(string stepId, long generation) =>
+        File.Exists($"{path}.{stepId}.{generation}") ? File.ReadAllBytes($"{path}.{stepId}.{generation}") : [];
 
     public IReadOnlyList<Beat> Read()
     {

@@ -41,9 +41,10 @@ internal sealed class FaultProxy : IAsyncDisposable
     /// <param name="path"><c>*</c> stands for one segment, <c>**</c> for anything: <c>/api/steps/*/claim</c>.</param>
     /// <param name="times">How many requests it befalls.</param>
     /// <param name="delay">For <see cref="FaultKind.Delay"/>.</param>
-    public FaultRule Inject(FaultKind kind, string method = "*", string path = "**", int times = int.MaxValue, TimeSpan delay = default)
+    /// <param name="spare">How many matching requests go through first, such as the one that only fetches a nonce.</param>
+    public FaultRule Inject(FaultKind kind, string method = "*", string path = "**", int times = int.MaxValue, TimeSpan delay = default, int spare = 0)
     {
-        var rule = new FaultRule(kind, method, path, times, delay);
+        var rule = new FaultRule(kind, method, path, times, delay, spare);
         _rules.Enqueue(rule);
         return rule;
     }

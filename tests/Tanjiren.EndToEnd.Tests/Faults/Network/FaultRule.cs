@@ -23,12 +23,13 @@ internal sealed class FaultRule
     private readonly string _method;
     private readonly TaskCompletionSource _lifted = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<Exchange> _firstHit = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private int _toSpare;
     private int _left;
     private int _hits;
 
-    public FaultRule(FaultKind kind, string method, string path, int times, TimeSpan delay)
+    public FaultRule(FaultKind kind, string method, string path, int times, TimeSpan delay, int spare)
     {
-        (Kind, _method, _left, Delay) = (kind, method, times, delay);
+        (Kind, _method, _left, Delay, _toSpare) = (kind, method, times, delay, spare);
         Description = $"{kind} {method} {path}";
         _path = new Regex("^" + Regex.Escape(path).Replace(@"\*\*", ".*", StringComparison.Ordinal).Replace(@"\*", "[^/]+", StringComparison.Ordinal) + "$", RegexOptions.None, TimeSpan.FromSeconds(1));
     }
@@ -57,6 +58,8 @@ internal sealed class FaultRule
     public bool TryTake(Exchange exchange)
     {
         if ((_method != "*" && _method != exchange.Method) || !_path.IsMatch(exchange.Path))
+            return false;
+        if (Volatile.Read(ref _toSpare) > 0 && Interlocked.Decrement(ref _toSpare) >= 0)
             return false;
         int left;
         do

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 
 using Tanjiren.Tests;
@@ -34,12 +35,14 @@ internal sealed class RealAgent : IAsyncDisposable
 
     public RealProcess Process => _process ?? throw new InvalidOperationException($"agent {Name} was not started");
 
-    /// <summary>Creates the workstation, pairs a fresh home with it through a proxy of its own, and starts nothing yet.</summary>
+    /// <summary>Creates the workstation, pairs a fresh home with it through a proxy of its own, which <paramref name="befall"/> sets up, and starts nothing yet.</summary>
     public static async Task<RealAgent> PairAsync(
-        RealServer server, Workspace workspace, string name, string directory, int maxConcurrent = 2, IReadOnlyDictionary<string, string?>? environment = null)
+        RealServer server, Workspace workspace, string name, string directory, int maxConcurrent = 2, IReadOnlyDictionary<string, string?>? environment = null,
+        Action<FaultProxy>? befall = null)
     {
         var code = await workspace.RegisterAsync(name, "fault");
         var proxy = FaultProxy.Start(server.Url);
+        befall?.Invoke(proxy);
         var home = Path.Combine(directory, "agent-" + name);
         var variables = new Dictionary<string, string?>(environment ?? new Dictionary<string, string?>())
         {
@@ -50,7 +53,7 @@ internal sealed class RealAgent : IAsyncDisposable
         var pairing = RealProcess.Start($"pairing of {name}", ["agent", "pair", "--server", proxy.Url.ToString().TrimEnd('/'), "--code", code.Code, "--home", home], variables, agent.Log);
         await using (pairing)
         {
-            await Eventually.TrueAsync(() => pairing.HasExited, () => agent.Log.Tail(), TimeSpan.FromSeconds(60), $"agent {name} is paired");
+            await Eventually.TrueAsync(() => pairing.HasExited, () => agent.Log.Tail(), FaultScene.StartLimit, $"agent {name} is paired");
             pairing.ExitCode.ShouldBe(0, agent.Log.Tail());
         }
         return agent;
@@ -68,24 +71,22 @@ internal sealed class RealAgent : IAsyncDisposable
         Start();
     }
 
-    /// <summary>A second machine with a copy of this home's key and journal, on the same network as the original.</summary>
-    public RealAgent CopyHome(string name)
+    /// <summary>Another agent on a copy of this home as it is now: key, journal and outbox, on the same machine and boot.</summary>
+    public async Task<RealAgent> CopyHomeAsync(string name)
     {
         var copy = Path.Combine(Path.GetDirectoryName(Home)!, "agent-" + name);
-        foreach (var source in Directory.EnumerateFiles(Home, "*", SearchOption.AllDirectories))
-        {
-            var target = Path.Combine(copy, Path.GetRelativePath(Home, source));
-            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
-            // A running agent renames its files: one that is gone by now was not part of this instant's copy.
-            try
-            {
-                File.Copy(source, target, overwrite: true);
-            }
-            catch (FileNotFoundException)
-            {
-            }
-        }
-        return new RealAgent(name, copy, InstanceId, FaultProxy.Start(Proxy.Upstream), _maxConcurrent, _environment);
+        // cp and not File.Copy, which respects the lock of the running agent. It may complain of files that were renamed meanwhile.
+        using var cp = System.Diagnostics.Process.Start(new ProcessStartInfo("cp", ["-a", Home, copy]) { UseShellExecute = false, RedirectStandardError = true })!;
+        var complaints = await cp.StandardError.ReadToEndAsync();
+        await cp.WaitForExitAsync();
+        File.Exists(Path.Combine(copy, "journal")).ShouldBeTrue(complaints);
+        var proxy = FaultProxy.Start(Proxy.Upstream);
+        // What the copy says must be told from what the original says; of its home this alone is changed.
+        var identity = Path.Combine(copy, "identity.json");
+        var told = await File.ReadAllTextAsync(identity);
+        told.ShouldContain(Proxy.Url.Authority);
+        await File.WriteAllTextAsync(identity, told.Replace(Proxy.Url.Authority, proxy.Url.Authority, StringComparison.Ordinal));
+        return new RealAgent(name, copy, InstanceId, proxy, _maxConcurrent, _environment);
     }
 
     public async ValueTask DisposeAsync()

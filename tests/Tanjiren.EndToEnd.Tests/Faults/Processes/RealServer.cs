@@ -37,8 +37,16 @@ internal sealed partial class RealServer : IAsyncDisposable
     public static async Task<RealServer> StartAsync(string database, IReadOnlyDictionary<string, string?> environment)
     {
         var server = new RealServer(database, environment, new Uri($"http://127.0.0.1:{FreePort()}"));
-        await server.ReadyAsync();
-        return server;
+        try
+        {
+            await server.ReadyAsync();
+            return server;
+        }
+        catch
+        {
+            await server.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>The code of the set-up link that a bare server prints.</summary>
@@ -81,7 +89,7 @@ internal sealed partial class RealServer : IAsyncDisposable
 
     private Task ReadyAsync() => Eventually.TrueAsync(
         async () => _process.HasExited ? throw new InvalidOperationException($"the server ended with {_process.ExitCode}{Environment.NewLine}{Log.Tail()}") : await _counters.IsReadyAsync(),
-        () => Log.Tail(), TimeSpan.FromSeconds(60), "the server is ready");
+        () => Log.Tail(), FaultScene.StartLimit, "the server is ready");
 
     /// <summary>Below the ephemeral range: the port must still be free after a kill, and no client's connection may have taken it meanwhile.</summary>
     private static int FreePort()

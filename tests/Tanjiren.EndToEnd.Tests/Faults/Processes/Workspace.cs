@@ -13,6 +13,9 @@ internal sealed class Workspace : IDisposable
 
     private Workspace(HttpClient http) => _http = http;
 
+    /// <summary>The owner's personal access token.</summary>
+    public string Token { get; private set; } = "";
+
     /// <summary>Completes the set-up of a server that has no users yet, and makes a personal access token.</summary>
     public static async Task<Workspace> SetUpAsync(RealServer server)
     {
@@ -25,6 +28,7 @@ internal sealed class Workspace : IDisposable
             WireJson.Default.SetupRequest, WireJson.Default.IdentityBody);
         await workspace.PostAsync("/api/auth/login", new LoginRequest { Email = Email, Password = Password }, WireJson.Default.LoginRequest, WireJson.Default.IdentityBody);
         var token = await workspace.PostAsync("/api/auth/tokens", new CreateTokenRequest { Name = "faults" }, WireJson.Default.CreateTokenRequest, WireJson.Default.CreatedToken);
+        workspace.Token = token.Secret;
         server.SignIn(token.Secret);
         http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token.Secret);
         return workspace;
@@ -43,6 +47,22 @@ internal sealed class Workspace : IDisposable
     {
         using var answer = await _http.GetAsync($"/api/tasks/{id}");
         return await ReadAsync(answer, WireJson.Default.TaskBody);
+    }
+
+    /// <summary>All that is stored of a step's output, page by page.</summary>
+    public async Task<IReadOnlyList<LogChunkBody>> LogsAsync(string taskId, string stepId)
+    {
+        var chunks = new List<LogChunkBody>();
+        string? cursor = null;
+        do
+        {
+            using var answer = await _http.GetAsync($"/api/tasks/{taskId}/steps/{stepId}/logs?limit=100{(cursor is null ? "" : $"&cursor={Uri.EscapeDataString(cursor)}")}");
+            var page = await ReadAsync(answer, WireJson.Default.PageLogChunkBody);
+            chunks.AddRange(page.Items);
+            cursor = page.NextCursor;
+        }
+        while (cursor is not null);
+        return chunks;
     }
 
     public async Task CancelAsync(string id) =>

@@ -1,0 +1,35 @@
+using Tanjiren.Tests;
+
+namespace Tanjiren.EndToEnd.Tests.Faults;
+
+/// <summary>kill -9 of the server while two steps run, and a pause before it is back (acceptance 4).</summary>
+public sealed class KilledServerTests
+{
+    [Fact]
+    public Task A_killed_server_forgets_nothing_that_it_accepted() => FaultRounds.RunAsync("kill -9 of the server", new SceneOptions(), RoundAsync, Exempt);
+
+    internal static CannotProvoke Exempt { get; } = new(FaultTally.RefusedWrites,
+        "nobody can be given a step while the only server is down, and a new one gives none away before its holder had TTL plus grace to come back");
+
+    internal static async Task RoundAsync(FaultScene scene, Random random)
+    {
+        var first = await scene.SubmitAsync(beats: random.Next(10, 30));
+        var second = await scene.SubmitAsync(beats: random.Next(10, 30));
+        await scene.HolderAsync(second);
+        // Any moment from the first beats to the results.
+        await scene.HolderAfterAsync(first, lines: random.Next(1, 10));
+        await scene.Server.KillAsync();
+        // Every other time the agents come to the end of their leases before anybody answers.
+        if (scene.Round % 2 == 1)
+            await Task.Delay(scene.LeaseEnd * (1 + (random.NextDouble() / 4)), TimeProvider.System);
+        await scene.Server.StartAgainAsync();
+    }
+}
+
+/// <summary>The same with PostgreSQL below the server, which lives on.</summary>
+public sealed class KilledServerOnPostgresTests
+{
+    [Fact]
+    public Task A_killed_server_forgets_nothing_that_it_accepted() =>
+        FaultRounds.RunAsync("kill -9 of the server (PostgreSQL)", new SceneOptions { Database = DatabaseKind.Postgres }, KilledServerTests.RoundAsync, KilledServerTests.Exempt);
+}
