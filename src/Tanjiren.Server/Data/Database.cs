@@ -74,6 +74,9 @@ internal class SqlSession(
     /// <inheritdoc cref="ISqlProvider.ForUpdate"/>
     public string ForUpdate => provider.ForUpdate;
 
+    /// <inheritdoc cref="ISqlProvider.AnyOf"/>
+    public string AnyOf(string parameter) => provider.AnyOf(parameter);
+
     public async Task<IReadOnlyList<T>> ListAsync<T>(string sql, object? arguments = null)
     {
         await ObserveAsync(sql);

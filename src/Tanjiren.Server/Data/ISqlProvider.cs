@@ -20,6 +20,9 @@ internal interface ISqlProvider : IAsyncDisposable
     /// </summary>
     string ForUpdate { get; }
 
+    /// <summary>The comparison with a list of values, <c>IN</c> in other words: Dapper expands a list for SQLite and passes an array to PostgreSQL.</summary>
+    string AnyOf(string parameter);
+
     /// <summary>A connection for reads outside a transaction; disposing it gives it back.</summary>
     ValueTask<DbConnection> OpenReadAsync(CancellationToken cancellationToken);
 

@@ -20,7 +20,7 @@ internal sealed class WorkQuery
         var selectors = await MatchingSelectorsAsync(sql, organizationId, instanceId, machine);
         if (selectors.Count > 0)
         {
-            found = [.. found, .. await sql.ListAsync<PendingRow>(Select("s.selector_id IN @selectors"), new { selectors, limit = WireLimits.MaxPendingTasks })];
+            found = [.. found, .. await sql.ListAsync<PendingRow>(Select("s.selector_id " + sql.AnyOf("@selectors")), new { selectors, limit = WireLimits.MaxPendingTasks })];
         }
         return [.. found.OrderByDescending(s => s.Priority).ThenBy(s => s.Id, StringComparer.Ordinal).Take(WireLimits.MaxPendingTasks).Select(s => new PendingStep
         {

@@ -21,7 +21,7 @@ internal sealed class InstanceDirectory
 
     /// <summary>Those of them that go by one of these ids or names, oldest first.</summary>
     public Task<IReadOnlyList<InstanceRow>> NamedAsync(SqlSession session, string organizationId, IReadOnlyList<string> idsOrNames) =>
-        session.ListAsync<InstanceRow>(Select + " AND (i.id IN @idsOrNames OR i.name IN @idsOrNames) ORDER BY i.id", new { organizationId, idsOrNames });
+        session.ListAsync<InstanceRow>(Select + $" AND (i.id {session.AnyOf("@idsOrNames")} OR i.name {session.AnyOf("@idsOrNames")}) ORDER BY i.id", new { organizationId, idsOrNames });
 
     /// <param name="session">A connection or transaction.</param>
     /// <param name="organizationId">Whose.</param>

@@ -15,6 +15,7 @@ internal sealed class PostgresProvider(string connectionString) : ISqlProvider
     public string Name => "postgres";
     public string BlobType => "BYTEA";
     public string ForUpdate => " FOR UPDATE";
+    public string AnyOf(string parameter) => $"= ANY({parameter})";
 
     public async ValueTask<DbConnection> OpenReadAsync(CancellationToken cancellationToken) =>
         await _dataSource.OpenConnectionAsync(cancellationToken);

@@ -31,6 +31,7 @@ internal sealed class SqliteProvider : ISqlProvider
     public string Name => "sqlite";
     public string BlobType => "BLOB";
     public string ForUpdate => "";
+    public string AnyOf(string parameter) => "IN " + parameter;
 
     public ValueTask<DbConnection> OpenReadAsync(CancellationToken cancellationToken)
     {
