@@ -12,6 +12,8 @@ internal sealed record BenchSettings
     public int Samples { get; init; } = 100;
     /// <summary>No-op jobs in one turn.</summary>
     public int Jobs { get; init; } = 2000;
+    /// <summary>Only contenders with this in their name, to look at one of them; null: all.</summary>
+    public string? Only { get; init; }
     /// <summary>The report goes here as well as to standard output.</summary>
     public string? Out { get; init; }
 
@@ -24,7 +26,7 @@ internal sealed record BenchSettings
     public static BenchSettings Parse(string[] args)
     {
         if (args is not [("dispatch" or "noop" or "all") and var verb, .. var rest] || rest.Length % 2 != 0)
-            throw new FormatException("usage: eng/bench dispatch|noop|all [--rounds N] [--samples N] [--jobs N] [--out FILE]");
+            throw new FormatException("usage: eng/bench dispatch|noop|all [--rounds N] [--samples N] [--jobs N] [--only TEXT] [--out FILE]");
         var settings = new BenchSettings { Verb = verb };
         foreach (var pair in rest.Chunk(2))
         {
@@ -33,12 +35,15 @@ internal sealed record BenchSettings
                 "--rounds" => settings with { Rounds = Number(pair[1]) },
                 "--samples" => settings with { Samples = Number(pair[1]) },
                 "--jobs" => settings with { Jobs = Number(pair[1]) },
+                "--only" => settings with { Only = pair[1] },
                 "--out" => settings with { Out = pair[1] },
                 var unknown => throw new FormatException($"unknown option {unknown}"),
             };
         }
         return settings;
     }
+
+    public bool Wants(string name) => Only is null || name.Contains(Only, StringComparison.OrdinalIgnoreCase);
 
     private static int Number(string text) =>
         int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value > 0

@@ -21,3 +21,6 @@ internal interface IThroughputContender : IAsyncDisposable
 
     Task<double> RunAsync(int items, CancellationToken cancellation);
 }
+
+/// <summary>A contender that is started only when <see cref="BenchSettings.Wants"/> its name.</summary>
+internal sealed record Entry<T>(string Name, Func<Task<T>> StartAsync) where T : IAsyncDisposable;

@@ -1,6 +1,7 @@
 using Tanjiren.Bench;
 
 const string Graphile = "graphile-worker";
+const int Concurrency = 10;
 const string NoopBaseline = "graphile-worker noop, concurrency 10";
 using var stop = new CancellationTokenSource();
 Console.CancelKeyPress += (_, key) =>
@@ -35,20 +36,23 @@ catch (FormatException wrong)
     return 2;
 }
 
-async Task<IReadOnlyList<Measured>> DispatchAsync(BenchSettings settings, GraphileWorker graphile)
-{
-    await using var peer = graphile.Dispatch();
-    await using var ssh = Launcher.Ssh(settings);
-    await using var spawn = Launcher.Spawn(settings);
-    await using var dotnet = new DotnetSpawn(settings);
-    return await Rounds.LatencyAsync([peer, ssh, spawn, dotnet], settings, stop.Token);
-}
+Task<IReadOnlyList<Measured>> DispatchAsync(BenchSettings settings, GraphileWorker graphile) => Rounds.LatencyAsync(
+[
+    new("Tanjiren on SQLite", async () => await TanjirenDispatch.StartAsync(settings, postgres: false, stop.Token)),
+    new("Tanjiren on PostgreSQL", async () => await TanjirenDispatch.StartAsync(settings, postgres: true, stop.Token)),
+    new(Graphile, () => Task.FromResult(graphile.Dispatch())),
+    new("ssh, multiplexed", () => Task.FromResult<ILatencyContender>(Launcher.Ssh(settings))),
+    new("posix_spawn alone", () => Task.FromResult<ILatencyContender>(Launcher.Spawn(settings))),
+    new(".NET Process.Start alone", () => Task.FromResult<ILatencyContender>(new DotnetSpawn(settings))),
+], settings, stop.Token);
 
-async Task<IReadOnlyList<Measured>> NoopAsync(BenchSettings settings, GraphileWorker graphile)
-{
-    const int Concurrency = 10;
-    await using var noop = graphile.Noop("noop", Concurrency, "jobs added by 16 producers, one commit each, while one worker runs them");
-    await using var batched = graphile.Noop("batched", Concurrency, "the same with its local queue and batched completions: fewer commits than jobs");
-    await using var drain = graphile.Noop("drain", Concurrency, "jobs added beforehand in one statement (its own perfTest): claim and completion only");
-    return await Rounds.ThroughputAsync([noop, batched, drain], settings, stop.Token);
-}
+Task<IReadOnlyList<Measured>> NoopAsync(BenchSettings settings, GraphileWorker graphile) => Rounds.ThroughputAsync(
+[
+    new("Tanjiren store on SQLite", async () => await StoreNoop.StartAsync(settings, postgres: false, stop.Token)),
+    new("Tanjiren store on PostgreSQL", async () => await StoreNoop.StartAsync(settings, postgres: true, stop.Token)),
+    new("Tanjiren through HTTP and DPoP on SQLite", async () => await HttpNoop.StartAsync(settings, postgres: false, stop.Token)),
+    new("Tanjiren through HTTP and DPoP on PostgreSQL", async () => await HttpNoop.StartAsync(settings, postgres: true, stop.Token)),
+    new(NoopBaseline, () => Task.FromResult(graphile.Noop("noop", Concurrency, "jobs added by 16 producers, one commit each, while one worker runs them"))),
+    new("graphile-worker batched", () => Task.FromResult(graphile.Noop("batched", Concurrency, "the same with its local queue and batched completions: fewer commits than jobs"))),
+    new("graphile-worker drain", () => Task.FromResult(graphile.Noop("drain", Concurrency, "jobs added beforehand in one statement (its own perfTest): claim and completion only"))),
+], settings, stop.Token);

@@ -22,7 +22,7 @@ internal sealed class Report
 
     public void Latency(string title, string aim, IReadOnlyList<Measured> rows, string baseline)
     {
-        var beside = rows.Single(row => row.Name == baseline);
+        var beside = rows.SingleOrDefault(row => row.Name == baseline);
         Line();
         Line($"## {title}");
         Line();
@@ -31,13 +31,13 @@ internal sealed class Report
         Line($"| | p50 ms | p99 ms | p50 ÷ {baseline} | p99 ÷ {baseline} | samples |");
         Line("|---|---|---|---|---|---|");
         foreach (var row in rows)
-            Line($"| {row.Name} | {Cell(row, 0.5)} | {Cell(row, 0.99)} | {row.Quantile(0.5) / beside.Quantile(0.5):0.00} | {row.Quantile(0.99) / beside.Quantile(0.99):0.00} | {row.Samples} |");
+            Line($"| {row.Name} | {Cell(row, 0.5)} | {Cell(row, 0.99)} | {Ratio(row, beside, 0.5)} | {Ratio(row, beside, 0.99)} | {row.Samples} |");
         Footnotes(rows);
     }
 
     public void Throughput(string title, string aim, IReadOnlyList<Measured> rows, string baseline)
     {
-        var beside = rows.Single(row => row.Name == baseline);
+        var beside = rows.SingleOrDefault(row => row.Name == baseline);
         Line();
         Line($"## {title}");
         Line();
@@ -46,7 +46,7 @@ internal sealed class Report
         Line($"| | a second | ÷ {baseline} | rounds |");
         Line("|---|---|---|---|");
         foreach (var row in rows)
-            Line($"| {row.Name} | {row.Quantile(0.5):0} ({row.Lowest(0.5):0}–{row.Highest(0.5):0}) | {row.Quantile(0.5) / beside.Quantile(0.5):0.00} | {row.Rounds.Count} |");
+            Line($"| {row.Name} | {row.Quantile(0.5):0} ({row.Lowest(0.5):0}–{row.Highest(0.5):0}) | {Ratio(row, beside, 0.5)} | {row.Rounds.Count} |");
         Footnotes(rows);
     }
 
@@ -58,6 +58,9 @@ internal sealed class Report
         foreach (var row in rows)
             Line($"- {row.Name}: {row.Measures}.");
     }
+
+    private static string Ratio(Measured row, Measured? beside, double q) =>
+        beside is null ? "–" : string.Create(CultureInfo.InvariantCulture, $"{row.Quantile(q) / beside.Quantile(q):0.00}");
 
     private static string Cell(Measured row, double q) =>
         string.Create(CultureInfo.InvariantCulture, $"{row.Quantile(q):0.00} ({row.Lowest(q):0.00}–{row.Highest(q):0.00})");

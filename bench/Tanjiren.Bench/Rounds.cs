@@ -15,11 +15,27 @@ internal sealed record Measured(string Name, string Measures, IReadOnlyList<doub
 
 internal static class Rounds
 {
-    public static Task<IReadOnlyList<Measured>> LatencyAsync(IReadOnlyList<ILatencyContender> contenders, BenchSettings settings, CancellationToken cancellation) =>
-        RunAsync([.. contenders.Select(one => (one.Name, one.Measures, (Func<Task<double[]>>)(() => one.SampleAsync(settings.Samples, cancellation))))], settings.Rounds);
+    public static Task<IReadOnlyList<Measured>> LatencyAsync(IReadOnlyList<Entry<ILatencyContender>> entries, BenchSettings settings, CancellationToken cancellation) =>
+        RunAsync(entries, settings, one => (one.Name, one.Measures, () => one.SampleAsync(settings.Samples, cancellation)));
 
-    public static Task<IReadOnlyList<Measured>> ThroughputAsync(IReadOnlyList<IThroughputContender> contenders, BenchSettings settings, CancellationToken cancellation) =>
-        RunAsync([.. contenders.Select(one => (one.Name, one.Measures, (Func<Task<double[]>>)(async () => [await one.RunAsync(settings.Jobs, cancellation)])))], settings.Rounds);
+    public static Task<IReadOnlyList<Measured>> ThroughputAsync(IReadOnlyList<Entry<IThroughputContender>> entries, BenchSettings settings, CancellationToken cancellation) =>
+        RunAsync(entries, settings, one => (one.Name, one.Measures, async () => [await one.RunAsync(settings.Jobs, cancellation)]));
+
+    private static async Task<IReadOnlyList<Measured>> RunAsync<T>(
+        IReadOnlyList<Entry<T>> entries, BenchSettings settings, Func<T, (string Name, string Measures, Func<Task<double[]>> Turn)> describe) where T : IAsyncDisposable
+    {
+        var contenders = new List<T>();
+        try
+        {
+            foreach (var entry in entries.Where(entry => settings.Wants(entry.Name)))
+                contenders.Add(await entry.StartAsync());
+            return await RunAsync([.. contenders.Select(describe)], settings.Rounds);
+        }
+        finally
+        {
+            foreach (var contender in contenders) await contender.DisposeAsync();
+        }
+    }
 
     private static async Task<IReadOnlyList<Measured>> RunAsync(IReadOnlyList<(string Name, string Measures, Func<Task<double[]>> Turn)> contenders, int rounds)
     {

@@ -115,7 +115,7 @@ internal sealed class WriteTransaction(ISqlProvider provider, WriteScope scope, 
     /// <summary>Adds something to do once the transaction is durable: wake-ups, counters. It must not throw and must not block.</summary>
     public void OnCommit(Action action) => _commitActions.Add(action);
 
-    internal Task CommitAsync() => scope.Transaction.CommitAsync(CancellationToken);
+    internal Task CommitAsync() => scope.CommitAsync(CancellationToken);
 
     internal void RunCommitActions()
     {

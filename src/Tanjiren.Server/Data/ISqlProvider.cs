@@ -39,5 +39,16 @@ internal interface ISqlProvider : IAsyncDisposable
     bool IsUniqueViolation(DbException exception);
 }
 
-/// <summary>A begun write transaction and what must be given back after it.</summary>
-internal sealed record WriteScope(DbConnection Connection, DbTransaction Transaction, Func<ValueTask> ReleaseAsync);
+/// <summary>A begun write transaction. It must be released, committed or not; what was not committed is undone then.</summary>
+internal abstract class WriteScope(DbConnection connection, DbTransaction? transaction)
+{
+    public DbConnection Connection => connection;
+
+    /// <summary>For the commands of <see cref="Connection"/>; null where the transaction is the connection's own affair.</summary>
+    public DbTransaction? Transaction => transaction;
+
+    /// <summary>When it returns, everything in the transaction is durable.</summary>
+    public abstract Task CommitAsync(CancellationToken cancellationToken);
+
+    public abstract ValueTask ReleaseAsync();
+}

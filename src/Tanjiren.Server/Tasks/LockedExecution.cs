@@ -1,3 +1,7 @@
+using System.Data;
+using System.Globalization;
+using System.Text;
+using Dapper;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
@@ -69,7 +73,7 @@ internal sealed class LockedExecution
     public long NextEventSeq() => ++_nextEventSeq;
 
     public void AddEvent(string kind, string? stepId = null, long? generation = null, string? instanceId = null, string? detail = null) =>
-        _events.Add(new EventRow(TaskId, NextEventSeq(), _now, stepId, kind, generation, instanceId, detail));
+        _events.Add(new EventRow(NextEventSeq(), _now, stepId, kind, generation, instanceId, detail));
 
     public async Task MoveTaskAsync(TaskState to)
     {
@@ -85,17 +89,20 @@ internal sealed class LockedExecution
     {
         var ends = _open != 0 && OpenSteps == 0;
         if (ends) await EndTaskAsync();
-        foreach (var e in _events)
-        {
-            await _tx.ExecuteAsync("""
-                INSERT INTO step_events (task_id, event_seq, at, step_id, kind, generation, instance_id, detail)
-                VALUES (@TaskId, @EventSeq, @At, @StepId, @Kind, @Generation, @InstanceId, @Detail)
-                """, e);
-        }
-        await _tx.ExecuteAsync("""
+        // One command, and so one round trip, for all of it.
+        var arguments = new DynamicParameters();
+        var sql = new StringBuilder("""
             UPDATE executions SET active_steps = active_steps + @active, open_steps = open_steps + @open, failed_steps = failed_steps + @failed,
-              cancelled_steps = cancelled_steps + @cancelled, event_seq = @eventSeq WHERE id = @id
-            """, new { id = ExecutionId, active = _active, open = _open, failed = _failed, cancelled = _cancelled, eventSeq = _nextEventSeq });
+              cancelled_steps = cancelled_steps + @cancelled, event_seq = @eventSeq WHERE id = @id;
+            """);
+        arguments.Add("id", ExecutionId);
+        arguments.Add("active", _active);
+        arguments.Add("open", _open);
+        arguments.Add("failed", _failed);
+        arguments.Add("cancelled", _cancelled);
+        arguments.Add("eventSeq", _nextEventSeq);
+        for (var i = 0; i < _events.Count; i++) AddEventTo(sql, arguments, i);
+        await _tx.ExecuteAsync(sql.ToString(), arguments);
         _tx.OnCommit(() => wakeUps.Notify(WakeUps.Task(TaskId)));
     }
 
@@ -117,6 +124,24 @@ internal sealed class LockedExecution
                 else dispatcher.Dispatch(step.Id);
             }
         });
+    }
+
+    private void AddEventTo(StringBuilder sql, DynamicParameters arguments, int i)
+    {
+        var e = _events[i];
+        sql.Append(CultureInfo.InvariantCulture, $"""
+
+            INSERT INTO step_events (task_id, event_seq, at, step_id, kind, generation, instance_id, detail)
+            VALUES (@task{i}, @seq{i}, @at{i}, @step{i}, @kind{i}, @generation{i}, @instance{i}, @detail{i});
+            """);
+        arguments.Add($"task{i}", TaskId);
+        arguments.Add($"seq{i}", e.EventSeq);
+        arguments.Add($"at{i}", e.At);
+        arguments.Add($"step{i}", e.StepId, DbType.String);
+        arguments.Add($"kind{i}", e.Kind);
+        arguments.Add($"generation{i}", e.Generation, DbType.Int64);
+        arguments.Add($"instance{i}", e.InstanceId, DbType.String);
+        arguments.Add($"detail{i}", e.Detail, DbType.String);
     }
 
     private async Task EndTaskAsync()
@@ -145,7 +170,7 @@ internal sealed class LockedExecution
     }
 
     private sealed record EventRow(
-        string TaskId, long EventSeq, long At, string? StepId, string Kind, long? Generation, string? InstanceId, string? Detail);
+        long EventSeq, long At, string? StepId, string Kind, long? Generation, string? InstanceId, string? Detail);
 
     private sealed record WaitingRow
     {

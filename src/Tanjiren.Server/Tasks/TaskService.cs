@@ -44,9 +44,10 @@ internal sealed class TaskService(
     /// <summary>For <c>all</c>: the workstations, one step each. For <c>any</c>: one step with a selector.</summary>
     private async Task<ResolvedTargets> ResolveAsync(WriteTransaction tx, string organizationId, CreateTaskRequest spec, FieldErrors errors)
     {
-        var machines = await directory.ListAsync(tx, organizationId);
         var named = new List<string>();
         var names = spec.Targets!.Workstations ?? [];
+        // Named ones are looked up alone: a thousand others must not make each of their tasks slower.
+        var machines = names.Count == 0 ? await directory.ListAsync(tx, organizationId) : await directory.NamedAsync(tx, organizationId, names);
         for (var i = 0; i < names.Count; i++)
         {
             var machine = machines.FirstOrDefault(m => m.Id == names[i] || m.Name == names[i]);

@@ -19,6 +19,10 @@ internal sealed class InstanceDirectory
     public Task<IReadOnlyList<InstanceRow>> ListAsync(SqlSession session, string organizationId) =>
         session.ListAsync<InstanceRow>(Select + " ORDER BY i.id", new { organizationId });
 
+    /// <summary>Those of them that go by one of these ids or names, oldest first.</summary>
+    public Task<IReadOnlyList<InstanceRow>> NamedAsync(SqlSession session, string organizationId, IReadOnlyList<string> idsOrNames) =>
+        session.ListAsync<InstanceRow>(Select + $" AND ({session.IsOneOf("i.id", "idsOrNames")} OR {session.IsOneOf("i.name", "idsOrNames")}) ORDER BY i.id", new { organizationId, idsOrNames });
+
     /// <param name="session">A connection or transaction.</param>
     /// <param name="organizationId">Whose.</param>
     /// <param name="tag">A valid tag that they must have, or null.</param>

@@ -27,11 +27,7 @@ internal sealed class PostgresProvider(string connectionString) : ISqlProvider
         try
         {
             var transaction = await connection.BeginTransactionAsync(cancellationToken);
-            return new WriteScope(connection, transaction, async () =>
-            {
-                await transaction.DisposeAsync();
-                await connection.DisposeAsync();
-            });
+            return new Scope(connection, transaction);
         }
         catch
         {
@@ -46,4 +42,15 @@ internal sealed class PostgresProvider(string connectionString) : ISqlProvider
     public bool IsUniqueViolation(DbException exception) => exception is PostgresException { SqlState: PostgresErrorCodes.UniqueViolation };
 
     public ValueTask DisposeAsync() => _dataSource.DisposeAsync();
+
+    private sealed class Scope(NpgsqlConnection connection, NpgsqlTransaction transaction) : WriteScope(connection, transaction)
+    {
+        public override Task CommitAsync(CancellationToken cancellationToken) => transaction.CommitAsync(cancellationToken);
+
+        public override async ValueTask ReleaseAsync()
+        {
+            await transaction.DisposeAsync();
+            await connection.DisposeAsync();
+        }
+    }
 }
