@@ -9,7 +9,7 @@ public sealed class KilledServerTests
     public Task A_killed_server_forgets_nothing_that_it_accepted() => FaultRounds.RunAsync("kill -9 of the server", new SceneOptions(), RoundAsync, Exempt);
 
     internal static CannotProvoke Exempt { get; } = new(FaultTally.RefusedWrites,
-        "nobody can be given a step while the only server is down, and a new one gives none away before its holder had TTL plus grace to come back");
+        "a new server gives nothing away before it has served for TTL plus grace: a write is refused only if its agent's next try came later than that");
 
     internal static async Task RoundAsync(FaultScene scene, Random random)
     {
