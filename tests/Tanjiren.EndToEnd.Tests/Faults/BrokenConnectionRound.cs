@@ -13,7 +13,8 @@ internal static class BrokenConnectionRound
     public static async Task RunAsync(FaultScene scene, Random random, FaultKind kind)
     {
         var bad = scene.Agents.Select(agent => agent.Proxy.Inject(kind, path: "/api/**", times: random.Next(1, 4))).ToList();
-        var task = await scene.SubmitAsync(beats: random.Next(20, 35));
+        // In odd rounds it would still run when the other one begins, if nobody killed it.
+        var task = await scene.SubmitAsync(beats: scene.Round % 2 == 0 ? random.Next(20, 35) : random.Next(65, 90));
         await Task.WhenAny(bad.Select(rule => rule.FirstHit)).WaitAsync(HitLimit, TimeProvider.System);
         // A request that stalls does so until the rule is lifted; a dropped one is over.
         await Task.Delay(scene.LeaseEnd * (random.NextDouble() / 8), TimeProvider.System);

@@ -12,7 +12,8 @@ public sealed class LateClaimTests
     public Task A_claim_that_arrives_after_a_requeue_is_refused() => FaultRounds.RunAsync("claim delayed past a requeue", new SceneOptions(), async (scene, random) =>
     {
         var stalls = scene.Agents.ToDictionary(agent => agent, agent => agent.Proxy.Inject(FaultKind.Stall, "POST", "/api/steps/*/claim", times: 1));
-        var task = await scene.SubmitAsync(beats: random.Next(15, 25));
+        // It outlives its lease: only the agent's own clock ends it before the other one begins.
+        var task = await scene.SubmitAsync(beats: random.Next(65, 80));
         var claims = stalls.Values.Select(rule => rule.FirstHit).ToList();
         var late = await (await Task.WhenAny(claims)).WaitAsync(Limit, TimeProvider.System);
         var (slow, stall) = stalls.Single(pair => pair.Value == late.Fault);
