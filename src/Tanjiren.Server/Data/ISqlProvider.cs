@@ -21,8 +21,8 @@ internal interface ISqlProvider : IAsyncDisposable
     string ForUpdate { get; }
 
     /// <summary>
-    /// The condition that a column is one of a list argument, without its <c>@</c>. Npgsql takes a list as one array; for SQLite the list is spread
-    /// over as many arguments. A bare <c>IN @list</c> is a syntax error on PostgreSQL.
+    /// The condition that a column is one of a list, which is passed as the text of a JSON array in <paramref name="argument"/> (without its <c>@</c>). One text for
+    /// lists of every length is compiled once; Dapper's own expansion makes another text for each, and none that PostgreSQL understands.
     /// </summary>
     string IsOneOf(string column, string argument);
 

@@ -41,7 +41,12 @@ internal sealed class LeaseBook(Counters counters)
                     Standing = alive ? LeaseStanding.Held : LeaseStanding.NotRenewed,
                 });
         }
-        tx.OnCommit(() => counters.Add("renewals", answers.Count(a => a.Standing == LeaseStanding.Held)));
+        var (renewed, refused) = (answers.Count(a => a.Standing == LeaseStanding.Held), answers.Count(a => a.Standing == LeaseStanding.Lost));
+        tx.OnCommit(() =>
+        {
+            if (renewed > 0) counters.Add("renewals", renewed);
+            if (refused > 0) counters.Add("renewalsRefused", refused);
+        });
         return [.. answers, .. await UnnamedAsync(tx, instanceId, sessionId, [.. held.Select(l => l.StepId)])];
     }
 

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 
@@ -20,7 +21,7 @@ internal sealed class WorkQuery
         var selectors = await MatchingSelectorsAsync(sql, organizationId, instanceId, machine);
         if (selectors.Count > 0)
         {
-            found = [.. found, .. await sql.ListAsync<PendingRow>(Select(sql.IsOneOf("s.selector_id", "selectors")), new { selectors, limit = WireLimits.MaxPendingTasks })];
+            found = [.. found, .. await sql.ListAsync<PendingRow>(Select(sql.IsOneOf("s.selector_id", "selectors")), new { selectors = JsonSerializer.Serialize(selectors), limit = WireLimits.MaxPendingTasks })];
         }
         return [.. found.OrderByDescending(s => s.Priority).ThenBy(s => s.Id, StringComparer.Ordinal).Take(WireLimits.MaxPendingTasks).Select(s => new PendingStep
         {
@@ -52,8 +53,8 @@ internal sealed class WorkQuery
             WHERE c.organization_id = @organizationId AND EXISTS (SELECT 1 FROM steps s WHERE s.selector_id = c.id AND s.state = 'queued')
             """, new { organizationId });
         if (waiting.Count == 0) return [];
-        var tags = System.Text.Json.JsonSerializer.Deserialize<string[]>(machine.Tags)!;
-        var labels = System.Text.Json.JsonSerializer.Deserialize<Dictionary<string, string>>(machine.Labels)!;
+        var tags = JsonSerializer.Deserialize<string[]>(machine.Tags)!;
+        var labels = JsonSerializer.Deserialize<Dictionary<string, string>>(machine.Labels)!;
         return [.. waiting.Where(s => TargetSelector.Parse(s.Canonical).Matches(instanceId, tags, labels)).Select(s => s.Id)];
     }
 

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 
@@ -21,7 +22,7 @@ internal sealed class InstanceDirectory
 
     /// <summary>Those of them that go by one of these ids or names, oldest first.</summary>
     public Task<IReadOnlyList<InstanceRow>> NamedAsync(SqlSession session, string organizationId, IReadOnlyList<string> idsOrNames) =>
-        session.ListAsync<InstanceRow>(Select + $" AND ({session.IsOneOf("i.id", "idsOrNames")} OR {session.IsOneOf("i.name", "idsOrNames")}) ORDER BY i.id", new { organizationId, idsOrNames });
+        session.ListAsync<InstanceRow>(Select + $" AND ({session.IsOneOf("i.id", "idsOrNames")} OR {session.IsOneOf("i.name", "idsOrNames")}) ORDER BY i.id", new { organizationId, idsOrNames = JsonSerializer.Serialize(idsOrNames) });
 
     /// <param name="session">A connection or transaction.</param>
     /// <param name="organizationId">Whose.</param>

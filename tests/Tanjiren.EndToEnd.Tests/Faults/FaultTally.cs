@@ -24,7 +24,8 @@ internal static class FaultTally
         (StaleLeases, ["stale"]),
         // By the reconciler after the grace, and by an agent that came back without knowing the outcome.
         (Requeues, ["requeued", "requeues"]),
-        (RefusedWrites, ["writesRefused"]),
+        // A renewal is a write too: a zombie's is refused by the same guard as its result.
+        (RefusedWrites, ["writesRefused", "renewalsRefused"]),
     ];
 
     private static readonly ConcurrentDictionary<string, Row> Kinds = new();

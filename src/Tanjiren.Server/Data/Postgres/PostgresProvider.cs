@@ -16,7 +16,7 @@ internal sealed class PostgresProvider(string connectionString) : ISqlProvider
     public string BlobType => "BYTEA";
     public string ForUpdate => " FOR UPDATE";
 
-    public string IsOneOf(string column, string argument) => $"{column} = ANY(@{argument})";
+    public string IsOneOf(string column, string argument) => $"{column} IN (SELECT jsonb_array_elements_text(@{argument}::jsonb))";
 
     public async ValueTask<DbConnection> OpenReadAsync(CancellationToken cancellationToken) =>
         await _dataSource.OpenConnectionAsync(cancellationToken);

@@ -21,14 +21,9 @@ internal sealed class CachedCommand(CachingConnection cache, DbConnection connec
         get => _inner?.CommandText ?? "";
         set
         {
-            if (CommandText == (value ?? "")) return;
-            var before = _inner;
+            // Dapper rewrites the text when it expands a list, after it has taken hold of the parameters of the old one: lists go by ISqlProvider.IsOneOf.
+            if (_inner is not null) throw new NotSupportedException("The text of a command is set once: pass a list by IsOneOf.");
             _inner = cache.Take(value ?? "");
-            if (before is null) return;
-            // Dapper expands IN lists after it has added the parameters.
-            var parameters = before.Parameters.Cast<SqliteParameter>().ToArray();
-            cache.Give(before);
-            _inner.Parameters.AddRange(parameters);
         }
     }
 

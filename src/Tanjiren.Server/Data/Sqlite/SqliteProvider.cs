@@ -32,7 +32,7 @@ internal sealed class SqliteProvider : ISqlProvider
     public string BlobType => "BLOB";
     public string ForUpdate => "";
 
-    public string IsOneOf(string column, string argument) => $"{column} IN @{argument}";
+    public string IsOneOf(string column, string argument) => $"{column} IN (SELECT value FROM json_each(@{argument}))";
 
     public ValueTask<DbConnection> OpenReadAsync(CancellationToken cancellationToken)
     {
