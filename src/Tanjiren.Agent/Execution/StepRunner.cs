@@ -1,17 +1,9 @@
 using System.Diagnostics.CodeAnalysis;
-using Tanjiren.Agent.Connection;
 using Tanjiren.Agent.Leases;
 using Tanjiren.Agent.Outbox;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.Execution;
-
-/// <summary>What every runner needs.</summary>
-internal sealed record RunnerParts(AgentOptions Options, AgentPlatform Platform, Journal Journal, ControlPlaneClient Client, SessionKeeper Sessions,
-    OutboxSender Outbox, WatchdogKeeper Watchdog, StepTable Steps, string MachineId, TimeProvider Clock, ILogger Log);
-
-/// <summary>How a claim was answered, for the loop that offered it.</summary>
-internal enum ClaimVerdict { Granted, Refused, Unanswered }
 
 /// <summary>
 /// One claim of one step, from the claim to the server's answer to its result: claimed, running, exited, uploading. Each act that cannot be
@@ -38,8 +30,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private long? firstSignalAt;
     private bool treeEnded;
     private long lastTick = parts.Platform.BootNowMs();
-    private Task killing = Task.CompletedTask;
-    private KillReport? survivors;
+    private readonly TreeKills kills = new(pending.StepId, parts.Log);
 
     public string StepId => pending.StepId;
     public string TaskId => pending.TaskId;
@@ -133,35 +124,11 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     {
         // Without a durable claim id a lost answer could not be told from a claim that was never made.
         if (!TryJournal(new JournalEntry { Kind = JournalKind.Claiming, ClaimId = ClaimId, StepId = StepId, TaskId = TaskId }, durable: true)) return null;
-        var request = new ClaimRequest { ClaimId = ClaimId, ExpectedGeneration = pending.ExpectedGeneration };
-        var backoff = new Backoff(parts.Options.Timeouts.BackoffFirst, parts.Options.Timeouts.BackoffMax);
-        var began = parts.Clock.GetTimestamp();
-        while (true)
-        {
-            var requestStart = parts.Platform.BootNowMs();
-            Reply<ClaimResponse> reply;
-            try
-            {
-                reply = await parts.Client.ClaimAsync(sessionId, StepId, request, giveUp.Token);
-            }
-            catch (OperationCanceledException)
-            {
-                return Unclaimed(ClaimVerdict.Unanswered);
-            }
-            if (reply.IsOk) return Granted(reply.Value!, requestStart);
-            if (parts.Sessions.Concerns(sessionId, reply)) return Unclaimed(ClaimVerdict.Unanswered);
-            if (reply.Kind is not (ReplyKind.Unavailable or ReplyKind.ClockRefused)) return Unclaimed(ClaimVerdict.Refused);
-            // Given up, the server may still hold a lease for this claim: its next heartbeat answer lists it, and it goes back as never started.
-            if (parts.Clock.GetElapsedTime(began) > parts.Options.Timeouts.ClaimGiveUp || parts.Steps.Draining) return Unclaimed(ClaimVerdict.Unanswered);
-            try
-            {
-                await Task.Delay(backoff.Next(reply.RetryAfter), parts.Clock, giveUp.Token);
-            }
-            catch (OperationCanceledException)
-            {
-                return Unclaimed(ClaimVerdict.Unanswered);
-            }
-        }
+        var answer = await new ClaimAttempt(pending, ClaimId, sessionId, parts).RunAsync(giveUp.Token);
+        if (answer.Response is not null) return Granted(answer.Response, answer.RequestStartBootMs);
+        TryJournal(new JournalEntry { Kind = JournalKind.Closed, ClaimId = ClaimId }, durable: false);
+        decided.TrySetResult(answer.Verdict);
+        return null;
     }
 
     private ClaimResponse Granted(ClaimResponse claim, long requestStart)
@@ -173,17 +140,10 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
         return claim;
     }
 
-    private ClaimResponse? Unclaimed(ClaimVerdict verdict)
-    {
-        TryJournal(new JournalEntry { Kind = JournalKind.Closed, ClaimId = ClaimId }, durable: false);
-        decided.TrySetResult(verdict);
-        return null;
-    }
-
     private async Task ExecuteAsync(ClaimResponse claim)
     {
         var held = Lease!;
-        var argv = Argv(claim.Command);
+        var argv = JobCommand.Argv(claim.Command);
         if (argv is null)
         {
             await FinishAsync(StepResult.Failed(StepReason.RejectedByAgent, "The assignment names neither a program nor a shell command."), 0);
@@ -201,7 +161,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
                 StepId = StepId,
                 Mark = mark,
                 Argv = argv,
-                WorkingDirectory = claim.WorkingDirectory ?? HomeDirectory(),
+                WorkingDirectory = claim.WorkingDirectory ?? JobCommand.HomeDirectory(),
                 Environment = JobEnvironment.Build(claim),
             });
         }
@@ -331,22 +291,15 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
 
     private async Task RecordExitAsync(Lease held, ProcessExit exit, long startedAt)
     {
-        Task kills;
         StopReason reason;
         lock (gate)
         {
             treeEnded = true;
             reason = StepResult.Effective(stop, exit, firstSignalAt, held.DeadlineBootMs);
-            kills = killing;
         }
         // Nothing is said before the tree is dead: with the result the server may offer the step again.
-        await kills;
+        var survivors = await kills.AllAsync(exit.Leftovers);
         parts.Watchdog.Forget(StepId);
-        if (exit.Leftovers is { IsComplete: false } left)
-        {
-            LogSurvivors(StepId, left.ToString());
-            survivors = left;
-        }
         LogExited(StepId, exit.ExitCode, exit.Signal, reason);
         switch (reason)
         {
@@ -408,27 +361,10 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     {
         if (reason >= StopReason.Abort) output?.Abandon();
         var grace = reason == StopReason.Cancel ? parts.Options.Timeouts.CancelGrace : TimeSpan.Zero;
-        lock (gate) killing = Task.WhenAll(killing, Task.Run(() => KillAsync(target, grace)));
-    }
-
-    private async Task KillAsync(ProcessTree target, TimeSpan grace)
-    {
-        var report = await target.KillAsync(grace, CancellationToken.None);
-        if (report.IsComplete) return;
-        LogSurvivors(StepId, report.ToString());
-        survivors = report; // read after this task has been awaited
+        kills.Start(target, grace);
     }
 
     private void Tick() => Volatile.Write(ref lastTick, parts.Platform.BootNowMs());
-
-    private static string? HomeDirectory() =>
-        Environment.GetFolderPath(Environment.SpecialFolder.UserProfile) is { Length: > 0 } home ? home : null;
-
-    private static IReadOnlyList<string>? Argv(CommandSpec command) =>
-        command.Argv is { Count: > 0 } argv ? argv
-        : command.Shell is not { } shell ? null
-        : OperatingSystem.IsWindows() ? ["cmd.exe", "/d", "/s", "/c", shell]
-        : ["/bin/sh", "-c", shell];
 
     private bool TryJournal(JournalEntry entry, bool durable)
     {
@@ -455,9 +391,6 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{StepId} was not started and goes back: {Reason}")]
     private partial void LogNotStarted(string stepId, string reason);
-
-    [LoggerMessage(Level = LogLevel.Error, Message = "Processes of {StepId} outlived it: {Survivors}")]
-    private partial void LogSurvivors(string stepId, string survivors);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "{Kind} of {StepId} could not be journalled: {Reason}")]
     private partial void LogNotJournalled(string stepId, JournalKind kind, string reason);

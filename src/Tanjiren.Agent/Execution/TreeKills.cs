@@ -1,0 +1,36 @@
+namespace Tanjiren.Agent.Execution;
+
+/// <summary>The kills of one step's tree: several may be under way at once, for reasons of growing strength.</summary>
+internal sealed partial class TreeKills(string stepId, ILogger log)
+{
+    private readonly Lock gate = new();
+    private readonly ILogger log = log;
+    private Task all = Task.CompletedTask;
+    private KillReport? survivors;
+
+    /// <summary>Starts a kill beside those under way; <paramref name="grace"/> is what SIGTERM leaves before SIGKILL.</summary>
+    public void Start(ProcessTree tree, TimeSpan grace)
+    {
+        lock (gate) all = Task.WhenAll(all, Task.Run(async () => Note(await tree.KillAsync(grace, CancellationToken.None))));
+    }
+
+    /// <summary>Waits for every kill started so far. What could not be killed, <paramref name="leftovers"/> of the root's end included; null when nothing is left.</summary>
+    public async Task<KillReport?> AllAsync(KillReport? leftovers)
+    {
+        Task started;
+        lock (gate) started = all;
+        await started;
+        if (leftovers is not null) Note(leftovers);
+        lock (gate) return survivors;
+    }
+
+    private void Note(KillReport report)
+    {
+        if (report.IsComplete) return;
+        LogSurvivors(stepId, report.ToString());
+        lock (gate) survivors = report;
+    }
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "Processes of {StepId} outlived it: {Survivors}")]
+    private partial void LogSurvivors(string stepId, string survivors);
+}
