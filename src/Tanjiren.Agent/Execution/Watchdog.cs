@@ -60,8 +60,9 @@ internal sealed class WatchdogLoop(Stream answers, TextWriter log)
     public int Run(Stream input)
     {
         var writer = StartThread("watchdog log", WriteLog);
-        _ = StartThread("watchdog input", () => ReadInput(input));
+        // Said before the first line is read: an answer to one must not come before it.
         Answer(WatchdogMessage.Ready);
+        _ = StartThread("watchdog input", () => ReadInput(input));
         var code = Guard();
         _lines.Writer.TryComplete();
         _ = writer.Join(FlushLog);
