@@ -72,8 +72,9 @@ internal sealed class WakeUps
         /// <summary>True when woken, false when the time was up.</summary>
         public async Task<bool> WaitAsync(TimeSpan timeout, TimeProvider clock, CancellationToken cancellationToken)
         {
-            using var timer = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            using var expiry = clock.CreateTimer(static state => ((CancellationTokenSource)state!).Cancel(), timer, timeout, Timeout.InfiniteTimeSpan);
+            // The source owns its timer: one of our own could fire into a source that has just been disposed, on a thread where that ends the process.
+            using var expiry = new CancellationTokenSource(timeout, clock);
+            using var timer = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, expiry.Token);
             try
             {
                 await _signal.WaitAsync(timer.Token);

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
@@ -14,15 +13,37 @@ internal sealed partial class AnyDispatcher(
     Database database, InstanceDirectory directory, WakeUps wakeUps, TimeProvider clock, LeaseOptions options, WorkstationOptions workstations, ILogger<AnyDispatcher> logger)
     : IHostedService, IDisposable
 {
-    private readonly ConcurrentDictionary<string, Task> _running = new();
+    private readonly Lock _gate = new();
+    private readonly Dictionary<string, Dispatching> _running = [];
     private readonly CancellationTokenSource _stop = new();
 
-    /// <summary>Starts waking for this step; does nothing while it is being dispatched already. Never throws, never blocks.</summary>
+    private sealed class Dispatching
+    {
+        public Task Task { get; set; } = Task.CompletedTask;
+        public bool Again { get; set; }
+    }
+
+    /// <summary>
+    /// Starts waking for this step. One that is being dispatched already starts over when it is through: it may have been given back meanwhile, and
+    /// the old list of candidates is spent. Never throws, never blocks; the set is bounded by what is queued and unclaimed.
+    /// </summary>
     public void Dispatch(string stepId)
     {
-        if (_stop.IsCancellationRequested) return;
-        // Started under the key, so that a step has one dispatch; the task removes itself, so the set is bounded by what is queued and unclaimed.
-        _ = _running.GetOrAdd(stepId, id => Task.Run(() => DispatchAsync(id, _stop.Token)));
+        lock (_gate)
+        {
+            if (_stop.IsCancellationRequested) return;
+            if (_running.TryGetValue(stepId, out var running))
+            {
+                running.Again = true;
+                return;
+            }
+            _running[stepId] = running = new Dispatching();
+            running.Task = Task.Run(async () =>
+            {
+                do await DispatchAsync(stepId, _stop.Token);
+                while (StartsOver(stepId, running));
+            });
+        }
     }
 
     public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
@@ -30,10 +51,26 @@ internal sealed partial class AnyDispatcher(
     public async Task StopAsync(CancellationToken cancellationToken)
     {
         await _stop.CancelAsync();
-        await Task.WhenAll(_running.Values).WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        Task[] running;
+        lock (_gate) running = [.. _running.Values.Select(r => r.Task)];
+        await Task.WhenAll(running).WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     public void Dispose() => _stop.Dispose();
+
+    private bool StartsOver(string stepId, Dispatching running)
+    {
+        lock (_gate)
+        {
+            if (running.Again && !_stop.IsCancellationRequested)
+            {
+                running.Again = false;
+                return true;
+            }
+            _running.Remove(stepId);
+            return false;
+        }
+    }
 
     private async Task DispatchAsync(string stepId, CancellationToken cancellationToken)
     {
@@ -53,10 +90,6 @@ internal sealed partial class AnyDispatcher(
         catch (Exception e)
         {
             LogFailed(logger, stepId, e);
-        }
-        finally
-        {
-            _running.TryRemove(stepId, out _);
         }
     }
 

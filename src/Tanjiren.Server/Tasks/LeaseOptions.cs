@@ -3,8 +3,8 @@ using System.ComponentModel.DataAnnotations;
 namespace Tanjiren.Server.Tasks;
 
 /// <summary>
-/// Every timeout of leases, section <c>Tanjiren:Leases</c>. A step's own grace comes with its task (<c>leaseGraceSeconds</c>). The order
-/// reconcile pass &lt; gap that restarts the wait &lt; TTL is asserted at start: a reconciler slower than a TTL would call every lease late.
+/// Every timeout of leases, section <c>Tanjiren:Leases</c>. A step's own grace comes with its task (<c>leaseGraceSeconds</c>). That a
+/// pass is shorter than the gap that restarts the wait is asserted at start: the reconciler would otherwise never release anything.
 /// </summary>
 internal sealed class LeaseOptions : IValidatableObject
 {

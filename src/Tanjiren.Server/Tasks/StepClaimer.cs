@@ -1,7 +1,9 @@
+using System.Data.Common;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Workstations.Sessions;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -13,7 +15,16 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
 {
     public async Task<ClaimResult> ClaimAsync(Device device, string stepId, string claimId, long expectedGeneration, CancellationToken cancellationToken)
     {
-        var result = await database.WriteAsync(tx => ClaimAsync(tx, device, stepId, claimId, expectedGeneration), cancellationToken);
+        ClaimResult result;
+        try
+        {
+            result = await database.WriteAsync(tx => ClaimAsync(tx, device, stepId, claimId, expectedGeneration), cancellationToken);
+        }
+        catch (DbException e) when (database.Provider.IsUniqueViolation(e))
+        {
+            // This claim id claimed another step: an id names one claim for ever.
+            result = ClaimResult.Refused(ClaimRefusal.Moved, "queued");
+        }
         counters.Add(result.Refusal switch { null => result.Repeated ? "claimsRepeated" : "claims", _ => "claimsRefused" });
         return result;
     }
@@ -28,7 +39,9 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
             "SELECT id, draining, agent_draining, max_concurrent, tags, labels FROM instances WHERE id = @id AND removed_at IS NULL" + tx.ForUpdate,
             new { id = device.InstanceId });
         if (claimer is null) return ClaimResult.Refused(ClaimRefusal.NotFound);
-        if (!locked.SessionOpen) return ClaimResult.Refused(ClaimRefusal.SessionEnded);
+        // Asked anew, not read from the lock's own statement: that one may have waited with an old snapshot while a successor opened its session under the
+        // workstation's row, and a claim for the predecessor would be carried along by nobody.
+        if (!await SessionStore.IsOpenAsync(tx, device)) return ClaimResult.Refused(ClaimRefusal.SessionEnded);
 
         var step = await tx.FirstAsync<StepRow>("SELECT * FROM steps WHERE id = @stepId" + tx.ForUpdate, new { stepId });
         if (step is null || !await IsTargetAsync(tx, step, claimer)) return ClaimResult.Refused(ClaimRefusal.NotFound);

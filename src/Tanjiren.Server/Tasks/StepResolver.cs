@@ -8,6 +8,9 @@ namespace Tanjiren.Server.Tasks;
 /// <summary>What the holder of a lease may do to its step: complete it, or give it back. A zombie's write is refused by the generation (T-09).</summary>
 internal sealed class StepResolver(Database database, TimeProvider clock, WakeUps wakeUps, AnyDispatcher dispatcher, Counters counters)
 {
+    /// <summary>What <c>step_claims.answered</c> holds after a release; after a requeue by unknown outcome it is the result's digest.</summary>
+    private const string ReleaseAnswer = "released";
+
     public async Task<StepMove> CompleteAsync(Device device, string stepId, CompleteRequest result, CancellationToken cancellationToken)
     {
         var move = await database.WriteAsync(tx => CompleteAsync(tx, device, stepId, result), cancellationToken);
@@ -24,14 +27,19 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
     public async Task<StepMove> ReleaseAsync(Device device, string stepId, long generation, string? reason, CancellationToken cancellationToken)
     {
         var move = await database.WriteAsync(tx => ReleaseAsync(tx, device, stepId, generation, reason), cancellationToken);
-        counters.Add(move.Kind == StepMoveKind.Applied ? "released" : "writesRefused");
+        counters.Add(move.Kind switch
+        {
+            StepMoveKind.Applied => "released",
+            StepMoveKind.AlreadyDone => "releasesRepeated",
+            _ => "writesRefused",
+        });
         return move;
     }
 
     private async Task<StepMove> CompleteAsync(WriteTransaction tx, Device device, string stepId, CompleteRequest result)
     {
         var generation = result.LeaseGeneration!.Value;
-        var (refusal, locked, step) = await OpenAsync(tx, device, stepId, generation);
+        var (refusal, locked, step) = await OpenAsync(tx, device, stepId, generation, result.ResultDigest!);
         if (refusal is not null) return refusal;
 
         if (step!.CompletedGeneration == generation)
@@ -46,9 +54,11 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
         var to = result.Reason == StepReason.UnknownOutcome
             ? StepRules.AfterLoss(step.CancelRequestedAt is not null, WireNames.Parse<OnWorkerLost>(step.OnWorkerLost))
             : StepRules.StateOf(outcome);
+        // Only an operator cancels: an agent that says so unasked has failed its step, or the task would end as completed with nothing done.
+        if (to == StepState.Cancelled && step.CancelRequestedAt is null) (to, outcome) = (StepState.Failed, StepOutcome.Failed);
         if (to == StepState.Queued)
         {
-            if (!await RequeueAsync(tx, device, step, generation)) return Lost(step);
+            if (!await RequeueAsync(tx, device, step, generation, result.ResultDigest!)) return Lost(step);
             locked!.Add(active: -1);
             locked.AddEvent("requeued", stepId, generation, device.InstanceId, "unknownOutcome");
             tx.OnCommit(() => counters.Add("requeues"));
@@ -69,7 +79,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
 
     private async Task<StepMove> ReleaseAsync(WriteTransaction tx, Device device, string stepId, long generation, string? reason)
     {
-        var (refusal, locked, step) = await OpenAsync(tx, device, stepId, generation);
+        var (refusal, locked, step) = await OpenAsync(tx, device, stepId, generation, ReleaseAnswer);
         if (refusal is not null) return refusal;
 
         if (step!.CancelRequestedAt is not null)
@@ -82,7 +92,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
         }
         else
         {
-            if (!await RequeueAsync(tx, device, step, generation)) return Lost(step);
+            if (!await RequeueAsync(tx, device, step, generation, ReleaseAnswer)) return Lost(step);
             locked!.Add(active: -1);
             locked.AddEvent("released", stepId, generation, device.InstanceId, reason);
         }
@@ -93,7 +103,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
 
     /// <summary>Locks and checks everything but the step's own guard, which the statement that changes it repeats.</summary>
     private async Task<(StepMove? Refusal, LockedExecution? Locked, StepRow? Step)> OpenAsync(
-        WriteTransaction tx, Device device, string stepId, long generation)
+        WriteTransaction tx, Device device, string stepId, long generation, string answer)
     {
         var locked = await LockedExecution.OfStepAsync(tx, stepId, clock, device.InstanceId, device.SessionId);
         if (locked is null || locked.OrganizationId != device.OrganizationId) return (StepMove.NotFound, null, null);
@@ -105,6 +115,8 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
         if (!isOwn && !await tx.FirstAsync<bool>("SELECT EXISTS (SELECT 1 FROM step_claims WHERE step_id = @stepId AND instance_id = @instanceId)",
             new { stepId, instanceId = device.InstanceId })) return (StepMove.NotFound, null, null);
         if (!locked.SessionOpen) return (new StepMove(StepMoveKind.SessionEnded, step!.State), null, null);
+        if (isOwn && await tx.FirstAsync<string?>("SELECT answered FROM step_claims WHERE step_id = @stepId AND generation = @generation", new { stepId, generation }) == answer)
+            return (new StepMove(StepMoveKind.AlreadyDone, step!.State), null, null);
         if (isOwn && step!.CompletedGeneration == generation) return (null, locked, step);
         if (step!.IsHeldBy(device.InstanceId, device.SessionId, generation)) return (null, locked, step);
         if (isOwn) await NoteLateAsync(tx, device, locked, stepId, generation);
@@ -138,9 +150,14 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
                 resultDigest = result.ResultDigest, finalLogSeq = result.FinalLogSeq ?? 0, truncated = result.Truncated ? 1 : 0,
             }) == 1;
 
-    private static async Task<bool> RequeueAsync(WriteTransaction tx, Device device, StepRow step, long generation) =>
-        await tx.ExecuteAsync(StepEnding.RequeueSql + " AND lease_session = @sessionId",
-            new { id = step.Id, instanceId = device.InstanceId, sessionId = device.SessionId, generation }) == 1;
+    /// <summary>With what its holder said, so that the same words again are answered and not refused.</summary>
+    private static async Task<bool> RequeueAsync(WriteTransaction tx, Device device, StepRow step, long generation, string answer)
+    {
+        if (await tx.ExecuteAsync(StepEnding.RequeueSql + " AND lease_session = @sessionId",
+            new { id = step.Id, instanceId = device.InstanceId, sessionId = device.SessionId, generation }) != 1) return false;
+        await tx.ExecuteAsync("UPDATE step_claims SET answered = @answer WHERE step_id = @id AND generation = @generation", new { id = step.Id, generation, answer });
+        return true;
+    }
 
     private static StepMove Lost(StepRow step) => new(StepMoveKind.LeaseLost, step.State);
 }

@@ -15,19 +15,23 @@ internal sealed record TargetSelector
     public IReadOnlyList<string>? Instances { get; init; }
     public IReadOnlyList<string> Tags { get; init; } = [];
     public IReadOnlyDictionary<string, string> Labels { get; init; } = new Dictionary<string, string>();
+    /// <summary>Resource requests, beside the label conditions: where both name one label, both must hold.</summary>
+    public IReadOnlyDictionary<string, string> Resources { get; init; } = new Dictionary<string, string>();
 
     public static TargetSelector Create(IReadOnlyCollection<string>? instanceIds, TargetSpec targets, ResourceSpec? resources)
     {
         var labels = new SortedDictionary<string, string>(StringComparer.Ordinal);
         foreach (var (key, value) in targets.Labels ?? new Dictionary<string, string>()) labels[key] = value;
-        Require(labels, "cpuCount", resources?.Cpu);
-        Require(labels, "memoryMb", resources?.MemoryMb);
-        Require(labels, "gpuCount", resources?.GpuCount is > 0 ? resources.GpuCount : null);
+        var minimums = new SortedDictionary<string, string>(StringComparer.Ordinal);
+        Require(minimums, "cpuCount", resources?.Cpu);
+        Require(minimums, "memoryMb", resources?.MemoryMb);
+        Require(minimums, "gpuCount", resources?.GpuCount is > 0 ? resources.GpuCount : null);
         return new TargetSelector
         {
             Instances = instanceIds is null ? null : [.. instanceIds.Distinct().Order(StringComparer.Ordinal)],
             Tags = [.. (targets.Tags ?? []).Distinct().Order(StringComparer.Ordinal)],
             Labels = labels,
+            Resources = minimums,
         };
     }
 
@@ -38,7 +42,7 @@ internal sealed record TargetSelector
     public bool Matches(string instanceId, IReadOnlyCollection<string> tags, IReadOnlyDictionary<string, string> labels) =>
         (Instances is null || Instances.Contains(instanceId))
         && Tags.All(tags.Contains)
-        && Labels.All(required => labels.TryGetValue(required.Key, out var actual) && Compare(required.Value, actual));
+        && Labels.Concat(Resources).All(required => labels.TryGetValue(required.Key, out var actual) && Compare(required.Value, actual));
 
     /// <summary>Equality, or a comparison of numbers when the requirement starts with <c>&gt;= &gt; &lt;= &lt;</c>.</summary>
     internal static bool Compare(string required, string actual)
@@ -61,12 +65,9 @@ internal sealed record TargetSelector
     private static bool TryNumber(string text, out decimal number) =>
         decimal.TryParse(text, NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out number);
 
-    private static void Require(SortedDictionary<string, string> labels, string key, double? atLeast)
+    private static void Require(SortedDictionary<string, string> minimums, string key, double? atLeast)
     {
-        if (atLeast is not { } minimum) return;
-        var wanted = ">=" + minimum.ToString(CultureInfo.InvariantCulture);
-        // An explicit label condition on the same key stays beside it only if it is the stricter one; both must hold.
-        if (!labels.TryGetValue(key, out var explicitCondition) || !Compare(wanted, explicitCondition)) labels[key] = wanted;
+        if (atLeast is { } minimum) minimums[key] = ">=" + minimum.ToString(CultureInfo.InvariantCulture);
     }
 }
 

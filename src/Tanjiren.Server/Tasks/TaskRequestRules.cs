@@ -90,8 +90,8 @@ internal static class TaskRequestRules
         errors.Require(labels.Count <= WireLimits.MaxLabels, "targets.labels", $"has more than {WireLimits.MaxLabels} entries");
         foreach (var (key, value) in labels)
         {
-            errors.Require(key.Length is > 0 and <= 64, $"targets.labels.{key}", "a label's name has 1 to 64 characters");
-            errors.Require(value is { Length: > 0 and <= 256 }, $"targets.labels.{key}", "a label's value has 1 to 256 characters");
+            errors.Require(key.Length is > 0 and <= 64 && !key.Any(char.IsControl), $"targets.labels.{key}", "a label's name has 1 to 64 characters, none of them a control character");
+            errors.Require(value is { Length: > 0 and <= 256 } && !value.Any(char.IsControl), $"targets.labels.{key}", "a label's value has 1 to 256 characters, none of them a control character");
         }
     }
 
@@ -100,7 +100,8 @@ internal static class TaskRequestRules
         if (list is null) return;
         errors.Require(list.Count <= maxCount, field, $"has more than {maxCount} elements");
         for (var i = 0; i < list.Count && i < maxCount; i++)
-            errors.Require(list[i] is { Length: > 0 } text && text.Length <= maxLength, $"{field}[{i}]", $"must have 1 to {maxLength} characters");
+            errors.Require(list[i] is { Length: > 0 } text && text.Length <= maxLength && !text.Any(char.IsControl), $"{field}[{i}]",
+                $"must have 1 to {maxLength} characters and no control characters");
     }
 
     private static void CheckEnvironment(CreateTaskRequest request, FieldErrors errors)

@@ -94,13 +94,13 @@ internal sealed class TaskService(
             await tx.ExecuteAsync("""
                 INSERT INTO steps (id, execution_id, task_id, organization_id, ordinal, target_instance_id, selector_id, priority, state, queue_expires_at,
                   on_worker_lost, lease_state, lease_grace_ms, timeout_ms, created_at)
-                VALUES (@stepId, @executionId, @taskId, @organizationId, @ordinal, @target, @selectorId, @priority, 'queued', @queueExpiresAt,
+                VALUES (@stepId, @executionId, @taskId, @organizationId, @ordinal, @target, @selectorId, @priority, 'queued', tanjiren_now() + @queueTimeoutMs,
                   @onWorkerLost, 'free', @graceMs, @timeoutMs, @now)
                 """,
                 new
                 {
                     stepId, executionId, taskId, organizationId = caller.OrganizationId, ordinal, target, selectorId, priority = spec.Priority, now,
-                    queueExpiresAt = now + spec.QueueTimeoutSeconds!.Value * 1000L, onWorkerLost = WireNames.Of(spec.OnWorkerLost!.Value),
+                    queueTimeoutMs = spec.QueueTimeoutSeconds!.Value * 1000L, onWorkerLost = WireNames.Of(spec.OnWorkerLost!.Value),
                     graceMs = spec.LeaseGraceSeconds!.Value * 1000L, timeoutMs = spec.TimeoutSeconds!.Value * 1000L,
                 });
             if (target is not null) tx.OnCommit(() => wakeUps.Notify(WakeUps.Work(target)));

@@ -31,9 +31,10 @@ public sealed class LostReleaseTests
             await Eventually.TrueAsync(async () => (await scene.Workspace.TaskAsync(task.Id)).State is TaskState.Completed, scene.Evidence, Limit, $"{task.Id} is done by the other agent");
             // It says again what it could not know to be said, and that is over before the next round.
             away.Proxy.Heal();
-            await Eventually.TrueAsync(() => away.Proxy.Exchanges.Any(exchange => exchange.Path == release && exchange is { Fault: null, Status: 409 }),
-                scene.Evidence, Limit, $"agent {away.Name} is back and was refused");
+            await Eventually.TrueAsync(() => away.Proxy.Exchanges.Any(exchange => exchange.Path == release && exchange is { Fault: null, Status: 200 }),
+                scene.Evidence, Limit, $"agent {away.Name} is back and was answered");
         }
     },
-    new CannotProvoke(FaultTally.StaleLeases, WhyNone), new CannotProvoke(FaultTally.Requeues, WhyNone));
+    new CannotProvoke(FaultTally.StaleLeases, WhyNone), new CannotProvoke(FaultTally.Requeues, WhyNone),
+    new CannotProvoke(FaultTally.RefusedWrites, "a release that is said again is answered, not refused"));
 }

@@ -42,6 +42,19 @@ public sealed class ClaimTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_claim_id_of_another_step_is_refused(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        var (first, second) = (await engine.CreateTaskAsync([machine]), await engine.CreateTaskAsync([machine]));
+        var claimId = engine.NewClaimId();
+        await engine.ClaimAsync(machine, first.Execution!.Steps[0], claimId);
+
+        (await engine.ClaimAsync(machine, second.Execution!.Steps[0], claimId)).Refusal.ShouldBe(ClaimRefusal.Moved);
+        (await engine.StepAsync(second)).State.ShouldBe(StepState.Queued);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task A_claim_delayed_past_a_requeue_is_refused(DatabaseKind kind)
     {
         await using var engine = await Engine.StartAsync(kind);

@@ -37,6 +37,8 @@ public sealed class FencingTests
         (await engine.CompleteAsync(oldSession, step.Id, generation)).Kind.ShouldBe(StepMoveKind.SessionEnded);
         (await engine.Resolver.ReleaseAsync(oldSession, step.Id, generation, null, Token)).Kind.ShouldBe(StepMoveKind.SessionEnded);
         (await engine.BeatAsync(oldSession, (step.Id, generation))).ShouldBeNull();
+        (await engine.Heartbeats.BeatAsync(oldSession, new HeartbeatRequest { MaxConcurrent = 1, Draining = true }, Token)).ShouldBeNull();
+        (await engine.QueryAsync<long>("SELECT agent_draining FROM instances WHERE id = @id", new { id = holder.InstanceId })).ShouldBe(0, "a late beat does not speak for the machine");
         (await engine.Heartbeats.WorkAsync(oldSession, 0, 1, new HashSet<string>(), Token)).ShouldBeNull();
 
         (await SnapshotAsync(engine, step.Id)).ShouldBe(before);
@@ -84,6 +86,38 @@ public sealed class FencingTests
         ended.OutcomeSummary.ShouldBe("Failed. one: exit code 7 after 0.005 s.");
         ended.Execution!.Steps[0].LeaseGeneration.ShouldBe(2);
         ended.Execution.Steps[0].ExitCode.ShouldBe(7);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_gives_a_step_back_is_answered_when_it_is_repeated(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        var task = await engine.CreateTaskAsync([machine], onWorkerLost: OnWorkerLost.Requeue);
+        var step = task.Execution!.Steps[0];
+
+        await engine.ClaimAsync(machine, step);
+        (await engine.Resolver.ReleaseAsync(machine, step.Id, 1, null, Token)).Kind.ShouldBe(StepMoveKind.Applied);
+        (await engine.Resolver.ReleaseAsync(machine, step.Id, 1, null, Token)).Kind.ShouldBe(StepMoveKind.AlreadyDone);
+
+        var again = (await engine.ClaimAsync(machine, await engine.StepAsync(task))).Response!.LeaseGeneration;
+        (await engine.CompleteAsync(machine, step.Id, again, StepOutcome.Failed, StepReason.UnknownOutcome)).Kind.ShouldBe(StepMoveKind.Applied);
+        (await engine.CompleteAsync(machine, step.Id, again, StepOutcome.Failed, StepReason.UnknownOutcome)).Kind.ShouldBe(StepMoveKind.AlreadyDone);
+        (await engine.CompleteAsync(machine, step.Id, again)).Kind.ShouldBe(StepMoveKind.LeaseLost);
+        await engine.CheckInvariantsAsync(task.Id);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_step_that_an_agent_calls_cancelled_unasked_has_failed(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        var task = await engine.CreateTaskAsync([machine]);
+        await engine.ClaimAsync(machine, task.Execution!.Steps[0]);
+
+        await engine.CompleteAsync(machine, task.Execution.Steps[0].Id, 1, StepOutcome.Cancelled, StepReason.Cancelled);
+
+        (await engine.TaskAsync(task.Id)).State.ShouldBe(TaskState.Failed);
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]

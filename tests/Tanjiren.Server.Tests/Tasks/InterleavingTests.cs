@@ -14,7 +14,7 @@ namespace Tanjiren.Server.Tests.Tasks;
 /// </summary>
 public sealed class InterleavingTests
 {
-    private static readonly string[] Operations = ["claim", "complete", "cancel", "release", "reap", "renew"];
+    private static readonly string[] Operations = ["claim", "complete", "cancel", "release", "reap", "renew", "takeOver"];
 
     public static TheoryData<string, string> Pairs()
     {
@@ -31,12 +31,10 @@ public sealed class InterleavingTests
     {
         await using var engine = await Engine.StartAsync(DatabaseKind.Postgres);
         var holder = await engine.AddWorkstationAsync("holder");
-        var other = await engine.AddWorkstationAsync("other");
-
         var paused = 0;
         for (var pauseBefore = 1; ; pauseBefore++)
         {
-            var scene = await Scene.SetAsync(engine, holder, other);
+            var scene = await Scene.SetAsync(engine, holder, await engine.AddWorkstationAsync($"other {pauseBefore}"));
             if (!await InterleaveAsync(engine, scene, first, second, pauseBefore)) break;
             paused++;
             await engine.CheckInvariantsAsync(scene.TaskId);
@@ -104,6 +102,7 @@ public sealed class InterleavingTests
             {
                 "claim" => (await services.GetRequiredService<StepClaimer>()
                     .ClaimAsync(other, queued.Id, engine.NewClaimId(), queued.LeaseGeneration, token)).Refusal is null,
+                "takeOver" => await TakeOverAsync(services, who, token),
                 "complete" => (await services.GetRequiredService<StepResolver>()
                     .CompleteAsync(holder, running.Id, Engine.Result(running.Id, generation, exitCode: who == "A" ? 0 : 3), token)).Kind == StepMoveKind.Applied,
                 "cancel" => (await services.GetRequiredService<TaskCanceller>().CancelAsync(engine.Owner, task.Id, null, token)).Kind == CancelResultKind.Applied,
@@ -132,6 +131,22 @@ public sealed class InterleavingTests
             if (_applied.Contains("claim")) steps[1].Attempts.ShouldBe(1);
             else steps[1].Attempts.ShouldBe(0);
             _applied.Count(o => o == "claim").ShouldBeLessThanOrEqualTo(1);
+            (await engine.QueryAsync<long>("""
+                SELECT count(*) FROM steps s WHERE s.task_id = @taskId AND s.state = 'running'
+                  AND NOT EXISTS (SELECT 1 FROM instance_sessions i WHERE i.id = s.lease_session AND i.instance_id = s.lease_holder AND i.ended_at IS NULL)
+                """, new { taskId = task.Id })).ShouldBe(0, "every lease belongs to an open session");
+        }
+
+        /// <summary>The claimer's agent has been restarted: its successor opens a session while the claim is on its way.</summary>
+        private async Task<bool> TakeOverAsync(IServiceProvider services, string who, CancellationToken token)
+        {
+            var successor = other with { SessionId = Ids.New(Ids.Session, TimeProvider.System) };
+            var name = await engine.QueryAsync<string>("SELECT machine_id FROM instance_sessions WHERE id = @id", new { id = other.SessionId });
+            var opened = await services.GetRequiredService<SessionStore>().OpenAsync(successor, new OpenSessionRequest
+            {
+                SessionId = successor.SessionId, MachineId = name, BootId = "boot", HostName = who, PreviousSessionIds = [other.SessionId],
+            }, token);
+            return opened.Kind == OpenSessionKind.Opened;
         }
 
         /// <summary>A reconciler that has served for long enough: its gate is open.</summary>

@@ -41,6 +41,16 @@ public sealed class TargetSelectorTests
             .Matches("ws_1", [], Machine).ShouldBe(expected);
 
     [Fact]
+    public void A_label_condition_and_a_resource_request_on_one_label_both_hold()
+    {
+        var targets = new TargetSpec { Labels = new Dictionary<string, string> { ["memoryMb"] = ">=20000" } };
+        TargetSelector.Create(null, targets, new ResourceSpec { MemoryMb = 8000 }).Matches("ws_1", [], Machine).ShouldBeFalse();
+        targets = new TargetSpec { Labels = new Dictionary<string, string> { ["memoryMb"] = "<20000" } };
+        TargetSelector.Create(null, targets, new ResourceSpec { MemoryMb = 8000 }).Matches("ws_1", [], Machine).ShouldBeTrue();
+        TargetSelector.Create(null, targets, new ResourceSpec { MemoryMb = 18000 }).Matches("ws_1", [], Machine).ShouldBeFalse();
+    }
+
+    [Fact]
     public void A_request_for_a_gpu_needs_one_and_a_request_for_none_needs_nothing()
     {
         var targets = new TargetSpec { Labels = new Dictionary<string, string> { ["os"] = "linux" } };

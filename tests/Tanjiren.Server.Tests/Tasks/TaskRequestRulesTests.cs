@@ -60,6 +60,7 @@ public sealed class TaskRequestRulesTests
         ("command.argv[1]", Good with { Command = new CommandSpec { Argv = ["a", null!] } }),
         ("targets", Good with { Targets = null }),
         ("targets", Good with { Targets = new TargetSpec { Tags = [] } }),
+        ("targets.workstations[0]", Good with { Targets = new TargetSpec { Workstations = ["a\0"] } }),
         ("targets.tags[0]", Good with { Targets = new TargetSpec { Tags = [""] } }),
         ("targets.labels.os", Good with { Targets = new TargetSpec { Labels = new Dictionary<string, string> { ["os"] = "" } } }),
         ("workingDirectory", Good with { WorkingDirectory = "relative/path" }),

@@ -1,4 +1,4 @@
--- Instants are 64-bit Unix milliseconds by the server's wall clock, except the lease_* columns and deadline_at of steps: those are readings of
+-- Instants are 64-bit Unix milliseconds by the server's wall clock, except lease_*, deadline_at and queue_expires_at of steps: those are readings of
 -- tanjiren_now(), the lease clock, and comparable only with it. Truth values are 0 and 1.
 
 CREATE TABLE organizations (
@@ -214,6 +214,7 @@ CREATE TABLE step_claims (
   log_seq      BIGINT NOT NULL DEFAULT 0,                 -- everything up to it is stored
   log_bytes    BIGINT NOT NULL DEFAULT 0,
   late_result  INTEGER NOT NULL DEFAULT 0,
+  answered     TEXT,                                      -- how its holder gave it back: 'released', or the digest of an unknown outcome
   PRIMARY KEY (step_id, generation)
 );
 CREATE UNIQUE INDEX step_claims_by_claim ON step_claims (claim_id);

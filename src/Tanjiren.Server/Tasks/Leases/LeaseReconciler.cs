@@ -1,3 +1,4 @@
+using System.Data.Common;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
@@ -8,19 +9,21 @@ namespace Tanjiren.Server.Tasks.Leases;
 /// No ghosts: marks leases stale, releases them after their grace, ends steps past their hard deadline and steps that nobody claimed in time. Runs on every
 /// server process; each candidate is looked at again under its execution's lock, so it does not matter who comes first.
 /// </summary>
-internal sealed class LeaseReconciler(
+internal sealed partial class LeaseReconciler(
     Database database, TimeProvider clock, LeaseOptions options, WakeUps wakeUps, AnyDispatcher dispatcher, ILogger<LeaseReconciler> logger)
     : PeriodicLoop("leases", clock, logger)
 {
     private const int Batch = 200;
     private const long ClockStoreIntervalMs = 30_000;
     private long _storedClock = long.MinValue / 2;
+    private long _passStart;
     private readonly ReconcilerGate _gate = new(options.MaxPassGapMs, options.MaxClockDriftMs);
 
     protected override TimeSpan Interval => TimeSpan.FromMilliseconds(options.ReconcileMs);
 
     public override async Task RunOnceAsync(CancellationToken cancellationToken)
     {
+        _passStart = Clock.GetTimestamp();
         var now = await database.ReadAsync(sql => sql.LeaseNowAsync(), cancellationToken);
         var elapsed = (long)(Clock.GetTimestamp() * 1000.0 / Clock.TimestampFrequency);
         var servedMs = _gate.Observe(elapsed, now, Clock.GetUtcNow().ToUnixTimeMilliseconds());
@@ -36,7 +39,7 @@ internal sealed class LeaseReconciler(
         await EachAsync("SELECT id FROM steps WHERE state = 'running' AND deadline_at + @slack < @now AND @slack <= @servedMs LIMIT @batch",
             new { now, slack = options.DeadlineSlackSeconds * 1000L, servedMs, batch = Batch }, EndOverdueAsync, cancellationToken);
         await EachAsync("SELECT id FROM steps WHERE state = 'queued' AND queue_expires_at < @now LIMIT @batch",
-            new { now = Clock.GetUtcNow().ToUnixTimeMilliseconds(), batch = Batch },
+            new { now, batch = Batch },
             (tx, locked, step) => EndUnclaimedAsync(tx, locked, step, StepReason.QueueTimeout, "Nobody claimed it within queueTimeoutSeconds."), cancellationToken);
         await EachAsync("""
             SELECT s.id FROM steps s JOIN instances i ON i.id = s.target_instance_id WHERE s.state = 'queued' AND i.removed_at IS NOT NULL LIMIT @batch
@@ -60,7 +63,18 @@ internal sealed class LeaseReconciler(
     {
         foreach (var id in await database.ReadAsync(sql => sql.ListAsync<string>(candidates, arguments), cancellationToken))
         {
-            if (await UnderLockAsync(id, act, cancellationToken) is { } did) Count(did);
+            // A pass that takes too long would look like a gap to the next one, which would then release nothing, for ever: the rest waits for that one.
+            if (Clock.GetElapsedTime(_passStart).TotalMilliseconds > options.MaxPassGapMs / 2.0) return;
+            try
+            {
+                if (await UnderLockAsync(id, act, cancellationToken) is { } did) Count(did);
+            }
+            catch (DbException e)
+            {
+                // One step that can't be resolved must not keep those behind it from being so.
+                Count("failed");
+                LogUnresolved(logger, id, e);
+            }
         }
     }
 
@@ -136,4 +150,7 @@ internal sealed class LeaseReconciler(
         if (to == StepState.Failed) await StepEnding.StopRolloutAsync(tx, locked);
         await locked.WakeTargetsAsync(wakeUps, dispatcher);
     }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Could not resolve step {StepId}; it is tried again with the next pass")]
+    private static partial void LogUnresolved(ILogger logger, string stepId, Exception exception);
 }
