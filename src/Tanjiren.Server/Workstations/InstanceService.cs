@@ -102,12 +102,14 @@ internal sealed class InstanceService(
         if (reservation.Reused) return (InstanceChange.KeyReused, null);
         if (reservation.RepeatOf is { } earlier) return (InstanceChange.AlreadyDone, await directory.FindAsync(tx, caller.OrganizationId, earlier));
 
+        // The name first: of two registrations of one machine at once, the later one must find the machine wherever it finds the name.
+        var nameTaken = await directory.FindAsync(tx, caller.OrganizationId, name) is not null;
         if (machineId is not null && await directory.FindByMachineAsync(tx, caller.OrganizationId, machineId) is { } same)
         {
             await idempotency.ReleaseAsync(tx, caller, key);
             return (InstanceChange.AlreadyDone, same);
         }
-        if (await directory.FindAsync(tx, caller.OrganizationId, name) is not null)
+        if (nameTaken)
         {
             await idempotency.ReleaseAsync(tx, caller, key);
             return (InstanceChange.NameTaken, null);
