@@ -30,6 +30,10 @@ internal static class LocalControlPlane
         {
             await app.StartAsync();
         }
+        catch (FormatException e)
+        {
+            throw new CliException(e.Message, "see `tanvrit-compute server --help`", e);
+        }
         catch (IOException e) when (e.InnerException is AddressInUseException or SocketException)
         {
             throw new CliException($"can't listen on {string.Join(", ", urls)}: {Why(e.InnerException)}", elsewhere, e);

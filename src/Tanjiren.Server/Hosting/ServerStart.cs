@@ -1,4 +1,5 @@
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Data.Sqlite;
 using Tanjiren.Server.DeviceTrust;
 
 namespace Tanjiren.Server.Hosting;
@@ -7,10 +8,13 @@ namespace Tanjiren.Server.Hosting;
 /// What must stand before the first connection is accepted and the first loop runs: a migrated database and the shared secrets. A lifecycle
 /// service's <c>StartingAsync</c> runs before the start of every other service, the listener's included.
 /// </summary>
-internal sealed class ServerStart(Migrator migrator, ServerSecrets secrets) : IHostedLifecycleService
+internal sealed class ServerStart(Database database, Migrator migrator, ServerSecrets secrets) : IHostedLifecycleService, IDisposable
 {
+    private IDisposable? _lock;
+
     public async Task StartingAsync(CancellationToken cancellationToken)
     {
+        if (database.Provider is SqliteProvider sqlite) _lock = sqlite.LockForServing();
         await migrator.MigrateAsync(cancellationToken);
         await secrets.LoadAsync(cancellationToken);
     }
@@ -19,5 +23,16 @@ internal sealed class ServerStart(Migrator migrator, ServerSecrets secrets) : IH
     public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     public Task StoppingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-    public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StoppedAsync(CancellationToken cancellationToken)
+    {
+        Dispose();
+        return Task.CompletedTask;
+    }
+
+    public void Dispose()
+    {
+        _lock?.Dispose();
+        _lock = null;
+    }
 }

@@ -12,6 +12,7 @@ internal sealed class SqliteProvider : ISqlProvider
 {
     private const int MaxIdleReaders = 16;
 
+    private readonly string _path;
     private readonly string _connectionString;
     private readonly SqliteLeaseClock _leaseClock;
     private readonly ConcurrentBag<CachingConnection> _readers = [];
@@ -23,9 +24,27 @@ internal sealed class SqliteProvider : ISqlProvider
     {
         var directory = Path.GetDirectoryName(Path.GetFullPath(path));
         if (directory is not null) Directory.CreateDirectory(directory);
+        _path = path;
         _connectionString = new SqliteConnectionStringBuilder { DataSource = path, Pooling = false }.ConnectionString;
         _leaseClock = new SqliteLeaseClock(clock);
         _writer = new SqliteWriter(OpenWriter);
+    }
+
+    /// <summary>
+    /// Keeps a second control plane off this file for as long as the result lives; the operating system lets go of it when the process dies. Each would have
+    /// a lease clock, replay memory and wake-ups of its own, and one would release what the other renews.
+    /// </summary>
+    /// <exception cref="FormatException">Another control plane has it.</exception>
+    public IDisposable LockForServing()
+    {
+        try
+        {
+            return new FileStream(_path + ".lock", FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+        }
+        catch (IOException e)
+        {
+            throw new FormatException($"The database '{_path}' is in use by another control plane. Stop that one, or use PostgreSQL for more than one.", e);
+        }
     }
 
     public string Name => "sqlite";
