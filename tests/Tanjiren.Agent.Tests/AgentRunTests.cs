@@ -228,6 +228,38 @@ public sealed class AgentRunTests : IAsyncLifetime
         step.Output().ShouldBe("up\ndone\n");
     }
 
+    [Theory]
+    [InlineData(302)]
+    [InlineData(400)]
+    [InlineData(403)]
+    [InlineData(404)]
+    [InlineData(413)]
+    public async Task A_proxys_pages_cost_neither_output_nor_result(int status)
+    {
+        server.Intercept("logs", status, count: 2);
+        server.Intercept("complete", status, count: 2);
+        await agent.StartAsync();
+        var step = server.Shell("echo out; exit 7");
+
+        (await ResultAsync(step)).ExitCode.ShouldBe(7);
+        step.Output().ShouldBe("out\n");
+    }
+
+    [Fact]
+    public async Task Output_goes_in_smaller_batches_through_a_proxy_that_takes_less()
+    {
+        server.LargestBody = 100_000;
+        await agent.StartAsync();
+        var go = server.Hold("logs");
+        var step = server.Shell("for i in 1 2 3 4 5 6 7 8; do head -c 30000 /dev/zero | tr '\\0' a; sleep 0.05; done");
+        await Eventually.TrueAsync(() => AgentStatus.Load(agent.Home)!.Steps.Any(s => s.Phase == "uploading"));
+
+        go.SetResult();
+
+        await ResultAsync(step);
+        await Eventually.TrueAsync(() => step.Output().Length == 240_000);
+    }
+
     [Fact]
     public async Task A_running_lease_is_renewed_with_its_phase_and_a_fresh_tick()
     {

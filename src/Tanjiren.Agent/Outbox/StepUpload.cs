@@ -13,7 +13,7 @@ internal sealed record UploadParts(ControlPlaneClient Client, SessionKeeper Sess
 /// </summary>
 internal sealed partial class StepUpload : IDisposable
 {
-    /// <summary>Output in one request.</summary>
+    /// <summary>Output in one request, at most.</summary>
     public const int BatchBytes = 1024 * 1024;
 
     private enum LastWord { None, Complete, Release, Nothing }
@@ -27,6 +27,7 @@ internal sealed partial class StepUpload : IDisposable
     private LastWord lastWord;
     private CompleteRequest? result;
     private bool logsRefused;
+    private int batchBytes = BatchBytes;
 
     public StepUpload(string claimId, string stepId, long generation, ChunkLog chunks, UploadParts parts)
     {
@@ -86,7 +87,7 @@ internal sealed partial class StepUpload : IDisposable
             LastWord word;
             CompleteRequest? final;
             lock (gate) (word, final) = (lastWord, result);
-            var batch = logsRefused ? [] : Chunks.ReadBatch(final?.FinalLogSeq, BatchBytes, WireLimits.MaxLogChunksPerRequest);
+            var batch = logsRefused ? [] : Chunks.ReadBatch(final?.FinalLogSeq, batchBytes, WireLimits.MaxLogChunksPerRequest);
             var backlog = batch.Count > 0 && batch[^1].Seq < Chunks.SyncedSeq;
             var mustSpeak = word is LastWord.Complete or LastWord.Release && !Answered.IsCompleted;
             if (mustSpeak && (batch.Count == 0 || backlog)) await SpeakAsync(word, final, ct);
@@ -156,6 +157,8 @@ internal sealed partial class StepUpload : IDisposable
                 LogConflict(StepId, batch[0].Seq);
                 NoteStored(batch[0].Seq);
                 break;
+            case ReplyKind.TooLarge when Halve(batch):
+                break;
             case ReplyKind.LogLimitReached or ReplyKind.NotFound or ReplyKind.Refused:
                 LogLogsRefused(StepId, reply.Words);
                 logsRefused = true;
@@ -171,6 +174,14 @@ internal sealed partial class StepUpload : IDisposable
                 await PauseAsync(reply.Kind, reply.RetryAfter, ct);
                 break;
         }
+    }
+
+    /// <summary>Something in between lets less through than the server: smaller batches, for good. False when it can get no smaller.</summary>
+    private bool Halve(IReadOnlyList<LogChunk> batch)
+    {
+        if (batch.Count == 1 || batchBytes == 1) return false;
+        batchBytes = Math.Max(1, Math.Min(batchBytes, batch.Sum(c => c.Data.Length)) / 2);
+        return true;
     }
 
     private async Task SpeakAsync(LastWord word, CompleteRequest? final, CancellationToken ct)
