@@ -261,6 +261,37 @@ public sealed class AgentRunTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_chunk_that_got_no_answer_after_a_conflict_is_not_passed_over()
+    {
+        await agent.StartAsync();
+        var go = server.Hold("logs");
+        var step = server.Shell("echo a; sleep 0.1; echo b >&2; sleep 0.1; echo c");
+        await Eventually.TrueAsync(() => AgentStatus.Load(agent.Home)!.Steps.Any(s => s.Phase == "uploading"));
+        server.Refuse("logs", 503, ErrorCode.Unavailable); // what was sent before the others were there
+        server.Refuse("logs", 409, ErrorCode.LogConflict); // all of them
+        server.Refuse("logs", 503, ErrorCode.Unavailable); // the first one alone
+
+        go.SetResult();
+
+        await ResultAsync(step);
+        await Eventually.TrueAsync(() => step.Output() == "a\nb\nc\n", () => step.Output());
+    }
+
+    [Fact]
+    public async Task A_server_that_lost_output_gets_it_again()
+    {
+        await agent.StartAsync();
+        var step = server.Shell($"echo up; while [ ! -e {agent.File("go")} ]; do sleep 0.02; done; echo done");
+        await Eventually.TrueAsync(() => step.Output().Contains("up"));
+        lock (step.Chunks) step.Chunks.Clear();
+
+        await File.WriteAllTextAsync(agent.File("go"), "", Ct);
+
+        await ResultAsync(step);
+        await Eventually.TrueAsync(() => step.Output() == "up\ndone\n", () => step.Output());
+    }
+
+    [Fact]
     public async Task A_running_lease_is_renewed_with_its_phase_and_a_fresh_tick()
     {
         server.TtlMs = 600;

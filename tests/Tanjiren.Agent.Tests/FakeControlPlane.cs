@@ -351,9 +351,11 @@ internal sealed class FakeControlPlane : IAsyncDisposable
     {
         lock (step.Chunks)
         {
+            var last = step.Chunks.Count == 0 ? 0 : step.Chunks.Keys.Max();
+            if (request.Chunks![0].Seq > last + 1) return ProblemAsync(context, 409, ErrorCode.LogConflict, last.ToString());
             foreach (var chunk in request.Chunks!)
             {
-                if (step.Chunks.TryGetValue(chunk.Seq, out var before) && before.Signature() != chunk.Signature()) return ProblemAsync(context, 409, ErrorCode.LogConflict);
+                if (step.Chunks.TryGetValue(chunk.Seq, out var before) && before.Signature() != chunk.Signature()) return ProblemAsync(context, 409, ErrorCode.LogConflict, last.ToString());
                 step.Chunks[chunk.Seq] = chunk;
             }
             long stored = 0;
@@ -386,8 +388,8 @@ internal sealed class FakeControlPlane : IAsyncDisposable
     private Task TransitionAsync(HttpContext context, TransitionResult result) =>
         AnswerAsync(context, 200, new StepTransitionResponse { Result = result, State = StepState.Running }, WireJson.Default.StepTransitionResponse);
 
-    private Task ProblemAsync(HttpContext context, int status, ErrorCode code) =>
-        AnswerAsync(context, status, new ProblemBody { Title = code.ToString(), Status = status, Code = ProblemBody.CodeName(code) }, WireJson.Default.ProblemBody);
+    private Task ProblemAsync(HttpContext context, int status, ErrorCode code, string? currentState = null) =>
+        AnswerAsync(context, status, new ProblemBody { Title = code.ToString(), Status = status, Code = ProblemBody.CodeName(code), CurrentState = currentState }, WireJson.Default.ProblemBody);
 
     private async Task AnswerAsync<T>(HttpContext context, int status, T body, JsonTypeInfo<T> type)
     {
