@@ -292,6 +292,21 @@ public sealed class AgentRunTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task More_cancels_than_a_poll_can_name_make_no_hot_loop()
+    {
+        await agent.StartAsync();
+        foreach (var _ in Enumerable.Range(0, 200))
+            server.Add(new FakeStep { Id = Ids.New(Ids.Step, TimeProvider.System), Command = new CommandSpec { Shell = ":" }, Queued = false, Held = true, CancelRequested = true });
+        await Eventually.TrueAsync(() => server.Count("work") > 5);
+        var (before, began) = (server.Count("work"), TimeProvider.System.GetTimestamp());
+
+        await Eventually.TrueAsync(() => server.Count("work") >= before + 30);
+
+        // Each waits for half of RefusalPause at least.
+        TimeProvider.System.GetElapsedTime(began).ShouldBeGreaterThan(AgentHarness.Fast.RefusalPause * 0.5 * 25);
+    }
+
+    [Fact]
     public async Task A_running_lease_is_renewed_with_its_phase_and_a_fresh_tick()
     {
         server.TtlMs = 600;
