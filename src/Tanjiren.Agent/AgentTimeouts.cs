@@ -54,6 +54,9 @@ public sealed record AgentTimeouts
     /// <summary>Time between SIGTERM and SIGKILL of a cancelled step. Default 5 s.</summary>
     public TimeSpan CancelGrace { get; init; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>What the watchdog gives a step beyond its hard deadline, so that the agent, when it can, ends it first and with grace. Default 10 s.</summary>
+    public TimeSpan WatchdogSlack { get; init; } = TimeSpan.FromSeconds(10);
+
     /// <summary>Output that waits for company before it becomes a chunk; a stream that was idle does not wait. Default 20 ms.</summary>
     public TimeSpan OutputCoalescing { get; init; } = TimeSpan.FromMilliseconds(20);
 
@@ -89,6 +92,8 @@ public sealed record AgentTimeouts
         Ordered(Request, ClaimGiveUp, "Request", "ClaimGiveUp");
         // The lease clock must notice a passed deadline inside the margin, or the server could offer the step first.
         Ordered(LeaseTick, LeaseMargin, "LeaseTick", "LeaseMargin");
+        // A step over its deadline has had its grace before the watchdog kills it.
+        Ordered(CancelGrace, WatchdogSlack, "CancelGrace", "WatchdogSlack");
         // A cancelled tree is dead before an abort stops waiting for it.
         Ordered(CancelGrace, AbortWait, "CancelGrace", "AbortWait");
         if (LongPoll > TimeSpan.FromSeconds(Protocol.WireLimits.MaxWaitSeconds))

@@ -228,6 +228,84 @@ public sealed class AgentRunTests : IAsyncLifetime
         step.Output().ShouldBe("up\ndone\n");
     }
 
+    [Theory]
+    [InlineData(302)]
+    [InlineData(400)]
+    [InlineData(403)]
+    [InlineData(404)]
+    [InlineData(413)]
+    public async Task A_proxys_pages_cost_neither_output_nor_result(int status)
+    {
+        server.Intercept("logs", status, count: 2);
+        server.Intercept("complete", status, count: 2);
+        await agent.StartAsync();
+        var step = server.Shell("echo out; exit 7");
+
+        (await ResultAsync(step)).ExitCode.ShouldBe(7);
+        step.Output().ShouldBe("out\n");
+    }
+
+    [Fact]
+    public async Task Output_goes_in_smaller_batches_through_a_proxy_that_takes_less()
+    {
+        server.LargestBody = 100_000;
+        await agent.StartAsync();
+        var go = server.Hold("logs");
+        var step = server.Shell("for i in 1 2 3 4 5 6 7 8; do head -c 30000 /dev/zero | tr '\\0' a; sleep 0.05; done");
+        await Eventually.TrueAsync(() => AgentStatus.Load(agent.Home)!.Steps.Any(s => s.Phase == "uploading"));
+
+        go.SetResult();
+
+        await ResultAsync(step);
+        await Eventually.TrueAsync(() => step.Output().Length == 240_000);
+    }
+
+    [Fact]
+    public async Task A_chunk_that_got_no_answer_after_a_conflict_is_not_passed_over()
+    {
+        await agent.StartAsync();
+        var go = server.Hold("logs");
+        var step = server.Shell("echo a; sleep 0.1; echo b >&2; sleep 0.1; echo c");
+        await Eventually.TrueAsync(() => AgentStatus.Load(agent.Home)!.Steps.Any(s => s.Phase == "uploading"));
+        server.Refuse("logs", 503, ErrorCode.Unavailable); // what was sent before the others were there
+        server.Refuse("logs", 409, ErrorCode.LogConflict); // all of them
+        server.Refuse("logs", 503, ErrorCode.Unavailable); // the first one alone
+
+        go.SetResult();
+
+        await ResultAsync(step);
+        await Eventually.TrueAsync(() => step.Output() == "a\nb\nc\n", () => step.Output());
+    }
+
+    [Fact]
+    public async Task A_server_that_lost_output_gets_it_again()
+    {
+        await agent.StartAsync();
+        var step = server.Shell($"echo up; while [ ! -e {agent.File("go")} ]; do sleep 0.02; done; echo done");
+        await Eventually.TrueAsync(() => step.Output().Contains("up"));
+        lock (step.Chunks) step.Chunks.Clear();
+
+        await File.WriteAllTextAsync(agent.File("go"), "", Ct);
+
+        await ResultAsync(step);
+        await Eventually.TrueAsync(() => step.Output() == "up\ndone\n", () => step.Output());
+    }
+
+    [Fact]
+    public async Task More_cancels_than_a_poll_can_name_make_no_hot_loop()
+    {
+        await agent.StartAsync();
+        foreach (var _ in Enumerable.Range(0, 200))
+            server.Add(new FakeStep { Id = Ids.New(Ids.Step, TimeProvider.System), Command = new CommandSpec { Shell = ":" }, Queued = false, Held = true, CancelRequested = true });
+        await Eventually.TrueAsync(() => server.Count("work") > 5);
+        var (before, began) = (server.Count("work"), TimeProvider.System.GetTimestamp());
+
+        await Eventually.TrueAsync(() => server.Count("work") >= before + 30);
+
+        // Each waits for half of RefusalPause at least.
+        TimeProvider.System.GetElapsedTime(began).ShouldBeGreaterThan(AgentHarness.Fast.RefusalPause * 0.5 * 25);
+    }
+
     [Fact]
     public async Task A_running_lease_is_renewed_with_its_phase_and_a_fresh_tick()
     {

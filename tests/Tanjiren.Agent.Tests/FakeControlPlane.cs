@@ -44,7 +44,7 @@ internal sealed class FakeControlPlane : IAsyncDisposable
     private readonly WebApplication app;
     private readonly Lock gate = new();
     private readonly ConcurrentDictionary<string, int> lostAnswers = new();
-    private readonly ConcurrentDictionary<string, ConcurrentQueue<(int Status, ProblemBody Problem)>> refusals = new();
+    private readonly ConcurrentDictionary<string, ConcurrentQueue<(int Status, ProblemBody? Problem)>> refusals = new();
     private readonly ConcurrentDictionary<string, TaskCompletionSource> holds = new();
     private readonly Dictionary<string, FakeStep> steps = [];
     private TaskCompletionSource changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -92,6 +92,16 @@ internal sealed class FakeControlPlane : IAsyncDisposable
         for (var i = 0; i < count; i++)
             queue.Enqueue((status, new ProblemBody { Title = code.ToString(), Detail = detail, Status = status, Code = ProblemBody.CodeName(code), ClockOffsetSeconds = clockOffset }));
     }
+
+    /// <summary>As a proxy does: the next requests of a route are answered with its page and never reach the server.</summary>
+    public void Intercept(string route, int status, int count = 1)
+    {
+        var queue = refusals.GetOrAdd(route, _ => new());
+        for (var i = 0; i < count; i++) queue.Enqueue((status, null));
+    }
+
+    /// <summary>Requests with a larger body are answered with a proxy's 413.</summary>
+    public int LargestBody { get; set; } = int.MaxValue;
 
     /// <summary>Requests of a route wait until the returned source completes.</summary>
     public TaskCompletionSource Hold(string route) => holds[route] = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -167,7 +177,13 @@ internal sealed class FakeControlPlane : IAsyncDisposable
         if (holds.TryGetValue(route, out var hold)) await hold.Task.WaitAsync(context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (refusals.TryGetValue(route, out var queue) && queue.TryDequeue(out var refusal))
         {
-            await AnswerAsync(context, refusal.Status, refusal.Problem, WireJson.Default.ProblemBody);
+            if (refusal.Problem is null) await PageAsync(context, refusal.Status);
+            else await AnswerAsync(context, refusal.Status, refusal.Problem, WireJson.Default.ProblemBody);
+            return;
+        }
+        if (body.Length > LargestBody)
+        {
+            await PageAsync(context, 413);
             return;
         }
         var session = (string?)context.Request.Query["session"];
@@ -185,6 +201,13 @@ internal sealed class FakeControlPlane : IAsyncDisposable
             "work" => WorkAsync(context),
             _ => StepAsync(context, parts[2], route, body),
         });
+    }
+
+    private static Task PageAsync(HttpContext context, int status)
+    {
+        context.Response.StatusCode = status;
+        context.Response.ContentType = "text/html";
+        return context.Response.WriteAsync("<html>a proxy's page</html>");
     }
 
     private async Task<bool> ProvedAsync(HttpContext context, string route, byte[] body)
@@ -328,9 +351,11 @@ internal sealed class FakeControlPlane : IAsyncDisposable
     {
         lock (step.Chunks)
         {
+            var last = step.Chunks.Count == 0 ? 0 : step.Chunks.Keys.Max();
+            if (request.Chunks![0].Seq > last + 1) return ProblemAsync(context, 409, ErrorCode.LogConflict, last.ToString());
             foreach (var chunk in request.Chunks!)
             {
-                if (step.Chunks.TryGetValue(chunk.Seq, out var before) && before.Signature() != chunk.Signature()) return ProblemAsync(context, 409, ErrorCode.LogConflict);
+                if (step.Chunks.TryGetValue(chunk.Seq, out var before) && before.Signature() != chunk.Signature()) return ProblemAsync(context, 409, ErrorCode.LogConflict, last.ToString());
                 step.Chunks[chunk.Seq] = chunk;
             }
             long stored = 0;
@@ -363,8 +388,8 @@ internal sealed class FakeControlPlane : IAsyncDisposable
     private Task TransitionAsync(HttpContext context, TransitionResult result) =>
         AnswerAsync(context, 200, new StepTransitionResponse { Result = result, State = StepState.Running }, WireJson.Default.StepTransitionResponse);
 
-    private Task ProblemAsync(HttpContext context, int status, ErrorCode code) =>
-        AnswerAsync(context, status, new ProblemBody { Title = code.ToString(), Status = status, Code = ProblemBody.CodeName(code) }, WireJson.Default.ProblemBody);
+    private Task ProblemAsync(HttpContext context, int status, ErrorCode code, string? currentState = null) =>
+        AnswerAsync(context, status, new ProblemBody { Title = code.ToString(), Status = status, Code = ProblemBody.CodeName(code), CurrentState = currentState }, WireJson.Default.ProblemBody);
 
     private async Task AnswerAsync<T>(HttpContext context, int status, T body, JsonTypeInfo<T> type)
     {

@@ -108,9 +108,9 @@ internal sealed partial class DeviceTransport : IDisposable
             if (token is { } fresh && fresh != stale && !fresh.IsStale(clock)) return new Reply<AccessToken>(ReplyKind.Ok, fresh, null, null);
             var (reply, _) = await SendWithNonceAsync(HttpMethod.Post, $"/api/device-trust/token?instance={instanceId}", [],
                 WireJson.Default.DeviceTokenResponse, null, ct);
-            // An unknown workstation must not read as "unknown step" to whoever needed the token.
+            // An unknown workstation must not read as "unknown step" to whoever needed the token; not_found is the server's own word (see ReplyRules).
             if (reply.Kind == ReplyKind.NotFound) return new Reply<AccessToken>(ReplyKind.KeyRevoked, null, reply.Problem, null);
-            if (reply.Kind == ReplyKind.Refused) return new Reply<AccessToken>(ReplyKind.Unavailable, null, reply.Problem, null);
+            if (reply.Kind is ReplyKind.Refused or ReplyKind.TooLarge) return new Reply<AccessToken>(ReplyKind.Unavailable, null, reply.Problem, null);
             if (!reply.IsOk) return reply.As<AccessToken>();
             token = new AccessToken(reply.Value!.AccessToken, clock.GetTimestamp(), TimeSpan.FromSeconds(reply.Value.ExpiresInSeconds) - TokenSlack);
             return new Reply<AccessToken>(ReplyKind.Ok, token, null, null);
@@ -142,6 +142,7 @@ internal sealed partial class DeviceTransport : IDisposable
             if (attempt == 0 && problem?.Is(ErrorCode.UseDpopNonce) == true) continue;
             var kind = ReplyRules.Classify((int)response.StatusCode, problem);
             if (kind == ReplyKind.ClockRefused) TellClock(problem!.ClockOffsetSeconds!.Value);
+            else if (problem is null && response.StatusCode < HttpStatusCode.InternalServerError) LogUnreadable(method.Method, pathAndQuery, (int)response.StatusCode);
             else LogProblem(method.Method, pathAndQuery, (int)response.StatusCode, problem?.Code, problem?.Detail ?? problem?.Title);
             return (new Reply<T>(kind, null, problem, RetryAfter(response)), problem?.Is(ErrorCode.InvalidToken) == true);
         }

@@ -55,8 +55,10 @@ internal sealed partial class Reconciler(AgentPlatform platform, Journal journal
             if (claim.Report is null or StepReportState.Exited && claim.Result is not null) MarkHandled(claim);
             else Settle(claim, Answer(claim));
         }
+        var settled = true;
         foreach (var answer in answers.Where(a => !handled.Contains(a) && a.Standing is LeaseStanding.Held or LeaseStanding.NotRenewed))
-            if (open.All(c => c.StepId != answer.StepId || c.Generation != answer.LeaseGeneration)) HandBackUnknown(answer);
+            if (open.All(c => c.StepId != answer.StepId || c.Generation != answer.LeaseGeneration)) settled &= HandBackUnknown(answer);
+        if (settled && journal.Read(s => s.Damaged)) TryJournal(new JournalEntry { Kind = JournalKind.Settled, ClaimId = JournalEntry.NoClaim });
 
         LeaseAnswer? Answer(JournaledClaim claim)
         {
@@ -73,11 +75,12 @@ internal sealed partial class Reconciler(AgentPlatform platform, Journal journal
     /// The server thinks that we hold a lease of which no open claim tells: a claim whose answer was lost and which was given up. It goes back as never
     /// started, unless the journal knows of a spawn or has lost records; then nobody can say how it ended.
     /// </summary>
-    public void HandBackUnknown(LeaseAnswer answer)
+    /// <returns>False when it could not be journalled; it is tried again with the next heartbeat.</returns>
+    public bool HandBackUnknown(LeaseAnswer answer)
     {
         // One hand-back at a time: heartbeats repeat themselves until the server has it.
         var claimId = answer.ClaimId ?? $"{Ids.Claim}unknown_{answer.StepId}_{answer.LeaseGeneration}";
-        if (outbox.Find(claimId) is not null) return;
+        if (outbox.Find(claimId) is not null) return true;
         var mayHaveSpawned = journal.Damaged || journal.Read(s => s.MayHaveSpawned(claimId));
         LogUnknown(answer.StepId, answer.LeaseGeneration, mayHaveSpawned);
         try
@@ -88,11 +91,10 @@ internal sealed partial class Reconciler(AgentPlatform platform, Journal journal
         catch (IOException e)
         {
             LogLater(answer.StepId, e.Message);
-            return;
+            return false;
         }
         var claim = new JournaledClaim { ClaimId = claimId, StepId = answer.StepId, Generation = answer.LeaseGeneration };
-        if (mayHaveSpawned) SayUnknown(claim, answer.LeaseGeneration);
-        else GiveBack(claim, answer.LeaseGeneration);
+        return mayHaveSpawned ? SayUnknown(claim, answer.LeaseGeneration) : GiveBack(claim, answer.LeaseGeneration);
     }
 
     private void Settle(JournaledClaim claim, LeaseAnswer? answer)
@@ -103,18 +105,22 @@ internal sealed partial class Reconciler(AgentPlatform platform, Journal journal
         else GiveBack(claim, answer.LeaseGeneration);
     }
 
-    private void SayUnknown(JournaledClaim claim, long generation)
+    private bool SayUnknown(JournaledClaim claim, long generation)
     {
         var upload = outbox.Resume(claim with { Generation = generation });
         var words = StepResult.Unknown("The agent ended while it ran; its processes are dead and nobody saw the exit code.");
         var result = StepResult.Seal(words, claim.StepId, generation, 0, upload.Chunks.LastSeq, output: null);
-        if (TryJournal(new JournalEntry { Kind = JournalKind.Result, ClaimId = claim.ClaimId, Result = result })) upload.Complete(result);
+        if (!TryJournal(new JournalEntry { Kind = JournalKind.Result, ClaimId = claim.ClaimId, Result = result })) return false;
+        upload.Complete(result);
+        return true;
     }
 
-    private void GiveBack(JournaledClaim claim, long generation)
+    private bool GiveBack(JournaledClaim claim, long generation)
     {
         var upload = outbox.Resume(claim with { Generation = generation });
-        if (TryJournal(new JournalEntry { Kind = JournalKind.Releasing, ClaimId = claim.ClaimId, Generation = generation })) upload.Release(generation);
+        if (!TryJournal(new JournalEntry { Kind = JournalKind.Releasing, ClaimId = claim.ClaimId, Generation = generation })) return false;
+        upload.Release(generation);
+        return true;
     }
 
     private List<JournaledClaim> Open() => journal.Read(state => state.Claims.ToList());

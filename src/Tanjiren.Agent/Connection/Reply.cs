@@ -6,7 +6,7 @@ namespace Tanjiren.Agent.Connection;
 internal enum ReplyKind
 {
     Ok,
-    /// <summary>No answer, 5xx, 429, 408: the same request again, later. It may have been applied.</summary>
+    /// <summary>No answer, one that is not this server's, or one that may pass: the same request again, later. It may have been applied.</summary>
     Unavailable,
     /// <summary>This machine's clock is refused; a person must set it.</summary>
     ClockRefused,
@@ -28,6 +28,8 @@ internal enum ReplyKind
     LogConflict,
     /// <summary>The server keeps no more output of this step.</summary>
     LogLimitReached,
+    /// <summary>The body is more than the server, or something before it, lets through: less of it may pass.</summary>
+    TooLarge,
     /// <summary>The server will never take this request: a bug on one of the two sides.</summary>
     Refused,
 }
@@ -46,17 +48,14 @@ internal readonly record struct Reply<T>(ReplyKind Kind, T? Value, ProblemBody? 
 /// <summary>From a problem to the kind that the agent acts on.</summary>
 internal static class ReplyRules
 {
+    /// <summary>
+    /// Only a code of ours is final. A status alone may come from whatever is in between (a proxy's page, a captive portal): results, output and
+    /// running jobs must outlive it.
+    /// </summary>
     public static ReplyKind Classify(int status, ProblemBody? problem)
     {
         if (problem is not null && Named(problem) is { } kind) return kind;
-        return status switch
-        {
-            404 => ReplyKind.NotFound,
-            408 or 429 or >= 500 => ReplyKind.Unavailable,
-            // A 401 or 407 without a code of ours comes from something in between, such as a proxy: it may pass.
-            401 or 407 => ReplyKind.Unavailable,
-            _ => ReplyKind.Refused,
-        };
+        return status == 413 ? ReplyKind.TooLarge : ReplyKind.Unavailable;
     }
 
     private static ReplyKind? Named(ProblemBody problem)
@@ -80,5 +79,12 @@ internal static class ReplyRules
         (ErrorCode.ResultConflict, ReplyKind.ResultConflict),
         (ErrorCode.LogConflict, ReplyKind.LogConflict),
         (ErrorCode.LogLimitReached, ReplyKind.LogLimitReached),
+        (ErrorCode.MalformedBody, ReplyKind.Refused),
+        (ErrorCode.MalformedRequest, ReplyKind.Refused),
+        (ErrorCode.MethodNotAllowed, ReplyKind.Refused),
+        (ErrorCode.UnsupportedMediaType, ReplyKind.Refused),
+        (ErrorCode.ValidationFailed, ReplyKind.Refused),
+        (ErrorCode.InvalidPairingCode, ReplyKind.Refused),
+        (ErrorCode.AlreadyPaired, ReplyKind.Refused),
     ];
 }

@@ -9,8 +9,11 @@ namespace Tanjiren.Agent.Connection;
 /// </summary>
 internal sealed class WorkLoop(RunnerParts parts, StepClaimer claimer)
 {
-    /// <summary>Cancels named in a poll, so that the server need not repeat them; newest last. More than fit into a URL are repeated, which is harmless.</summary>
-    private const int KeptCancels = 64;
+    /// <summary>Cancels named in a poll, so that the server need not repeat them. More than fit into a URL (8 KiB) are repeated.</summary>
+    private const int NamedCancels = 128;
+
+    /// <summary>Cancels remembered, newest last; more when more can run. One that is forgotten while it is repeated would be news each time: a hot loop.</summary>
+    private const int KeptCancels = 1024;
 
     private readonly Lock gate = new();
     private readonly LinkedList<string> cancelsSeen = [];
@@ -42,7 +45,7 @@ internal sealed class WorkLoop(RunnerParts parts, StepClaimer claimer)
     {
         var session = await parts.Sessions.CurrentAsync(ct);
         string[] seen;
-        lock (gate) seen = [.. cancelsSeen];
+        lock (gate) seen = [.. cancelsSeen.TakeLast(NamedCancels)];
         var began = parts.Clock.GetTimestamp();
         var reply = await parts.Client.WorkAsync(session, Math.Max(0, capacity()), seen, ct);
         if (!reply.IsOk)
@@ -79,7 +82,7 @@ internal sealed class WorkLoop(RunnerParts parts, StepClaimer claimer)
         {
             if (cancelsSeen.Contains(notice.StepId)) return false;
             cancelsSeen.AddLast(notice.StepId);
-            if (cancelsSeen.Count > KeptCancels) cancelsSeen.RemoveFirst();
+            if (cancelsSeen.Count > Math.Max(KeptCancels, parts.Options.MaxConcurrent)) cancelsSeen.RemoveFirst();
             return true;
         }
     }

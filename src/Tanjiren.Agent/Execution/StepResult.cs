@@ -26,13 +26,15 @@ internal static class StepResult
 {
     /// <summary>
     /// What counts as the reason of this end. A process that ended before our first signal keeps its own outcome, whoever asked for its end
-    /// (unless the step is not ours any more); one that somebody killed hard after its lease had run out was killed by the watchdog for it.
+    /// (unless the step is not ours any more); one that somebody killed hard after the watchdog's deadline was killed by the watchdog: for its
+    /// lease, or, when that reaches further, for its time.
     /// </summary>
-    public static StopReason Effective(StopReason stop, ProcessExit exit, long? firstSignalAtBootMs, long leaseDeadlineBootMs)
+    public static StopReason Effective(StopReason stop, ProcessExit exit, long? firstSignalAtBootMs, long leaseDeadlineBootMs, long watchdogDeadlineBootMs)
     {
         if (stop == StopReason.LeaseLost) return stop;
         if (stop != StopReason.None && firstSignalAtBootMs is { } signalled && exit.EndedAtBootMs >= signalled) return stop;
-        return exit.Signal == "SIGKILL" && exit.EndedAtBootMs >= leaseDeadlineBootMs ? StopReason.LeaseExpired : StopReason.None;
+        if (exit.Signal != "SIGKILL" || exit.EndedAtBootMs < watchdogDeadlineBootMs) return StopReason.None;
+        return watchdogDeadlineBootMs < leaseDeadlineBootMs ? StopReason.Timeout : StopReason.LeaseExpired;
     }
 
     public static CompleteRequest Of(StopReason reason, ProcessExit exit) => reason switch

@@ -68,7 +68,8 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     public void Renewed(long requestStartBootMs)
     {
         if (Lease is not { } held) return;
-        parts.Watchdog.Extend(StepId, held.Renewed(requestStartBootMs));
+        held.Renewed(requestStartBootMs);
+        parts.Watchdog.Extend(StepId, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack));
     }
 
     /// <summary>Asks the step to end. May be called from anywhere, any number of times; a stronger reason overrides a weaker one.</summary>
@@ -187,7 +188,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
         try
         {
             parts.Journal.ReserveResult(ClaimId);
-            parts.Watchdog.Watch(StepId, mark, held.DeadlineBootMs);
+            parts.Watchdog.Watch(StepId, mark, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack));
             parts.Journal.Append(new JournalEntry { Kind = JournalKind.Spawning, ClaimId = ClaimId, Mark = mark, MachineId = parts.MachineId }, durable: true);
             // The disk may have taken long: look again, now that nothing but the spawn itself lies ahead.
             if (!IsStoppedOrLate(held)) return true;
@@ -295,7 +296,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
         lock (gate)
         {
             treeEnded = true;
-            reason = StepResult.Effective(stop, exit, firstSignalAt, held.DeadlineBootMs);
+            reason = StepResult.Effective(stop, exit, firstSignalAt, held.DeadlineBootMs, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack));
         }
         // Nothing is said before the tree is dead: with the result the server may offer the step again.
         var survivors = await kills.AllAsync(exit.Leftovers);

@@ -42,6 +42,9 @@ internal sealed class Lease(ClaimResponse claim, long requestStartBootMs, TimeSp
     /// <summary>When the step must have ended, whatever its lease.</summary>
     public long HardDeadlineBootMs { get; } = requestStartBootMs + claim.TimeoutMs;
 
+    /// <summary>When the watchdog kills it unasked: an agent that is stopped ends neither a lease nor a step over its time.</summary>
+    public long WatchdogDeadlineBootMs(TimeSpan slack) => Math.Min(DeadlineBootMs, HardDeadlineBootMs + (long)slack.TotalMilliseconds);
+
     /// <summary>A renewal that started then was granted. Answers may overtake each other: the deadline never moves back.</summary>
     public long Renewed(long requestStartBootMs)
     {

@@ -195,6 +195,16 @@ internal sealed partial class ChunkLog : IDisposable
         return free.Count > 0;
     }
 
+    /// <summary>The server stores no more than up to <paramref name="seq"/>: what follows is read again; markers stand for what is freed already.</summary>
+    public void Rewind(long seq)
+    {
+        lock (gate)
+        {
+            StoredSeq = Math.Min(StoredSeq, seq);
+            cursor = default;
+        }
+    }
+
     /// <summary>Deletes every file: nothing of this log is needed any more.</summary>
     public void Delete()
     {

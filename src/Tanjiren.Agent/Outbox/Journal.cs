@@ -32,13 +32,13 @@ internal sealed partial class Journal : IDisposable
     private bool rewriteNext;
     private long nextCompaction;
 
-    private Journal(string path, JournalState state, bool damaged, long compactAt, ILogger log)
+    private Journal(string path, JournalState state, long compactAt, ILogger log)
     {
-        (this.path, this.state, this.compactAt, this.log, Damaged) = (path, state, compactAt, log, damaged);
+        (this.path, this.state, this.compactAt, this.log, Damaged) = (path, state, compactAt, log, state.Damaged);
         file = WriteSnapshotLocked();
     }
 
-    /// <summary>Whether records that were once durable are lost. Then "not in the journal" proves nothing.</summary>
+    /// <summary>Whether records that were once durable are lost, in this life or in one that no session has settled. Then "not in the journal" proves nothing.</summary>
     public bool Damaged { get; }
 
     /// <summary>Bytes of records, for tests and the status.</summary>
@@ -48,8 +48,8 @@ internal sealed partial class Journal : IDisposable
     public static Journal Open(string path, ILogger log, long compactAt = 4 * 1024 * 1024)
     {
         var replayed = new JournalState();
-        var damaged = File.Exists(path) && Replay(path, replayed, log);
-        return new Journal(path, replayed, damaged, compactAt, log);
+        if (File.Exists(path)) Replay(path, replayed, log);
+        return new Journal(path, replayed, compactAt, log);
     }
 
     /// <summary>Adds a record. When it returns after <paramref name="durable"/>, the record and all before it survive a power cut.</summary>
@@ -197,11 +197,10 @@ internal sealed partial class Journal : IDisposable
             RandomAccess.Write(file, Zeros.AsSpan(0, (int)Math.Min(Zeros.Length, to - at)), at);
     }
 
-    private static bool Replay(string path, JournalState into, ILogger log)
+    private static void Replay(string path, JournalState into, ILogger log)
     {
         using var old = File.OpenHandle(path, FileMode.Open, FileAccess.Read);
         var length = RandomAccess.GetLength(old);
-        var damaged = false;
         for (long at = 0; ;)
         {
             if (RecordFile.TryRead(old, at, length) is { } payload)
@@ -211,9 +210,9 @@ internal sealed partial class Journal : IDisposable
                 continue;
             }
             var next = RecordFile.FindNext(old, at, length);
-            if (next < 0) return damaged;
+            if (next < 0) return;
             LogDamage(log, path, at, next);
-            damaged = true;
+            into.Lose();
             at = next;
         }
     }

@@ -28,11 +28,18 @@ internal enum JournalKind
     Stored = 10,
     /// <summary>Nothing of this claim is left to do; it is forgotten.</summary>
     Closed = 11,
+    /// <summary>Records were lost here: until <see cref="Settled"/>, what the journal does not name may have run. With <see cref="JournalEntry.NoClaim"/>.</summary>
+    Damaged = 12,
+    /// <summary>A session's answers were acted on after the damage: nothing that the server held then is in doubt any more. With <see cref="JournalEntry.NoClaim"/>.</summary>
+    Settled = 13,
 }
 
 /// <summary>One record of the journal. Which fields are set follows from <see cref="Kind"/>.</summary>
 internal sealed record JournalEntry
 {
+    /// <summary>The claim id of records about no claim: an older agent looks each unknown record's claim up.</summary>
+    public const string NoClaim = "-";
+
     public required JournalKind Kind { get; init; }
     public string? SessionId { get; init; }
     public string? ClaimId { get; init; }

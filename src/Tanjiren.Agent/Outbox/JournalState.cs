@@ -35,10 +35,14 @@ internal sealed class JournalState
 {
     private const int KeptSessions = 5;
     private const int KeptSpawns = 256;
+    private const string LostMachine = "lost";
 
     private readonly Dictionary<string, JournaledClaim> claims = [];
     private readonly LinkedList<string> sessions = [];
     private readonly Queue<string> endedSpawns = [];
+
+    /// <summary>Whether records were lost and no session has settled it yet.</summary>
+    public bool Damaged { get; private set; }
 
     /// <summary>Newest first.</summary>
     public IReadOnlyCollection<string> Sessions => sessions;
@@ -58,6 +62,11 @@ internal sealed class JournalState
             sessions.Remove(entry.SessionId!);
             sessions.AddFirst(entry.SessionId!);
             if (sessions.Count > KeptSessions) sessions.RemoveLast();
+            return;
+        }
+        if (entry.Kind is JournalKind.Damaged or JournalKind.Settled)
+        {
+            Damaged = entry.Kind == JournalKind.Damaged;
             return;
         }
         var id = entry.ClaimId!;
@@ -96,6 +105,7 @@ internal sealed class JournalState
     /// <summary>The fewest records that fold into this state again.</summary>
     public IEnumerable<JournalEntry> Snapshot()
     {
+        if (Damaged) yield return new JournalEntry { Kind = JournalKind.Damaged, ClaimId = JournalEntry.NoClaim };
         foreach (var session in sessions.Reverse()) yield return new JournalEntry { Kind = JournalKind.Session, SessionId = session };
         foreach (var spawn in endedSpawns) yield return new JournalEntry { Kind = JournalKind.Closed, ClaimId = spawn, Mark = 0 };
         foreach (var c in claims.Values)
@@ -111,6 +121,14 @@ internal sealed class JournalState
             if (c.Answered) yield return Of(JournalKind.Answered);
             if (c.StoredSeq > 0) yield return Of(JournalKind.Stored) with { Seq = c.StoredSeq };
         }
+    }
+
+    /// <summary>Records are missing from here on: what is known so far may have been started by one of them. No mark is known to kill it by, and none is made up.</summary>
+    public void Lose()
+    {
+        Damaged = true;
+        foreach (var claim in claims.Values.Where(c => c.Mark is null).ToList())
+            claims[claim.ClaimId] = claim with { Mark = 0, MachineId = LostMachine };
     }
 
     private void RememberSpawn(string claimId)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Tanjiren.Agent.Connection;
 using Tanjiren.Protocol;
 
@@ -13,7 +14,7 @@ internal sealed record UploadParts(ControlPlaneClient Client, SessionKeeper Sess
 /// </summary>
 internal sealed partial class StepUpload : IDisposable
 {
-    /// <summary>Output in one request.</summary>
+    /// <summary>Output in one request, at most.</summary>
     public const int BatchBytes = 1024 * 1024;
 
     private enum LastWord { None, Complete, Release, Nothing }
@@ -27,6 +28,7 @@ internal sealed partial class StepUpload : IDisposable
     private LastWord lastWord;
     private CompleteRequest? result;
     private bool logsRefused;
+    private int batchBytes = BatchBytes;
 
     public StepUpload(string claimId, string stepId, long generation, ChunkLog chunks, UploadParts parts)
     {
@@ -86,7 +88,7 @@ internal sealed partial class StepUpload : IDisposable
             LastWord word;
             CompleteRequest? final;
             lock (gate) (word, final) = (lastWord, result);
-            var batch = logsRefused ? [] : Chunks.ReadBatch(final?.FinalLogSeq, BatchBytes, WireLimits.MaxLogChunksPerRequest);
+            var batch = logsRefused ? [] : Chunks.ReadBatch(final?.FinalLogSeq, batchBytes, WireLimits.MaxLogChunksPerRequest);
             var backlog = batch.Count > 0 && batch[^1].Seq < Chunks.SyncedSeq;
             var mustSpeak = word is LastWord.Complete or LastWord.Release && !Answered.IsCompleted;
             if (mustSpeak && (batch.Count == 0 || backlog)) await SpeakAsync(word, final, ct);
@@ -125,7 +127,8 @@ internal sealed partial class StepUpload : IDisposable
         }
     }
 
-    private async Task SendLogsAsync(IReadOnlyList<LogChunk> batch, CancellationToken ct)
+    /// <summary>True when the whole batch is settled: stored, or in conflict with what is. Otherwise nothing after it may be sent before it.</summary>
+    private async Task<bool> SendLogsAsync(IReadOnlyList<LogChunk> batch, CancellationToken ct)
     {
         var session = await parts.Sessions.CurrentAsync(ct);
         Reply<AppendLogsResponse> reply;
@@ -143,18 +146,28 @@ internal sealed partial class StepUpload : IDisposable
             backoff.Reset();
             NoteStored(Math.Min(reply.Value!.StoredSeq, Chunks.SyncedSeq));
             // A server that stores less than it was sent is asked again, not in a hot loop.
-            if (reply.Value.StoredSeq < batch[^1].Seq) await PauseAsync(ReplyKind.Unavailable, null, ct);
-            return;
+            if (reply.Value.StoredSeq >= batch[^1].Seq) return true;
+            await PauseAsync(ReplyKind.Unavailable, null, ct);
+            return false;
         }
-        if (parts.Sessions.Concerns(session, reply)) return;
+        if (parts.Sessions.Concerns(session, reply)) return false;
         switch (reply.Kind)
         {
-            case ReplyKind.LogConflict when batch.Count > 1:
-                foreach (var chunk in batch) await SendLogsAsync([chunk], ct);
+            case ReplyKind.LogConflict when ServersLast(reply.Problem) is { } last && batch[0].Seq > last + 1:
+                // A gap and no conflict, by the same code: to take it for one would free chunks that the server never got.
+                LogGap(StepId, batch[0].Seq, last);
+                Chunks.Rewind(last);
+                await PauseAsync(ReplyKind.Unavailable, null, ct);
                 break;
+            case ReplyKind.LogConflict when batch.Count > 1:
+                foreach (var chunk in batch)
+                    if (!await SendLogsAsync([chunk], ct)) return false;
+                return true;
             case ReplyKind.LogConflict:
                 LogConflict(StepId, batch[0].Seq);
                 NoteStored(batch[0].Seq);
+                return true;
+            case ReplyKind.TooLarge when Halve(batch):
                 break;
             case ReplyKind.LogLimitReached or ReplyKind.NotFound or ReplyKind.Refused:
                 LogLogsRefused(StepId, reply.Words);
@@ -171,6 +184,19 @@ internal sealed partial class StepUpload : IDisposable
                 await PauseAsync(reply.Kind, reply.RetryAfter, ct);
                 break;
         }
+        return false;
+    }
+
+    /// <summary>The last sequence that the server stores, as its refusal names it.</summary>
+    private static long? ServersLast(ProblemBody? problem) =>
+        long.TryParse(problem?.CurrentState, NumberStyles.None, CultureInfo.InvariantCulture, out var seq) ? seq : null;
+
+    /// <summary>Something in between lets less through than the server: smaller batches, for good. False when it can get no smaller.</summary>
+    private bool Halve(IReadOnlyList<LogChunk> batch)
+    {
+        if (batch.Count == 1 || batchBytes == 1) return false;
+        batchBytes = Math.Max(1, Math.Min(batchBytes, batch.Sum(c => c.Data.Length)) / 2);
+        return true;
     }
 
     private async Task SpeakAsync(LastWord word, CompleteRequest? final, CancellationToken ct)
@@ -233,6 +259,9 @@ internal sealed partial class StepUpload : IDisposable
 
     [LoggerMessage(Level = LogLevel.Error, Message = "The server has other bytes than chunk {Seq} of {StepId}; its own stay")]
     private partial void LogConflict(string stepId, long seq);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The server has the output of {StepId} up to chunk {Stored}, not up to the one before {Seq}; what is missing is sent again")]
+    private partial void LogGap(string stepId, long seq, long stored);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The server takes no more output of {StepId}: {Words}")]
     private partial void LogLogsRefused(string stepId, string words);

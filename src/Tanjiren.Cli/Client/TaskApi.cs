@@ -59,9 +59,10 @@ internal sealed class TaskApi(ApiClient api, ClientTimeouts timeouts, TimeProvid
             WireJson.Default.PageLogChunkBody, cancellation);
 
     /// <summary>One connection's worth of events. It ends without an <c>end</c> event when the connection does.</summary>
-    public async IAsyncEnumerable<TaskEvent> EventsAsync(string id, string? lastEventId, [EnumeratorCancellation] CancellationToken cancellation)
+    public async IAsyncEnumerable<TaskEvent> EventsAsync(string id, string? lastEventId, Action opened, [EnumeratorCancellation] CancellationToken cancellation)
     {
         await using var stream = await api.OpenEventsAsync(Path(id) + "/events", lastEventId, cancellation);
+        opened();
         // Parsed from the bytes: one chunk is up to 350 kB of base64, and a detour over a string would cost twice that again.
         var parser = SseParser.Create(stream, static (type, data) =>
             type is "task" or "log" or "end" ? JsonSerializer.Deserialize(data, WireJson.Default.TaskEventBody) : null);

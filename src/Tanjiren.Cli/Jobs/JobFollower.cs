@@ -39,10 +39,8 @@ internal sealed class JobFollower(TaskApi tasks, Uri server, ClientTimeouts time
             Exception? failure = null;
             try
             {
-                await foreach (var item in tasks.EventsAsync(taskId, lastEventId, either.Token))
+                await foreach (var item in tasks.EventsAsync(taskId, lastEventId, Opened, either.Token))
                 {
-                    if (told) Say("connected again");
-                    (lostSince, told) = (null, false);
                     backoff.Reset();
                     Handle(item);
                     if (ended) return await FinalAsync(taskId, leave);
@@ -83,6 +81,13 @@ internal sealed class JobFollower(TaskApi tasks, Uri server, ClientTimeouts time
                 Say($"lost the connection to {ServerAccessRules.Text(server)}; the job goes on, trying again …");
             }
             await backoff.PauseAsync(leave, wait);
+        }
+
+        // A silent job sends no events: the connection alone ends the time without one. The pauses only shrink again once something came over it.
+        void Opened()
+        {
+            if (told) Say("connected again");
+            (lostSince, told) = (null, false);
         }
     }
 

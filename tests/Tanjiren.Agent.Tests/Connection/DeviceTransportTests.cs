@@ -99,6 +99,40 @@ public sealed class DeviceTransportTests : IAsyncLifetime
         ReplyRules.Classify(status, new ProblemBody { Title = "t", Status = status, Code = ProblemBody.CodeName(code) }).ToString().ShouldBe(kind);
 
     [Theory]
+    [InlineData(302, nameof(ReplyKind.Unavailable))]
+    [InlineData(400, nameof(ReplyKind.Unavailable))]
+    [InlineData(403, nameof(ReplyKind.Unavailable))]
+    [InlineData(404, nameof(ReplyKind.Unavailable))]
+    [InlineData(409, nameof(ReplyKind.Unavailable))]
+    [InlineData(413, nameof(ReplyKind.TooLarge))]
+    public void A_status_without_a_code_of_ours_is_never_final(int status, string kind)
+    {
+        ReplyRules.Classify(status, null).ToString().ShouldBe(kind);
+        ReplyRules.Classify(status, new ProblemBody { Title = "t", Status = status, Code = "somebody_elses" }).ToString().ShouldBe(kind);
+    }
+
+    [Theory]
+    [InlineData(403)]
+    [InlineData(404)]
+    [InlineData(413)]
+    public async Task A_proxys_page_in_place_of_a_token_is_unavailable(int status)
+    {
+        server.Intercept("token", status);
+
+        (await BeatAsync()).Kind.ShouldBe(ReplyKind.Unavailable);
+
+        (await BeatAsync()).IsOk.ShouldBeTrue();
+    }
+
+    [Fact]
+    public async Task A_workstation_that_the_server_does_not_know_is_a_revoked_key()
+    {
+        server.Refuse("token", 404, ErrorCode.NotFound);
+
+        (await BeatAsync()).Kind.ShouldBe(ReplyKind.KeyRevoked);
+    }
+
+    [Theory]
     [InlineData("https://example.com/", false, "https://example.com")]
     [InlineData("http://127.0.0.1:7433", false, "http://127.0.0.1:7433")]
     [InlineData("http://[::1]:7433", false, "http://[::1]:7433")]

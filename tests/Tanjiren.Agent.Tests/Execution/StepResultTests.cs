@@ -17,6 +17,13 @@ public sealed class StepResultTests
         StepResult.WithSurvivors(Killed, many).Detail!.Length.ShouldBe(2000);
     }
 
+    [Theory]
+    [InlineData(199, 300, 200, nameof(StopReason.None))]
+    [InlineData(200, 300, 200, nameof(StopReason.Timeout))]
+    [InlineData(300, 300, 300, nameof(StopReason.LeaseExpired))]
+    public void Who_was_killed_hard_after_the_watchdogs_deadline_was_killed_by_it(long ended, long lease, long watchdog, string expected) =>
+        StepResult.Effective(StopReason.Timeout, new ProcessExit { Signal = "SIGKILL", EndedAtBootMs = ended }, 400, lease, watchdog).ToString().ShouldBe(expected);
+
     [Fact]
     public void A_tree_that_is_gone_leaves_the_words_alone()
     {

@@ -33,6 +33,17 @@ public sealed class LeaseTests
         lease.HardDeadlineBootMs.ShouldBe(61_000);
     }
 
+    [Fact]
+    public void The_watchdogs_deadline_is_the_leases_or_a_slack_after_the_hard_one()
+    {
+        var lease = Granted(requestStart: 1000);
+
+        lease.WatchdogDeadlineBootMs(TimeSpan.FromSeconds(10)).ShouldBe(71_000);
+        lease.WatchdogDeadlineBootMs(TimeSpan.FromHours(1)).ShouldBe(lease.DeadlineBootMs);
+        lease.Renewed(500_000);
+        lease.WatchdogDeadlineBootMs(TimeSpan.FromSeconds(10)).ShouldBe(71_000);
+    }
+
     [Theory]
     [InlineData(90_000, 30_000)]
     [InlineData(3_000, 1_000)]

@@ -72,6 +72,31 @@ public sealed class JournalTests : IDisposable
     }
 
     [Fact]
+    public void Damage_is_remembered_over_starts_until_a_session_has_settled_it()
+    {
+        using (var journal = Open())
+        {
+            journal.Append(Claiming("clm_1"), durable: true);
+            journal.Append(Claiming("clm_2"), durable: true);
+            journal.Append(Claiming("clm_3"), durable: true);
+        }
+        var bytes = File.ReadAllBytes(Path);
+        bytes[bytes.AsSpan().IndexOf("clm_2"u8)] ^= 0x40;
+        File.WriteAllBytes(Path, bytes);
+
+        Open().Dispose();
+        using (var journal = Open())
+        {
+            journal.Damaged.ShouldBeTrue();
+            journal.Read(s => (s.MayHaveSpawned("clm_1"), s.MayHaveSpawned("clm_3"))).ShouldBe((true, false));
+            journal.Append(Of(JournalEntry.NoClaim, JournalKind.Settled), durable: true);
+        }
+        using var again = Open();
+
+        again.Damaged.ShouldBeFalse();
+    }
+
+    [Fact]
     public void Compaction_keeps_open_claims_sessions_and_ended_spawns_and_nothing_else()
     {
         using (var journal = Journal.Open(Path, NullLogger.Instance, compactAt: 2000))
