@@ -35,10 +35,6 @@ internal sealed class WorkQuery
         WHERE lease_holder = @instanceId AND state = 'running' AND lease_session = @sessionId AND cancel_requested_at IS NOT NULL
         """, new { instanceId, sessionId });
 
-    /// <summary>Steps that a workstation runs: its load.</summary>
-    public Task<long> ActiveAsync(SqlSession sql, string instanceId) =>
-        sql.FirstAsync<long>("SELECT count(*) FROM steps WHERE lease_holder = @instanceId AND state = 'running'", new { instanceId });
-
     private static string Select(string target) => $"""
         SELECT s.id, s.task_id, s.lease_generation, s.priority, t.intent
         FROM steps s JOIN executions e ON e.id = s.execution_id JOIN tasks t ON t.id = s.task_id
