@@ -21,6 +21,9 @@ public static class Pairing
 {
     private const int Tries = 4;
 
+    /// <summary>A person waits for the answer: told to come back later than this, they are told so.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+
     /// <summary>
     /// Makes the key if there is none, exchanges <paramref name="code"/> for the binding, and writes <c>identity.json</c>. A lost answer costs
     /// nothing: the same code with the same key is answered the same, here within the call and after a crash by calling again.
@@ -45,7 +48,7 @@ public static class Pairing
         {
             var reply = await transport.SendAsync(HttpMethod.Post, "/api/device-trust/pair", body, WireJson.Default.PairResponse, timeouts.Request, ct);
             if (reply.IsOk) return new PairResult { Identity = Remember(place, baseUrl, reply.Value!) };
-            if (reply.Kind != ReplyKind.Unavailable || attempt == Tries) return Failure(baseUrl, transport, reply);
+            if (reply.Kind != ReplyKind.Unavailable || attempt == Tries || reply.RetryAfter > Patience) return Failure(baseUrl, transport, reply);
             await Task.Delay(backoff.Next(reply.RetryAfter), clock, ct);
         }
     }

@@ -31,7 +31,7 @@ internal static class CommandTree
                 JobsRunCommand.Create(cli), JobsListCommand.Create(cli), JobsShowCommand.Create(cli), JobsLogsCommand.Create(cli),
                 JobsCancelCommand.Create(cli)),
             Group("workstations", "Register machines and manage them",
-                CreateCommand.Create(cli), ListCommand.Create(cli), ShowCommand.Create(cli), TagCommand.Create(cli), UntagCommand.Create(cli),
+                CreateCommand.Create(cli), ListCommand.Create(cli), ShowCommand.Create(cli), TagCommands.Tag(cli), TagCommands.Untag(cli),
                 PairCodeCommand.Create(cli), DrainCommand.Create(cli), UndrainCommand.Create(cli), RemoveCommand.Create(cli)),
             Group("agent", "Run the agent that takes jobs on this machine",
                 AgentRunCommand.Create(cli), AgentPairCommand.Create(cli), AgentStatusCommand.Create(cli), AgentWatchdogCommand.Create(cli)),

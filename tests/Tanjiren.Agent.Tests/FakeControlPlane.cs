@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Microsoft.AspNetCore.Builder;
@@ -9,29 +10,6 @@ using Microsoft.Extensions.Logging;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.Tests;
-
-/// <summary>A step as the fake server keeps it.</summary>
-internal sealed class FakeStep
-{
-    public required string Id { get; init; }
-    public required CommandSpec Command { get; init; }
-    public string TaskId { get; } = Ids.New(Ids.Task, TimeProvider.System);
-    public long Generation { get; set; }
-    public string? ClaimId { get; set; }
-    public bool Held { get; set; }
-    public bool Queued { get; set; } = true;
-    public bool CancelRequested { get; set; }
-    public long TimeoutMs { get; set; } = 60_000;
-    public CompleteRequest? Result { get; set; }
-    public int Releases { get; set; }
-    public SortedDictionary<long, LogChunk> Chunks { get; } = [];
-
-    public string Output(params LogStream[] streams)
-    {
-        lock (Chunks)
-            return string.Concat(Chunks.Values.Where(c => streams.Length == 0 || streams.Contains(c.Stream)).Select(c => System.Text.Encoding.UTF8.GetString(c.Data)));
-    }
-}
 
 /// <summary>
 /// The workstation's side of the protocol over real HTTP, with the rules that an agent can meet and the faults that a network adds. One workstation, one session at a
@@ -44,7 +22,7 @@ internal sealed class FakeControlPlane : IAsyncDisposable
     private readonly WebApplication app;
     private readonly Lock gate = new();
     private readonly ConcurrentDictionary<string, int> lostAnswers = new();
-    private readonly ConcurrentDictionary<string, ConcurrentQueue<(int Status, ProblemBody? Problem)>> refusals = new();
+    private readonly ConcurrentDictionary<string, ConcurrentQueue<(int Status, ProblemBody? Problem, int? RetryAfter)>> refusals = new();
     private readonly ConcurrentDictionary<string, TaskCompletionSource> holds = new();
     private readonly Dictionary<string, FakeStep> steps = [];
     private TaskCompletionSource changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -86,18 +64,18 @@ internal sealed class FakeControlPlane : IAsyncDisposable
     /// <summary>The next requests of a route are applied and their answers lost.</summary>
     public void LoseAnswers(string route, int count) => lostAnswers[route] = count;
 
-    public void Refuse(string route, int status, ErrorCode code, int count = 1, double? clockOffset = null, string detail = "refused by the test")
+    public void Refuse(string route, int status, ErrorCode code, int count = 1, double? clockOffset = null, string detail = "refused by the test", int? retryAfter = null)
     {
         var queue = refusals.GetOrAdd(route, _ => new());
         for (var i = 0; i < count; i++)
-            queue.Enqueue((status, new ProblemBody { Title = code.ToString(), Detail = detail, Status = status, Code = ProblemBody.CodeName(code), ClockOffsetSeconds = clockOffset }));
+            queue.Enqueue((status, new ProblemBody { Title = code.ToString(), Detail = detail, Status = status, Code = ProblemBody.CodeName(code), ClockOffsetSeconds = clockOffset }, retryAfter));
     }
 
     /// <summary>As a proxy does: the next requests of a route are answered with its page and never reach the server.</summary>
     public void Intercept(string route, int status, int count = 1)
     {
         var queue = refusals.GetOrAdd(route, _ => new());
-        for (var i = 0; i < count; i++) queue.Enqueue((status, null));
+        for (var i = 0; i < count; i++) queue.Enqueue((status, null, null));
     }
 
     /// <summary>Requests with a larger body are answered with a proxy's 413.</summary>
@@ -177,6 +155,7 @@ internal sealed class FakeControlPlane : IAsyncDisposable
         if (holds.TryGetValue(route, out var hold)) await hold.Task.WaitAsync(context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (refusals.TryGetValue(route, out var queue) && queue.TryDequeue(out var refusal))
         {
+            if (refusal.RetryAfter is { } seconds) context.Response.Headers.RetryAfter = seconds.ToString(CultureInfo.InvariantCulture);
             if (refusal.Problem is null) await PageAsync(context, refusal.Status);
             else await AnswerAsync(context, refusal.Status, refusal.Problem, WireJson.Default.ProblemBody);
             return;

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging.Abstractions;
+using Tanjiren.Protocol;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Agent.Tests;
@@ -59,6 +60,16 @@ public sealed class PairingTests : IAsyncLifetime
 
         (result.Retryable, result.Problem!.Code).ShouldBe((false, "invalid_pairing_code"));
         AgentIdentity.Load(Home).ShouldBeNull();
+    }
+
+    [Fact]
+    public async Task Told_to_come_back_in_minutes_it_says_so_and_does_not_wait()
+    {
+        server.Refuse("pair", 429, ErrorCode.RateLimited, retryAfter: 240, detail: "Too many tries.");
+
+        var result = await PairAsync("good-code");
+
+        (result.Retryable, result.Error!.Contains("Too many tries.", StringComparison.Ordinal), server.Count("pair")).ShouldBe((true, true, 1));
     }
 
     [Fact]

@@ -36,6 +36,24 @@ public sealed partial class ProcessTreeTests(ProcessTreeTests.SharedScene shared
         await EndsAloneAsync(scene, doomed, spared, TaskState.Failed);
     }
 
+    /// <summary>A stopped agent ends nothing, and a lease of an hour does not either: the watchdog knows the step's own deadline.</summary>
+    [Fact]
+    public async Task Timeout_ends_a_hidden_grandchild_of_a_stopped_agent()
+    {
+        var scene = await shared.StartedAsync();
+        var (spared, doomed) = (await GhostAsync(scene, "b"), await GhostAsync(scene, "a", graceSeconds: 3600, "--timeout", "5"));
+        scene.Agents[0].Process.Pause();
+        try
+        {
+            await DiesAsync(scene, doomed, spared);
+        }
+        finally
+        {
+            scene.Agents[0].Process.Resume();
+        }
+        await EndsAloneAsync(scene, doomed, spared, TaskState.Failed);
+    }
+
     [Fact]
     public async Task The_agents_death_ends_a_hidden_grandchild_and_spares_the_step_on_another_agent()
     {
@@ -65,10 +83,13 @@ public sealed partial class ProcessTreeTests(ProcessTreeTests.SharedScene shared
         spared.Lives().ShouldBeTrue();
     }
 
-    private async Task<Ghost> GhostAsync(FaultScene scene, string workstation, params string[] options)
+    private Task<Ghost> GhostAsync(FaultScene scene, string workstation, params string[] options) => GhostAsync(scene, workstation, graceSeconds: 2, options);
+
+    private async Task<Ghost> GhostAsync(FaultScene scene, string workstation, int graceSeconds, params string[] options)
     {
+        var grace = graceSeconds.ToString(CultureInfo.InvariantCulture);
         var file = shared.NewFile();
-        var printed = await scene.CliAsync(["jobs", "run", "--workstation", workstation, "--detach", "--lease-grace", "2", "--env", $"GHOST_FILE={file}", .. options, "--shell", Script]);
+        var printed = await scene.CliAsync(["jobs", "run", "--workstation", workstation, "--detach", "--lease-grace", grace, "--env", $"GHOST_FILE={file}", .. options, "--shell", Script]);
         var ghost = new Ghost(JobId().Match(printed).Value, file);
         await Eventually.TrueAsync(() => ghost.Beats > 2, scene.Evidence, FaultScene.StartLimit, $"the grandchild of {ghost.Job} beats");
         // It is what this test is about: a session of its own, and nothing of the agent's or the job's in its environment.

@@ -2,6 +2,9 @@ using Microsoft.Extensions.Options;
 
 namespace Tanjiren.Server.Hosting;
 
+/// <summary>Where the settings of a feature are: <c>Tanjiren:&lt;feature&gt;</c>. docs/operations.md lists each of them, and a test compares.</summary>
+internal sealed record SettingsSection(string Feature, Type Options);
+
 internal static class FeatureOptions
 {
     /// <summary>
@@ -14,6 +17,7 @@ internal static class FeatureOptions
             .BindConfiguration("Tanjiren:" + feature, binder => binder.ErrorOnUnknownConfiguration = true)
             .ValidateDataAnnotations()
             .ValidateOnStart();
+        services.AddSingleton(new SettingsSection(feature, typeof(TOptions)));
         return services.AddSingleton(provider => provider.GetRequiredService<IOptions<TOptions>>().Value);
     }
 }

@@ -6,9 +6,10 @@ namespace Tanjiren.Server.Hosting;
 
 /// <summary>
 /// What must stand before the first connection is accepted and the first loop runs: a migrated database and the shared secrets. A lifecycle
-/// service's <c>StartingAsync</c> runs before the start of every other service, the listener's included.
+/// service's <c>StartingAsync</c> runs before the start of every other service, the listener's included, and its <c>StoppingAsync</c> before their stop:
+/// polls and streams that hang are answered while the listener still waits for them.
 /// </summary>
-internal sealed class ServerStart(Database database, Migrator migrator, ServerSecrets secrets) : IHostedLifecycleService, IDisposable
+internal sealed class ServerStart(Database database, Migrator migrator, ServerSecrets secrets, WakeUps wakeUps) : IHostedLifecycleService, IDisposable
 {
     private IDisposable? _lock;
 
@@ -21,7 +22,13 @@ internal sealed class ServerStart(Database database, Migrator migrator, ServerSe
 
     public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-    public Task StoppingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StoppingAsync(CancellationToken cancellationToken)
+    {
+        wakeUps.Close();
+        return Task.CompletedTask;
+    }
+
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     public Task StoppedAsync(CancellationToken cancellationToken)

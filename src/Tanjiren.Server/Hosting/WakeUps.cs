@@ -4,14 +4,23 @@ namespace Tanjiren.Server.Hosting;
 /// Hints that something changed: <c>work:ws_…</c> (a workstation may have something to do) and <c>task:task_…</c> (a task has a new event).
 /// A hint may be lost or come for nothing, so whoever waits subscribes first, then looks at the database, then waits.
 /// </summary>
-internal sealed class WakeUps
+internal sealed class WakeUps : IDisposable
 {
+    private readonly CancellationTokenSource _closing = new();
     private readonly Lock _gate = new();
     private readonly Dictionary<string, HashSet<Subscription>> _subscriptions = [];
     private Action<string>? _broadcast;
 
     public static string Work(string instanceId) => "work:" + instanceId;
     public static string Task(string taskId) => "task:" + taskId;
+
+    /// <summary>True once the server stops: whoever was woken answers with what there is, instead of waiting again.</summary>
+    public bool IsClosed => _closing.IsCancellationRequested;
+
+    /// <summary>Ends every wait, now and later: an answer that hangs would otherwise hold up the server's stop until the host's patience is over.</summary>
+    public void Close() => _closing.Cancel();
+
+    public void Dispose() => _closing.Dispose();
 
     /// <summary>Wakes those who wait for this key here and, when a broadcast is attached, in other server processes.</summary>
     public void Notify(string key)
@@ -41,6 +50,15 @@ internal sealed class WakeUps
     /// <summary>Where every hint is passed on to as well; must not block. Set once at start.</summary>
     public void AttachBroadcast(Action<string> broadcast) => _broadcast = broadcast;
 
+    /// <summary>How many wait, or look before they wait.</summary>
+    public int Subscriptions
+    {
+        get
+        {
+            lock (_gate) return _subscriptions.Values.Sum(s => s.Count);
+        }
+    }
+
     public Subscription Subscribe(string key)
     {
         var subscription = new Subscription(this, key);
@@ -69,12 +87,12 @@ internal sealed class WakeUps
 
         public string Key => key;
 
-        /// <summary>True when woken, false when the time was up.</summary>
+        /// <summary>True when woken, false when the time was up or the server stops (<see cref="IsClosed"/>).</summary>
         public async Task<bool> WaitAsync(TimeSpan timeout, TimeProvider clock, CancellationToken cancellationToken)
         {
             // The source owns its timer: one of our own could fire into a source that has just been disposed, on a thread where that ends the process.
             using var expiry = new CancellationTokenSource(timeout, clock);
-            using var timer = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, expiry.Token);
+            using var timer = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, expiry.Token, owner._closing.Token);
             try
             {
                 await _signal.WaitAsync(timer.Token);

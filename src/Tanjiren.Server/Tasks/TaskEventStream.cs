@@ -22,7 +22,7 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
     /// <summary>How long the stream of a task that has ended waits for output that its agent still holds.</summary>
     private static readonly TimeSpan LateLogWait = TimeSpan.FromSeconds(30);
 
-    /// <summary>Writes events until the task has ended. <paramref name="stillAllowed"/> is asked before every read: the stream ends with its reader's access.</summary>
+    /// <summary>Writes events until the task has ended. <paramref name="stillAllowed"/> is asked before every read: the stream ends with its reader's access, and when the server stops.</summary>
     public async Task WriteAsync(HttpContext context, string organizationId, TaskBody task, long after, Func<Task<bool>> stillAllowed)
     {
         var response = context.Response;
@@ -49,7 +49,8 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
                 return;
             }
             await response.Body.FlushAsync(aborted);
-            if (!await subscription.WaitAsync(KeepAlive, clock, aborted)) await response.WriteAsync(": still here\n\n", aborted);
+            if (wakeUps.IsClosed) return;
+            if (!await subscription.WaitAsync(KeepAlive, clock, aborted) && !wakeUps.IsClosed) await response.WriteAsync(": still here\n\n", aborted);
         }
     }
 

@@ -51,6 +51,8 @@ internal sealed class CliRun : IDisposable
     public string Input { get; set; } = "";
     public bool Terminal { get; set; }
 
+    public TimeProvider Clock { get; set; } = TimeProvider.System;
+
     /// <summary>Fast enough for a test, in the same order as the real ones.</summary>
     public ClientTimeouts Timeouts { get; set; } = new()
     {
@@ -74,6 +76,7 @@ internal sealed class CliRun : IDisposable
         {
             Variable = name => Variables.GetValueOrDefault(name),
             Timeouts = Timeouts,
+            Clock = Clock,
             OutputIsTerminal = Terminal,
             InputIsTerminal = Terminal,
             ListenForInterrupts = () => Interrupts,

@@ -118,6 +118,33 @@ public sealed class JobsRunTests : IAsyncLifetime
         cli.Output.Text.ShouldBe("1 2 ");
     }
 
+    /// <summary>A job that prints nothing for hours sends no event either; only time without a connection counts.</summary>
+    [Fact]
+    public async Task Connections_that_stand_for_long_and_bring_nothing_do_not_add_up()
+    {
+        var clock = new JumpingClock();
+        cli.Clock = clock;
+        server.On("GET", Events, async (context, n) =>
+        {
+            await context.Response.Body.FlushAsync();
+            if (n == 4) await EventAsync(context, 1, "end", Wire.Event(Wire.Task(TaskState.Completed, Wire.Step(StepState.Succeeded, 0))));
+            else clock.Jump(cli.Timeouts.GiveUp * 0.7);
+        });
+
+        (await cli.InvokeAsync("jobs", "run", "-w", "a", "--", "x")).ShouldBe(0);
+        server.To("GET", Events).Count.ShouldBe(4);
+    }
+
+    /// <summary>Real timers, and an elapsed time that jumps: pauses stay short while hours go by.</summary>
+    private sealed class JumpingClock : TimeProvider
+    {
+        private long jumped;
+
+        public void Jump(TimeSpan by) => Interlocked.Add(ref jumped, (long)(by.TotalSeconds * TimestampFrequency));
+
+        public override long GetTimestamp() => base.GetTimestamp() + Interlocked.Read(ref jumped);
+    }
+
     [Fact]
     public async Task A_follower_gives_up_in_the_end_and_says_that_the_job_goes_on()
     {

@@ -232,6 +232,8 @@ internal sealed class FaultScene : IAsyncDisposable
         {
             ["Tanjiren__Leases__TtlSeconds"] = _options.TtlSeconds.ToString(CultureInfo.InvariantCulture),
             ["Tanjiren__Leases__ReconcileMs"] = _options.ReconcileMs.ToString(CultureInfo.InvariantCulture),
+            // Fifty rounds pair more often from this one address than people do.
+            ["Tanjiren__DeviceTrust__PairingsPerAddress"] = "10000",
         };
         Server = await RealServer.StartAsync(_database.Url, settings);
         Workspace = await Workspace.SetUpAsync(Server);

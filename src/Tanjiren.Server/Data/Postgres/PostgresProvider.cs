@@ -12,6 +12,10 @@ internal sealed class PostgresProvider(string connectionString) : ISqlProvider
     private readonly NpgsqlDataSource _dataSource = NpgsqlDataSource.Create(connectionString);
 
     public NpgsqlDataSource DataSource => _dataSource;
+
+    /// <summary>For a connection that only listens. Nothing is sent on it, so without keepalives a peer that vanished would never be missed.</summary>
+    public NpgsqlDataSource CreateListening() => NpgsqlDataSource.Create(new NpgsqlConnectionStringBuilder(connectionString) { KeepAlive = 15, Pooling = false });
+
     public string Name => "postgres";
     public string BlobType => "BYTEA";
     public string ForUpdate => " FOR UPDATE";

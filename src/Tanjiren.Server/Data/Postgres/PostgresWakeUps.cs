@@ -20,6 +20,9 @@ internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps
     private readonly Channel<string> _outgoing = Channel.CreateBounded<string>(
         new BoundedChannelOptions(10_000) { FullMode = BoundedChannelFullMode.DropOldest, SingleReader = true });
 
+    /// <summary>The batch under way; kept when the connection is lost, and sent on the next.</summary>
+    private readonly HashSet<string> _unsent = [];
+
     public override Task StartAsync(CancellationToken cancellationToken)
     {
         wakeUps.AttachBroadcast(key => _outgoing.Writer.TryWrite(key));
@@ -51,7 +54,8 @@ internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps
 
     private async Task ListenAsync(CancellationToken stoppingToken)
     {
-        await using var connection = await provider.DataSource.OpenConnectionAsync(stoppingToken);
+        await using var source = provider.CreateListening();
+        await using var connection = await source.OpenConnectionAsync(stoppingToken);
         connection.Notification += (_, notification) =>
         {
             var separator = notification.Payload.IndexOf(' ');
@@ -69,12 +73,12 @@ internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps
         await using var command = new NpgsqlCommand($"SELECT pg_notify('{ChannelName}', key) FROM unnest($1::text[]) AS key", connection);
         var parameter = new NpgsqlParameter<string[]> { TypedValue = [] };
         command.Parameters.Add(parameter);
-        while (await _outgoing.Reader.WaitToReadAsync(stoppingToken))
+        while (_unsent.Count > 0 || await _outgoing.Reader.WaitToReadAsync(stoppingToken))
         {
-            var batch = new HashSet<string>();
-            while (batch.Count < MaxBatch && _outgoing.Reader.TryRead(out var key)) batch.Add($"{_origin} {key}");
-            parameter.TypedValue = [.. batch];
+            while (_unsent.Count < MaxBatch && _outgoing.Reader.TryRead(out var key)) _unsent.Add($"{_origin} {key}");
+            parameter.TypedValue = [.. _unsent];
             await command.ExecuteNonQueryAsync(stoppingToken);
+            _unsent.Clear();
         }
     }
 

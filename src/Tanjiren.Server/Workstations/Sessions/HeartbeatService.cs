@@ -41,7 +41,7 @@ internal sealed class HeartbeatService(
         {
             pending = await database.ReadAsync(sql => work.PendingAsync(sql, device.OrganizationId, device.InstanceId), cancellationToken);
             var left = TimeSpan.FromSeconds(request.WaitSeconds) - clock.GetElapsedTime(until);
-            if (pending.Count > 0 || left <= TimeSpan.Zero) break;
+            if (pending.Count > 0 || left <= TimeSpan.Zero || wakeUps.IsClosed) break;
             await subscription.WaitAsync(left, clock, cancellationToken);
         }
         return new HeartbeatResponse
@@ -70,7 +70,7 @@ internal sealed class HeartbeatService(
             }, cancellationToken);
             if (response is null || response.Assignments.Count > 0 || response.Cancels.Count > 0) return response;
             var left = TimeSpan.FromSeconds(waitSeconds) - clock.GetElapsedTime(start);
-            if (left <= TimeSpan.Zero) return response;
+            if (left <= TimeSpan.Zero || wakeUps.IsClosed) return response;
             await subscription.WaitAsync(left, clock, cancellationToken);
         }
     }

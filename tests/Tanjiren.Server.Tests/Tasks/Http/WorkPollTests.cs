@@ -31,6 +31,27 @@ public sealed class WorkPollTests
         (await beat).PendingTasks.Single().StepId.ShouldBe(task.StepId());
     }
 
+    /// <summary>Not answered they would be cut off when the host's patience (30 s) is over, which the caller sees as an error.</summary>
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_server_that_stops_answers_what_hangs(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var agent = await server.NewAgentAsync("box");
+        using var second = agent.Clone();
+        var task = await server.Client.CreateTaskAsync(agent);
+        await agent.ClaimAsync(task.StepId());
+        await using var events = await EventReader.OpenAsync(server.Client, task.Id);
+        (await events.ReadAsync()).ShouldNotBeNull();
+        var poll = TimedAsync(agent.WorkAsync(LongWait));
+        var beat = TimedAsync(second.BeatAsync(waitSeconds: LongWait));
+        await Eventually.TrueAsync(() => server.App.Services.GetRequiredService<WakeUps>().Subscriptions == 3, what: "poll, heartbeat and stream hang");
+
+        await server.App.StopAsync(Cancelled);
+        (await poll).Assignments.ShouldBeEmpty();
+        (await beat).PendingTasks.ShouldBeEmpty();
+        (await events.ReadToEndAsync()).ShouldNotContain(e => e.Name == "end", "the task has not ended; the reader comes back");
+    }
+
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task Without_capacity_only_a_cancel_wakes_and_only_until_it_was_seen(DatabaseKind kind)
     {

@@ -1,0 +1,26 @@
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Agent.Tests;
+
+/// <summary>A step as the fake server keeps it.</summary>
+internal sealed class FakeStep
+{
+    public required string Id { get; init; }
+    public required CommandSpec Command { get; init; }
+    public string TaskId { get; } = Ids.New(Ids.Task, TimeProvider.System);
+    public long Generation { get; set; }
+    public string? ClaimId { get; set; }
+    public bool Held { get; set; }
+    public bool Queued { get; set; } = true;
+    public bool CancelRequested { get; set; }
+    public long TimeoutMs { get; set; } = 60_000;
+    public CompleteRequest? Result { get; set; }
+    public int Releases { get; set; }
+    public SortedDictionary<long, LogChunk> Chunks { get; } = [];
+
+    public string Output(params LogStream[] streams)
+    {
+        lock (Chunks)
+            return string.Concat(Chunks.Values.Where(c => streams.Length == 0 || streams.Contains(c.Stream)).Select(c => System.Text.Encoding.UTF8.GetString(c.Data)));
+    }
+}
