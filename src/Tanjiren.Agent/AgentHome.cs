@@ -1,6 +1,8 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using Tanjiren.Agent.Keys;
 using Tanjiren.Agent.Outbox;
+using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent;
 
@@ -20,6 +22,9 @@ internal sealed class AgentHome
     public string Outbox => Path.Combine(Directory, "outbox");
     public string Journal => Path.Combine(Directory, "journal");
     public string Key => Path.Combine(Directory, "key.pem");
+
+    /// <summary>The key of a new pairing, until that has succeeded.</summary>
+    public string NextKey => Key + ".next";
     public string Identity => Path.Combine(Directory, "identity.json");
     public string Status => Path.Combine(Directory, "status.json");
 
@@ -37,6 +42,21 @@ internal sealed class AgentHome
         {
             return null;
         }
+    }
+
+    /// <summary>
+    /// Puts the key that the identity names into its place. The identity is written first and names it, so a crash in between is finished by the next
+    /// start; a key that nothing names yet is left for the next try of its pairing.
+    /// </summary>
+    public void FinishPairing()
+    {
+        if (!File.Exists(NextKey) || AgentIdentity.Load(Directory) is not { } identity) return;
+        using (var next = new FileKeyStore(NextKey).Load()!)
+        {
+            if (Jwk.FromKey(next).Thumbprint() != identity.KeyFingerprint) return;
+        }
+        File.Move(NextKey, Key, overwrite: true);
+        DurableFiles.SyncDirectory(Directory);
     }
 
     /// <summary>Replaces a small private file so that a crash leaves the old or the new one, never half.</summary>

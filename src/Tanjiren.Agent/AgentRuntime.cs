@@ -30,6 +30,7 @@ public static partial class AgentRuntime
         ECDsa? key;
         try
         {
+            home.FinishPairing();
             key = new FileKeyStore(home.Key).Load();
         }
         catch (InvalidDataException e)

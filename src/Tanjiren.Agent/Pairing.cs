@@ -29,8 +29,16 @@ public static class Pairing
     /// nothing: the same code with the same key is answered the same, here within the call and after a crash by calling again.
     /// Refused while an agent runs on this home.
     /// </summary>
+    /// <param name="home">The agent's directory; made if it is not there.</param>
+    /// <param name="serverUrl">The control plane.</param>
+    /// <param name="code">As an admin was shown it.</param>
+    /// <param name="insecureHttp">Allows plain http to another machine.</param>
+    /// <param name="clock">For pauses.</param>
+    /// <param name="logs">For what a person who looks for a fault needs.</param>
+    /// <param name="ct">Stops it between tries.</param>
+    /// <param name="freshKey">Pairs under a new key, for a key is bound once. The old key stays until the new one is bound, whatever happens.</param>
     public static async Task<PairResult> PairAsync(string home, string serverUrl, string code, bool insecureHttp, TimeProvider clock,
-        ILoggerFactory logs, CancellationToken ct)
+        ILoggerFactory logs, CancellationToken ct, bool freshKey = false)
     {
         var (baseUrl, addressError) = ServerAddress.Parse(serverUrl, insecureHttp);
         if (baseUrl is null) return new PairResult { Error = addressError };
@@ -39,7 +47,8 @@ public static class Pairing
         if (held is null) return new PairResult { Error = $"An agent runs on '{place.Directory}'; stop it before you pair." };
 
         var timeouts = new AgentTimeouts();
-        var store = new FileKeyStore(place.Key);
+        place.FinishPairing();
+        var store = new FileKeyStore(freshKey ? place.NextKey : place.Key);
         using var key = store.Load() ?? store.Create();
         using var transport = new DeviceTransport(baseUrl, instanceId: null, key, timeouts, clock, logs.CreateLogger("Tanjiren.Agent.Pairing"));
         var body = JsonSerializer.SerializeToUtf8Bytes(new PairRequest { Code = code, HostName = Environment.MachineName }, WireJson.Default.PairRequest);
@@ -47,7 +56,12 @@ public static class Pairing
         for (var attempt = 1; ; attempt++)
         {
             var reply = await transport.SendAsync(HttpMethod.Post, "/api/device-trust/pair", body, WireJson.Default.PairResponse, timeouts.Request, ct);
-            if (reply.IsOk) return new PairResult { Identity = Remember(place, baseUrl, reply.Value!) };
+            if (reply.IsOk)
+            {
+                var identity = Remember(place, baseUrl, reply.Value!);
+                place.FinishPairing();
+                return new PairResult { Identity = identity };
+            }
             if (reply.Kind != ReplyKind.Unavailable || attempt == Tries || reply.RetryAfter > Patience) return Failure(baseUrl, transport, reply);
             await Task.Delay(backoff.Next(reply.RetryAfter), clock, ct);
         }

@@ -36,6 +36,18 @@ public sealed class AgentRunTests : IAsyncLifetime
         result.LogBytes.ShouldBe(8);
     }
 
+    /// <summary>Behind a proxy that lets no request hang, the heartbeat's answer is the only road (W-05).</summary>
+    [Fact]
+    public async Task Work_that_only_a_heartbeat_brings_is_taken()
+    {
+        server.Refuse("work", 503, ErrorCode.Unavailable, count: 10_000);
+        server.PendingInHeartbeats = true;
+        var step = server.Shell("echo out");
+        await agent.StartAsync();
+
+        (await ResultAsync(step)).Outcome.ShouldBe(StepOutcome.Succeeded);
+    }
+
     [Fact]
     public async Task A_job_is_told_its_step_task_and_generation()
     {

@@ -31,6 +31,8 @@ internal sealed class FakeControlPlane : IAsyncDisposable
 
     public string Url { get; private set; } = "";
     public string Nonce { get; set; } = "nonce-1";
+    /// <summary>Whether heartbeats carry what is queued, as they always do at a real server.</summary>
+    public bool PendingInHeartbeats { get; set; }
     /// <summary>Steps that long-polls have offered.</summary>
     public int WorkOffered { get; private set; }
     public int TokensIssued { get; private set; }
@@ -253,19 +255,23 @@ internal sealed class FakeControlPlane : IAsyncDisposable
         var request = JsonSerializer.Deserialize(body, WireJson.Default.HeartbeatRequest)!;
         Heartbeats.Enqueue(request);
         List<LeaseAnswer> answers;
+        List<PendingStep> pending;
         lock (gate)
         {
+            pending = PendingInHeartbeats ? steps.Values.Where(s => s.Queued).Select(Pending).ToList() : [];
             answers = steps.Values.Where(s => s.Held).Select(Held).ToList();
             foreach (var lease in request.Leases!)
                 if (answers.All(a => a.StepId != lease.StepId || a.LeaseGeneration != lease.LeaseGeneration))
                     answers.Add(new LeaseAnswer { StepId = lease.StepId, LeaseGeneration = lease.LeaseGeneration, Standing = LeaseStanding.Lost });
         }
-        return AnswerAsync(context, 200, new HeartbeatResponse { ServerTime = DateTimeOffset.UnixEpoch, NextHeartbeatSeconds = 30, PendingTasks = [], Leases = answers },
+        return AnswerAsync(context, 200, new HeartbeatResponse { ServerTime = DateTimeOffset.UnixEpoch, NextHeartbeatSeconds = 30, PendingTasks = pending, Leases = answers },
             WireJson.Default.HeartbeatResponse);
     }
 
     private static LeaseAnswer Held(FakeStep s) =>
         new() { StepId = s.Id, LeaseGeneration = s.Generation, ClaimId = s.ClaimId, Standing = LeaseStanding.Held, CancelRequested = s.CancelRequested };
+
+    private static PendingStep Pending(FakeStep s) => new() { StepId = s.Id, TaskId = s.TaskId, ExpectedGeneration = s.Generation, Intent = "test" };
 
     private async Task WorkAsync(HttpContext context)
     {
@@ -279,8 +285,7 @@ internal sealed class FakeControlPlane : IAsyncDisposable
             lock (gate)
             {
                 next = changed.Task;
-                work = steps.Values.Where(s => s.Queued).Take(capacity)
-                    .Select(s => new PendingStep { StepId = s.Id, TaskId = s.TaskId, ExpectedGeneration = s.Generation, Intent = "test" }).ToList();
+                work = steps.Values.Where(s => s.Queued).Take(capacity).Select(Pending).ToList();
                 cancels = steps.Values.Where(s => s.CancelRequested && s.Held && !seen.Contains(s.Id))
                     .Select(s => new LeaseNotice { StepId = s.Id, LeaseGeneration = s.Generation }).ToList();
             }

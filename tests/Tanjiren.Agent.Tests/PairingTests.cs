@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging.Abstractions;
+using Tanjiren.Agent.Keys;
 using Tanjiren.Protocol;
 using Tanjiren.Tests;
 
@@ -73,6 +74,41 @@ public sealed class PairingTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Pairing_again_keeps_the_old_key_until_the_new_one_is_bound()
+    {
+        (await PairAsync("good-code")).Error.ShouldBeNull();
+        var old = KeyInPlace();
+        server.Refuse("pair", 429, ErrorCode.RateLimited, retryAfter: 240);
+        (await PairAsync("good-code", freshKey: true)).Identity.ShouldBeNull();
+        (await PairAsync("bad-code", freshKey: true)).Identity.ShouldBeNull();
+        (KeyInPlace(), AgentIdentity.Load(Home)!.KeyFingerprint).ShouldBe((old, old));
+
+        // A lost answer may have spent the code on the new key: the next try must come with the same one.
+        server.LoseAnswers("pair", 100);
+        (await PairAsync("good-code", freshKey: true)).Retryable.ShouldBeTrue();
+        KeyInPlace().ShouldBe(old);
+        server.LoseAnswers("pair", 0);
+        (await PairAsync("good-code", freshKey: true)).Error.ShouldBeNull();
+        (KeyInPlace(), AgentIdentity.Load(Home)!.KeyFingerprint).ShouldBe((server.PairedKeys.Last(), server.PairedKeys.Last()));
+        server.PairedKeys.Distinct().Count().ShouldBe(2);
+    }
+
+    [Fact]
+    public async Task A_crash_between_the_new_identity_and_its_key_is_finished_by_the_next_start()
+    {
+        (await PairAsync("good-code")).Error.ShouldBeNull();
+        var place = new AgentHome(Home);
+        File.Copy(place.Key, place.Key + ".kept");
+        (await PairAsync("good-code", freshKey: true)).Error.ShouldBeNull();
+        File.Move(place.Key, place.NextKey);
+        File.Move(place.Key + ".kept", place.Key);
+
+        place.FinishPairing();
+
+        (KeyInPlace(), File.Exists(place.NextKey)).ShouldBe((AgentIdentity.Load(Home)!.KeyFingerprint, false));
+    }
+
+    [Fact]
     public async Task A_key_that_others_may_read_is_refused()
     {
         Prerequisite.Linux();
@@ -82,6 +118,12 @@ public sealed class PairingTests : IAsyncLifetime
         await Should.ThrowAsync<InvalidDataException>(() => PairAsync("good-code"));
     }
 
-    private Task<PairResult> PairAsync(string code) =>
-        Pairing.PairAsync(Home, server.Url, code, insecureHttp: false, TimeProvider.System, NullLoggerFactory.Instance, TestContext.Current.CancellationToken);
+    private string KeyInPlace()
+    {
+        using var key = new FileKeyStore(new AgentHome(Home).Key).Load()!;
+        return Jwk.FromKey(key).Thumbprint();
+    }
+
+    private Task<PairResult> PairAsync(string code, bool freshKey = false) =>
+        Pairing.PairAsync(Home, server.Url, code, insecureHttp: false, TimeProvider.System, NullLoggerFactory.Instance, TestContext.Current.CancellationToken, freshKey);
 }

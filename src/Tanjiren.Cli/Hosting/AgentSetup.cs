@@ -50,13 +50,7 @@ internal sealed class AgentSetup(CliContext cli, ClientSession client, ILoggerFa
     public static async Task<AgentIdentity> PairAsync(CliContext cli, string agentHome, string server, string code, bool freshKey, bool insecureHttp,
         ILoggerFactory logs, CancellationToken cancellation)
     {
-        var key = new AgentHome(agentHome).Key;
-        var aside = key + ".replaced";
-        if (freshKey && File.Exists(key)) File.Move(key, aside, overwrite: true);
-        var result = await Pairing.PairAsync(agentHome, server, code, insecureHttp, cli.Clock, logs, cancellation);
-        // Not put back when the answer was lost: the code may be spent on the new key, and the same command again then finds it.
-        if (result.Identity is null && !result.Retryable && freshKey && File.Exists(aside)) File.Move(aside, key, overwrite: true);
-        else File.Delete(aside);
+        var result = await Pairing.PairAsync(agentHome, server, code, insecureHttp, cli.Clock, logs, cancellation, freshKey);
         return result.Identity ?? throw new CliException(Text.Safe(result.Error ?? "pairing failed"));
     }
 

@@ -22,13 +22,7 @@ internal sealed class ServerStart(Database database, Migrator migrator, ServerSe
 
     public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     public Task StartedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
-
-    public Task StoppingAsync(CancellationToken cancellationToken)
-    {
-        wakeUps.Close();
-        return Task.CompletedTask;
-    }
-
+    public Task StoppingAsync(CancellationToken cancellationToken) => wakeUps.CloseAsync();
     public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     public Task StoppedAsync(CancellationToken cancellationToken)

@@ -18,7 +18,7 @@ internal sealed class WakeUps : IDisposable
     public bool IsClosed => _closing.IsCancellationRequested;
 
     /// <summary>Ends every wait, now and later: an answer that hangs would otherwise hold up the server's stop until the host's patience is over.</summary>
-    public void Close() => _closing.Cancel();
+    public Task CloseAsync() => _closing.CancelAsync();
 
     public void Dispose() => _closing.Dispose();
 

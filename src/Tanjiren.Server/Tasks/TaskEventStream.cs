@@ -41,6 +41,7 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
                 else await WriteEventAsync(response, "log", id, new TaskEventBody { Log = log.ToBody() });
                 after = id;
             }
+            if (wakeUps.IsClosed) return;
             if (batch.More) continue;
 
             if (TaskRules.IsTerminal(batch.Task.State) && (!batch.AwaitsLogs || clock.GetUtcNow() - batch.Task.EndedAt > LateLogWait))
@@ -49,7 +50,6 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
                 return;
             }
             await response.Body.FlushAsync(aborted);
-            if (wakeUps.IsClosed) return;
             if (!await subscription.WaitAsync(KeepAlive, clock, aborted) && !wakeUps.IsClosed) await response.WriteAsync(": still here\n\n", aborted);
         }
     }

@@ -1,20 +1,21 @@
 using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Workstations;
 
 namespace Tanjiren.Server.Tasks;
 
 /// <summary>What a workstation may claim right now, and which of its steps somebody wants cancelled. Other features ask here; they never read the steps.</summary>
-internal sealed class WorkQuery
+internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstations)
 {
     /// <summary>
     /// At most ten, highest priority first, oldest first within one. Steps that a claim would refuse (maxParallel reached) are left out, or the long-poll
-    /// would answer at once again and again.
+    /// would answer at once again and again. An offline machine is given nothing (W-06): its next heartbeat carries what waits.
     /// </summary>
     public async Task<IReadOnlyList<PendingStep>> PendingAsync(SqlSession sql, string organizationId, string instanceId)
     {
-        var machine = await sql.FirstAsync<MachineRow>("SELECT draining, agent_draining, tags, labels FROM instances WHERE id = @instanceId AND removed_at IS NULL",
-            new { instanceId });
+        var machine = await sql.FirstAsync<MachineRow>("SELECT draining, agent_draining, tags, labels FROM instances WHERE id = @instanceId AND removed_at IS NULL AND last_heartbeat_at > @offline",
+            new { instanceId, offline = clock.GetUtcNow().ToUnixTimeMilliseconds() - workstations.OfflineAfterSeconds * 1000L });
         if (machine is null || machine.Draining != 0 || machine.AgentDraining != 0) return [];
 
         var found = await sql.ListAsync<PendingRow>(Select("s.target_instance_id = @instanceId"), new { instanceId, limit = WireLimits.MaxPendingTasks });

@@ -23,7 +23,7 @@ internal static class AgentRunCommand
         };
         var place = new AgentHomeOptions(cli, command, "Name or address of the workspace (TANVRIT_WORKSPACE; default: the current one)");
         var maxConcurrent = Options.Number("--max-concurrent", "N", "Steps that run at once (default: the number of processors)", 1, 1000);
-        var label = Options.Repeated("--label", "K=V", "Label to announce besides os, arch, cpuCount, memoryMb and hostname; repeatable");
+        var label = Options.Repeated("--label", "K=V", "Label to announce besides os, arch, cpuCount, memoryMb, gpuCount and hostname; repeatable");
         var again = Options.Flag("--again", "Register this machine anew, with a new key, when its workstation was removed");
         var insecure = Options.Flag("--insecure-http", "Allow plain http to another machine: logs can be read on the way");
         var verbose = Options.Flag("--verbose", "Log more", "-v");

@@ -13,8 +13,12 @@ internal sealed class PostgresProvider(string connectionString) : ISqlProvider
 
     public NpgsqlDataSource DataSource => _dataSource;
 
-    /// <summary>For a connection that only listens. Nothing is sent on it, so without keepalives a peer that vanished would never be missed.</summary>
-    public NpgsqlDataSource CreateListening() => NpgsqlDataSource.Create(new NpgsqlConnectionStringBuilder(connectionString) { KeepAlive = 15, Pooling = false });
+    /// <summary>Name under which the connections of <see cref="CreateLasting"/> show in <c>pg_stat_activity</c>.</summary>
+    public const string LastingName = "tanjiren wake-ups";
+
+    /// <summary>For connections that are kept and mostly silent: without keepalives a peer that vanished would not be missed.</summary>
+    public NpgsqlDataSource CreateLasting() =>
+        NpgsqlDataSource.Create(new NpgsqlConnectionStringBuilder(connectionString) { KeepAlive = 15, Pooling = false, ApplicationName = LastingName });
 
     public string Name => "postgres";
     public string BlobType => "BYTEA";

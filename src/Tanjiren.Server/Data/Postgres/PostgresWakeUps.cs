@@ -54,7 +54,7 @@ internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps
 
     private async Task ListenAsync(CancellationToken stoppingToken)
     {
-        await using var source = provider.CreateListening();
+        await using var source = provider.CreateLasting();
         await using var connection = await source.OpenConnectionAsync(stoppingToken);
         connection.Notification += (_, notification) =>
         {
@@ -69,7 +69,8 @@ internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps
 
     private async Task SendAsync(CancellationToken stoppingToken)
     {
-        await using var connection = await provider.DataSource.OpenConnectionAsync(stoppingToken);
+        await using var source = provider.CreateLasting();
+        await using var connection = await source.OpenConnectionAsync(stoppingToken);
         await using var command = new NpgsqlCommand($"SELECT pg_notify('{ChannelName}', key) FROM unnest($1::text[]) AS key", connection);
         var parameter = new NpgsqlParameter<string[]> { TypedValue = [] };
         command.Parameters.Add(parameter);

@@ -57,7 +57,8 @@ internal sealed class BeatFile(string path)
             return [];
         using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
         using var reader = new StreamReader(stream);
-        var lines = reader.ReadToEnd().Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        // The last piece has no end yet: a write that crosses a page of the file becomes visible in two parts.
+        var lines = reader.ReadToEnd().Split('\n')[..^1];
         return [.. lines.Select(Parse)];
     }
 

@@ -77,6 +77,9 @@ internal sealed partial class RealProcess : IAsyncDisposable
         return ExitCode;
     }
 
+    /// <summary>SIGTERM, without a wait.</summary>
+    public void Terminate() => Send(SigTerm);
+
     /// <summary>SIGSTOP: it keeps its sockets and locks and does nothing, as a machine that is paged out or suspended.</summary>
     public void Pause() => Send(SigStop);
 

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using Microsoft.Extensions.DependencyInjection;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Data.Postgres;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Tests;
 
@@ -29,6 +30,21 @@ public sealed class WorkPollTests
         var work = await poll;
         (work.Assignments.Single().StepId, work.Assignments[0].TaskId, work.Assignments[0].ExpectedGeneration, work.Cancels.Count).ShouldBe((task.StepId(), task.Id, 0, 0));
         (await beat).PendingTasks.Single().StepId.ShouldBe(task.StepId());
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_machine_that_is_offline_is_given_nothing_until_it_beats_again(DatabaseKind kind)
+    {
+        var clock = new ManualTimeProvider();
+        await using var server = await ServerFixture.StartAsync(kind, o => o with { Clock = clock });
+        using var agent = await server.NewAgentAsync("box");
+        var task = await server.Client.CreateTaskAsync(agent);
+        (await agent.WorkAsync(0)).Assignments.Count.ShouldBe(1);
+
+        clock.Advance(TimeSpan.FromSeconds(121));
+        (await agent.WorkAsync(0)).Assignments.ShouldBeEmpty();
+        (await agent.BeatAsync()).PendingTasks.Single().StepId.ShouldBe(task.StepId());
+        (await agent.WorkAsync(0)).Assignments.Count.ShouldBe(1);
     }
 
     /// <summary>Not answered they would be cut off when the host's patience (30 s) is over, which the caller sees as an error.</summary>
@@ -166,6 +182,27 @@ public sealed class WorkPollTests
             await here.Client.CancelAsync(task.Id);
             (await cancelled)!.Body.Task!.State.ShouldBe(TaskState.Cancelled);
         }
+    }
+
+    [Fact]
+    public async Task Hints_go_on_between_servers_when_the_database_cut_their_connections()
+    {
+        await using var database = await TestDatabase.CreateAsync(DatabaseKind.Postgres, ServerFixture.MigrateAsync);
+        await using var here = await ServerFixture.StartAsync(database.Url);
+        await using var there = await ServerFixture.StartAsync(database.Url);
+        Task<long> ListeningAsync() => here.Database.ReadAsync(sql => sql.FirstAsync<long>(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'"), Cancelled);
+        await Eventually.TrueAsync(async () => await ListeningAsync() == 2, what: "both servers listen");
+        using var agent = await there.NewAgentAsync("box");
+
+        (await here.Database.ReadAsync(sql => sql.ListAsync<bool>(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = @name", new { name = PostgresProvider.LastingName }), Cancelled))
+            .Count.ShouldBe(4);
+        await Eventually.TrueAsync(async () => await ListeningAsync() == 2, what: "both servers listen again");
+        // The sender finds out only now, and must not lose what it was about to send.
+        var poll = TimedAsync(agent.WorkAsync(LongWait));
+        var task = await here.Client.CreateTaskAsync(agent);
+        (await poll).Assignments.Single().StepId.ShouldBe(task.StepId());
     }
 
     private static async Task<T> TimedAsync<T>(Task<T> answer, TimeSpan? limit = null)
