@@ -6,11 +6,17 @@ public static class WireLimits
     /// <summary>Largest body of an ordinary request, in bytes (1 MiB); more is 413.</summary>
     public const int MaxBodyBytes = 1024 * 1024;
 
+    /// <summary>Largest body of a route that needs no credential, in bytes (16 KiB).</summary>
+    public const int MaxOpenBodyBytes = 16 * 1024;
+
     /// <summary>Largest body of a log append, in bytes (4 MiB of JSON, about 3 MiB of output).</summary>
     public const int MaxLogBodyBytes = 4 * 1024 * 1024;
 
     /// <summary>Largest single log chunk before encoding, in bytes (256 KiB).</summary>
     public const int MaxLogChunkBytes = 256 * 1024;
+
+    /// <summary>Output in one page of a log, in bytes (4 MiB): a page is full with its last chunk or with the one that passes this.</summary>
+    public const int MaxLogPageBytes = 4 * 1024 * 1024;
 
     /// <summary>Chunks in one append.</summary>
     public const int MaxLogChunksPerRequest = 256;

@@ -40,6 +40,7 @@ public static class ControlPlane
 
         var app = builder.Build();
         // The order matters: every error is answered, foreign hosts see nothing, and only a chosen route says who may call it.
+        app.UseTrustedProxies();
         app.UseMiddleware<ErrorAnswers>();
         app.UseHostGuard();
         app.UseRouting();

@@ -8,6 +8,9 @@ internal sealed class HostingOptions
     /// <summary>Further host names that requests may name, besides loopback, the public URL's and those listened on.</summary>
     public IList<string> AllowedHosts { get; init; } = [];
 
+    /// <summary>Addresses or networks of proxies before this server, whose <c>X-Forwarded-For</c> names the client. Default: none, and the header is ignored.</summary>
+    public IList<string> TrustedProxies { get; init; } = [];
+
     /// <summary>A request body that comes more slowly than this is refused with 408. Bytes per second; default 240.</summary>
     [Range(1, 1_000_000)]
     public int MinBodyBytesPerSecond { get; init; } = 240;

@@ -23,7 +23,7 @@ internal static class IdentityEndpoints
     {
         var auth = routes.MapGroup("/api/auth").WithTags("Identity");
         auth.MapPost("/login", LoginAsync).WithName("login")
-            .WithSummary("Signs in with e-mail and password; answers with the cookie tnv_session.").AnswersProblems(400, 401, 403, 404, 408, 413, 415, 422, 429);
+            .WithSummary("Signs in with e-mail and password; answers with the cookie tnv_session.").TakesLittle().AnswersProblems(400, 401, 403, 404, 408, 413, 415, 422, 429);
         auth.MapPost("/logout", LogoutAsync).WithName("logout").WithSummary("Ends the browser session, or revokes the token that was sent.").RequireRole(Role.Viewer);
         auth.MapGet("/me", (Caller caller) => TypedResults.Ok(SignIn.Describe(caller))).WithName("getMe")
             .WithSummary("Who the credential belongs to, and where it acts.").RequireRole(Role.Viewer);

@@ -14,7 +14,7 @@ internal static class SetupEndpoints
     public static void MapSetup(IEndpointRouteBuilder routes)
     {
         routes.MapPost("/api/setup", SetupAsync).WithName("setup").WithTags("Identity")
-            .WithSummary("Makes the first owner of a bare server; answers with the cookie tnv_session.").AnswersProblems(400, 403, 409, 408, 413, 415, 422, 429);
+            .WithSummary("Makes the first owner of a bare server; answers with the cookie tnv_session.").TakesLittle().AnswersProblems(400, 403, 409, 408, 413, 415, 422, 429);
         SetupPage.Map(routes);
     }
 

@@ -6,6 +6,8 @@ namespace Tanjiren.Server.Tasks;
 /// <summary>Reading tasks, within one organization.</summary>
 internal sealed class TaskStore(Database database)
 {
+    private const int LogBatch = 16;
+
     public Task<TaskBody?> FindAsync(string organizationId, string taskId, CancellationToken cancellationToken) =>
         database.ReadAsync(sql => FindAsync(sql, organizationId, taskId), cancellationToken);
 
@@ -59,15 +61,22 @@ internal sealed class TaskStore(Database database)
         {
             if (!await sql.FirstAsync<bool>("SELECT EXISTS (SELECT 1 FROM steps WHERE id = @stepId AND task_id = @taskId AND organization_id = @organizationId)",
                 new { stepId, taskId, organizationId })) return null;
-            var rows = await sql.ListAsync<LogRow>("""
-                SELECT step_id, generation, seq, event_seq, stream, at, data FROM step_logs
-                WHERE step_id = @stepId AND (generation > @generation OR generation = @generation AND seq > @seq) ORDER BY generation, seq LIMIT @take
-                """, new { stepId, generation = after.Generation, seq = after.Seq, take = limit + 1 });
-            return new Page<LogChunkBody>
+            var rows = new List<LogRow>();
+            var more = true;
+            // A few at a time: chunks may be large, and what does not fit the page is not worth its memory.
+            for (long bytes = 0; more && rows.Count < limit && bytes < WireLimits.MaxLogPageBytes;)
             {
-                Items = [.. rows.Take(limit).Select(r => r.ToBody())],
-                NextCursor = rows.Count > limit ? $"{rows[limit - 1].Generation}.{rows[limit - 1].Seq}" : null,
-            };
+                var (generation, seq) = rows.Count == 0 ? after : (rows[^1].Generation, rows[^1].Seq);
+                var take = Math.Min(LogBatch, limit - rows.Count);
+                var batch = await sql.ListAsync<LogRow>("""
+                    SELECT step_id, generation, seq, event_seq, stream, at, data FROM step_logs
+                    WHERE step_id = @stepId AND (generation > @generation OR generation = @generation AND seq > @seq) ORDER BY generation, seq LIMIT @take
+                    """, new { stepId, generation, seq, take = take + 1 });
+                more = batch.Count > take;
+                rows.AddRange(batch.Take(take));
+                bytes += batch.Take(take).Sum(row => (long)row.Data.Length);
+            }
+            return new Page<LogChunkBody> { Items = [.. rows.Select(r => r.ToBody())], NextCursor = more ? $"{rows[^1].Generation}.{rows[^1].Seq}" : null };
         }, cancellationToken);
 
     private sealed record ExecutionRow

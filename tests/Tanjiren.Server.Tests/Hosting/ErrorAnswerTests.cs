@@ -52,6 +52,18 @@ public sealed class ErrorAnswerTests
         await server.Client.SendAsync(chunked, Cancelled).ProblemAsync(HttpStatusCode.RequestEntityTooLarge, ErrorCode.BodyTooLarge);
     }
 
+    [Theory]
+    [InlineData("/api/auth/login")]
+    [InlineData("/api/setup")]
+    public async Task Strangers_may_send_little(string route)
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);
+        using var anonymous = server.NewClient(null);
+        var large = "{\"password\":\"" + new string('x', WireLimits.MaxOpenBodyBytes) + "\"}";
+        await anonymous.PostAsync(route, new StringContent(large, Encoding.UTF8, "application/json"), Cancelled)
+            .ProblemAsync(HttpStatusCode.RequestEntityTooLarge, ErrorCode.BodyTooLarge);
+    }
+
     [Fact]
     public async Task A_body_that_trickles_is_408()
     {
