@@ -1,5 +1,6 @@
 using System.Data.Common;
 using System.Diagnostics;
+using System.Text;
 using System.Text.Json;
 using Microsoft.AspNetCore.Http.Features;
 using Tanjiren.Protocol;
@@ -43,6 +44,10 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
         switch (exception)
         {
             case BadHttpRequestException bad: return BadRequest(bad, context);
+            case IOException or InvalidDataException when context.Request.HasFormContentType:
+                return Problem.Of(400, ErrorCode.MalformedBody, "The body is not a form that can be read.", "Send the form as the page shows it.");
+            // The framework's reading of JSON takes an unknown charset for a bug of ours.
+            case InvalidOperationException when !HasKnownCharset(context.Request): return UnsupportedMediaType();
             case DbException { IsTransient: true }:
                 LogUnavailable(logger, context.Request.Method, context.Request.Path, exception);
                 return Unavailable("The database does not answer.");
@@ -86,6 +91,12 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
     }
 
     private static Problem UnsupportedMediaType() => Problem.Of(415, ErrorCode.UnsupportedMediaType, "The body must be JSON.", "Send it with 'Content-Type: application/json'.");
+
+    private static bool HasKnownCharset(HttpRequest request)
+    {
+        var charset = request.GetTypedHeaders().ContentType?.Charset ?? default;
+        return charset.Length == 0 || Encoding.GetEncodings().Any(known => charset.Equals(known.Name, StringComparison.OrdinalIgnoreCase));
+    }
 
     private static Problem? BareStatus(HttpContext context)
     {

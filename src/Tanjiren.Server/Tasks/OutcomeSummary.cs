@@ -33,5 +33,5 @@ internal static class OutcomeSummary
 
     private static string Name(StepRow step) => step.InstanceName ?? "no workstation";
 
-    private static string Took(StepRow step) => step.DurationMs is { } ms ? $" after {TimeSpan.FromMilliseconds(ms).TotalSeconds:0.###} s" : "";
+    private static string Took(StepRow step) => step.DurationMs is { } ms ? $" after {ms / 1000.0:0.###} s" : "";
 }

@@ -43,7 +43,7 @@ public sealed class RoleTests
         ["GET /api/status"] = Role.Viewer,
     };
 
-    private static readonly string[] Open = ["POST /api/auth/login", "POST /api/setup", "GET /setup", "POST /setup", "GET /healthz", "GET /readyz", "GET /openapi/{documentName}.json"];
+    private static readonly string[] Open = ["POST /api/auth/login", "POST /api/setup", "GET /setup", "POST /setup", "GET /healthz", "GET /readyz", "GET /openapi/v1.json"];
 
     [Fact]
     public async Task Every_route_says_who_may_call_it()

@@ -1,0 +1,43 @@
+using System.Text.Json;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Server.Tests.Fuzzing;
+
+/// <summary>What every answer must be, whatever was asked. That it is declared is judged below, by <see cref="DeclaredAnswers"/>.</summary>
+internal static class AnswerRules
+{
+    private static readonly HashSet<string> Codes = [.. Enum.GetValues<ErrorCode>().Select(ProblemBody.CodeName)];
+    private static readonly string[] InnerWords = ["Exception:", "   at Tanjiren.", "Npgsql", "SQLite Error", "SqlState"];
+
+    /// <summary>What is wrong with the answer; null when nothing is.</summary>
+    public static string? Check(Draft draft, Answer answer, OtherOrganization other)
+    {
+        if (answer.Wrong is not null) return answer.Wrong;
+        if (answer.Hung) return null;
+        if (answer.Status >= 500 && !(answer.Status == 503 && answer.HasRetryAfter)) return $"answered {answer.Status}";
+        if (answer.Text.Contains(other.Mark, StringComparison.Ordinal)) return "tells of another organization";
+        if (draft.NamesForeigner && answer.Status < 300) return $"answered {answer.Status} about another organization's thing";
+        if (InnerWords.FirstOrDefault(w => answer.Text.Contains(w, StringComparison.Ordinal)) is { } inner) return $"tells its inner words: '{inner}'";
+        if (draft.Route.IsPage && answer.MediaType is "text/html" or "application/json") return null;
+        return answer.Status >= 400 ? CheckProblem(answer) : null;
+    }
+
+    private static string? CheckProblem(Answer answer)
+    {
+        if (answer.MediaType != "application/problem+json") return $"answered {answer.Status} as {answer.MediaType ?? "nothing"} instead of a problem";
+        ProblemBody problem;
+        try
+        {
+            problem = JsonSerializer.Deserialize(answer.Text, WireJson.Default.ProblemBody)!;
+        }
+        catch (JsonException e)
+        {
+            return "answered a problem that can't be read: " + e.Message;
+        }
+        if (problem.Status != answer.Status) return $"answered {answer.Status} with a problem of {problem.Status}";
+        if (!Codes.Contains(problem.Code)) return $"answered the unknown code '{problem.Code}'";
+        if (string.IsNullOrEmpty(problem.Title) || string.IsNullOrEmpty(problem.Hint)) return "answered a problem without a title or a hint";
+        if (problem.Is(ErrorCode.ValidationFailed) && problem.Errors is not { Count: > 0 }) return "refused fields without naming one";
+        return null;
+    }
+}

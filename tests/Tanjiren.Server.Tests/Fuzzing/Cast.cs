@@ -1,0 +1,194 @@
+using System.Net;
+using System.Text.Json;
+using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.Tasks.Http;
+
+namespace Tanjiren.Server.Tests.Fuzzing;
+
+/// <summary>
+/// The people, machines and things of one fuzzing client: an organization of its own, so that clients that run at once do not disturb each other and one seed
+/// makes the same cases again. It learns from answers what has become of them, and replaces what was used up.
+/// </summary>
+internal sealed class Cast : IDisposable
+{
+    private const int Kept = 40;
+
+    private readonly ServerFixture _server;
+    private readonly HttpClient _owner;
+    private readonly Dictionary<string, List<string>> _made = [];
+    private readonly Dictionary<string, List<string>> _seen = [];
+    private readonly Dictionary<DeviceClient, string> _machines = [];
+    private int _names;
+
+    private Cast(ServerFixture server, string organizationId, HttpClient owner) => (_server, OrganizationId, _owner) = (server, organizationId, owner);
+
+    public string OrganizationId { get; }
+    public List<Person> People { get; } = [];
+    public List<Person> Cookies { get; } = [];
+    public List<DeviceClient> Agents { get; } = [];
+    public List<StepFact> Steps { get; } = [];
+
+    /// <summary>Tokens, members and workstations that may be lost.</summary>
+    public List<(string Id, Person Owner)> SpareTokens { get; } = [];
+    public List<string> SpareMembers { get; } = [];
+    public List<string> SpareInstances { get; } = [];
+    public List<string> PairingCodes { get; } = [];
+
+    public static async Task<Cast> CreateAsync(ServerFixture server)
+    {
+        var (organizationId, owner) = await server.NewOrganizationAsync();
+        var cast = new Cast(server, organizationId, owner);
+        var me = await owner.GetBodyAsync<IdentityBody>("/api/auth/me");
+        cast.People.Add(new Person(me.UserId, me.Email, Role.Owner, owner.DefaultRequestHeaders.Authorization!.Parameter!));
+        foreach (var role in new[] { Role.Viewer, Role.Member, Role.Admin }) cast.People.Add(await cast.HireAsync(role));
+        for (var i = 0; i < 3; i++) await cast.AddAgentAsync();
+        return cast;
+    }
+
+    /// <summary>Unique on the server.</summary>
+    public string NewName() => $"n{++_names}-{OrganizationId[^8..]}-{OrganizationId[5..12]}";
+
+    public Person PersonOf(Role least, Random random)
+    {
+        var able = People.Where(p => p.Role >= least).ToList();
+        return able[random.Next(able.Count)];
+    }
+
+    /// <summary>The machine id that this workstation's sessions are opened with.</summary>
+    public string MachineOf(DeviceClient agent) => _machines.GetValueOrDefault(agent, "unknown");
+
+    public DeviceClient Agent(Random random) => Agents[random.Next(Agents.Count)];
+
+    /// <summary>An id that a POST to this collection made, or null.</summary>
+    public string? MadeAt(string collection, Random random) => _made.TryGetValue(collection, out var ids) ? ids[random.Next(ids.Count)] : null;
+
+    /// <summary>What an answer of the server said under this name, or null.</summary>
+    public string? Seen(string name, Random random) => _seen.TryGetValue(name, out var values) ? values[random.Next(values.Count)] : null;
+
+    public async Task<string> SpareInstanceAsync(Random random)
+    {
+        if (SpareInstances.Count == 0) SpareInstances.Add((await _server.NewInstanceAsync(NewName(), ["spare"], _owner)).Id);
+        return SpareInstances[random.Next(SpareInstances.Count)];
+    }
+
+    public async Task<string> PairingCodeAsync()
+    {
+        if (PairingCodes.Count == 0)
+        {
+            var instance = await _server.NewInstanceAsync(NewName(), admin: _owner);
+            PairingCodes.Add(await _server.NewPairingCodeAsync(instance.Id, _owner));
+        }
+        return PairingCodes[^1];
+    }
+
+    public async Task<(string Id, Person Owner)> SpareTokenAsync()
+    {
+        if (SpareTokens.Count > 0) return SpareTokens[^1];
+        var made = await (await _owner.PostJsonAsync("/api/auth/tokens", new CreateTokenRequest { Name = NewName() })).BodyAsync<CreatedToken>();
+        SpareTokens.Add((made.Token.Id, People[0] with { Secret = made.Secret }));
+        return SpareTokens[^1];
+    }
+
+    /// <summary>A step that one of the workstations holds; claimed now, if there is none.</summary>
+    public async Task<StepFact> HeldStepAsync(Random random)
+    {
+        if (Steps.Where(s => s.Held).ToList() is { Count: > 0 } held) return held[random.Next(held.Count)];
+        for (var attempt = 0; ; attempt++)
+        {
+            var agent = Agent(random);
+            var step = await QueuedStepAsync(random, agent);
+            // A beat first: an earlier one may have said that the machine drains or runs one step at most.
+            await agent.PostAsync("heartbeat", new HeartbeatRequest { MaxConcurrent = 1000 });
+            var claim = await agent.TryClaimAsync(step.Id, expectedGeneration: step.Generation);
+            if (claim.StatusCode == HttpStatusCode.OK)
+            {
+                (step.Held, step.Holder, step.Generation, step.LogSeq) = (true, agent, (await claim.BodyAsync<ClaimResponse>()).LeaseGeneration, 0);
+                return step;
+            }
+            step.Ended = true; // or nobody here can have it: leave it
+            await _owner.PostAsync($"/api/instances/{agent.InstanceId}/undrain", null, TestContext.Current.CancellationToken);
+            if (attempt < 4) continue;
+            await ReplaceAsync(agent);
+            if (attempt > 8) throw new InvalidOperationException($"no step can be claimed: {(int)claim.StatusCode} {await claim.Content.ReadAsStringAsync(TestContext.Current.CancellationToken)}");
+        }
+    }
+
+    public async Task<StepFact> QueuedStepAsync(Random random, DeviceClient? forAgent = null)
+    {
+        var queued = Steps.Where(s => !s.Held && !s.Ended && (forAgent is null || s.Holder == forAgent)).ToList();
+        if (queued.Count > 0) return queued[random.Next(queued.Count)];
+        var agent = forAgent ?? Agent(random);
+        var task = await (await _owner.PostJsonAsync("/api/tasks", TaskCalls.On(agent.InstanceId))).BodyAsync<TaskBody>();
+        Add(new StepFact(task.StepId(), task.Id) { Holder = agent });
+        return Steps[^1];
+    }
+
+    public StepFact? AnyStep(Random random) => Steps.Count == 0 ? null : Steps[random.Next(Steps.Count)];
+
+    public void Add(StepFact step)
+    {
+        Steps.Add(step);
+        if (Steps.Count > 3 * Kept) Steps.RemoveAt(Steps.FindIndex(s => s.Ended) is >= 0 and var ended ? ended : 0);
+    }
+
+    public void NoteMade(string collection, string id) => Note(_made, collection, id);
+
+    /// <summary>Remembers the words of an answer under their names, so that one route's answer is the next one's argument.</summary>
+    public void NoteSeen(JsonElement answer)
+    {
+        if (answer.ValueKind != JsonValueKind.Object) return;
+        foreach (var member in answer.EnumerateObject())
+        {
+            if (member.Value.ValueKind == JsonValueKind.Object) NoteSeen(member.Value);
+            else if (member.Value.ValueKind == JsonValueKind.String && member.Value.GetString() is { Length: > 0 and <= 512 } text && (_seen.Count < 200 || _seen.ContainsKey(member.Name)))
+                Note(_seen, member.Name, text);
+        }
+    }
+
+    /// <summary>A workstation that is no longer admitted gives way to a new one.</summary>
+    public async Task ReplaceAsync(DeviceClient agent)
+    {
+        if (!Agents.Remove(agent)) return;
+        _machines.Remove(agent);
+        agent.Dispose();
+        Steps.RemoveAll(s => s.Holder == agent);
+        await AddAgentAsync();
+    }
+
+    public async Task ReplaceAsync(Person person)
+    {
+        Cookies.RemoveAll(c => c.Secret == person.Secret);
+        if (People.RemoveAll(p => p.Secret == person.Secret) > 0) People.Add(await HireAsync(person.Role == Role.Owner ? Role.Admin : person.Role));
+    }
+
+    public static void Note<T>(List<T> list, T item)
+    {
+        list.Add(item);
+        if (list.Count > Kept) list.RemoveAt(0);
+    }
+
+    public void Dispose() => _owner.Dispose();
+
+    private static void Note(Dictionary<string, List<string>> lists, string key, string value)
+    {
+        if (!lists.TryGetValue(key, out var list)) lists[key] = list = [];
+        Note(list, value);
+    }
+
+    private async Task<Person> HireAsync(Role role)
+    {
+        var email = NewName() + "@example.test";
+        var member = await (await _owner.PostJsonAsync($"/api/organizations/{OrganizationId}/members", new AddMemberRequest { Email = email, Password = ServerFixture.Password, Role = role }))
+            .BodyAsync<MemberBody>();
+        using var client = await _server.SignInAsync(email, null);
+        return new Person(member.UserId, email, role, client.DefaultRequestHeaders.Authorization!.Parameter!);
+    }
+
+    private async Task AddAgentAsync()
+    {
+        var name = NewName();
+        var agent = await _server.NewAgentAsync(name, ["fuzz"], maxConcurrent: 1000, admin: _owner);
+        _machines[agent] = "machine of " + name;
+        Agents.Add(agent);
+    }
+}

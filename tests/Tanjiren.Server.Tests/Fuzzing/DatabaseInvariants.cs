@@ -1,0 +1,140 @@
+namespace Tanjiren.Server.Tests.Fuzzing;
+
+/// <summary>
+/// What holds in the database whatever was asked of the server. Each is a query for the rows that break it, the same on both databases; the first column
+/// of a row names the culprit.
+/// </summary>
+internal static class DatabaseInvariants
+{
+    public static readonly (string Name, string Sql)[] All =
+    [
+        ("active_steps counts what runs", Counter("active_steps", "state = 'running'")),
+        ("open_steps counts what has not ended", Counter("open_steps", "state IN ('queued', 'running')")),
+        ("failed_steps counts failures", Counter("failed_steps", "state = 'failed'")),
+        ("cancelled_steps counts what an operator cancelled", Counter("cancelled_steps", "state = 'cancelled' AND coalesce(reason, '') <> 'rolloutStopped'")),
+        ("an execution has steps", "SELECT id FROM executions e WHERE NOT EXISTS (SELECT 1 FROM steps s WHERE s.execution_id = e.id)"),
+        ("a task has one execution", "SELECT id FROM tasks t WHERE (SELECT count(*) FROM executions e WHERE e.task_id = t.id) <> 1"),
+        ("max_parallel is kept", "SELECT id FROM executions e WHERE max_parallel > 0 AND (SELECT count(*) FROM steps s WHERE s.execution_id = e.id AND s.state = 'running') > max_parallel"),
+
+        ("a task has ended exactly when its steps have", """
+            SELECT id FROM tasks t WHERE (t.state IN ('completed', 'failed', 'cancelled'))
+              <> (NOT EXISTS (SELECT 1 FROM steps s WHERE s.task_id = t.id AND s.state IN ('queued', 'running')))
+            """),
+        ("a task ends as its steps did", """
+            SELECT t.id FROM tasks t JOIN executions e ON e.task_id = t.id WHERE t.ended_at IS NOT NULL
+              AND t.state <> CASE WHEN e.cancelled_steps > 0 THEN 'cancelled' WHEN e.failed_steps > 0 THEN 'failed' ELSE 'completed' END
+            """),
+        ("a task is queued until a step was claimed", """
+            SELECT id FROM tasks t WHERE t.state = 'queued' AND EXISTS (SELECT 1 FROM steps s JOIN step_claims c ON c.step_id = s.id WHERE s.task_id = t.id)
+            """),
+        ("what has ended tells when and how", "SELECT id FROM steps WHERE state IN ('succeeded', 'failed', 'cancelled') AND (ended_at IS NULL OR outcome IS NULL)"),
+        ("the outcome fits the state", """
+            SELECT id FROM steps WHERE outcome IS NOT NULL AND outcome <> CASE state WHEN 'succeeded' THEN 'SUCCEEDED' WHEN 'failed' THEN 'FAILED' ELSE 'CANCELLED' END
+            """),
+
+        ("what runs has a lease with holder, session, deadline and claim", """
+            SELECT id FROM steps s WHERE state = 'running' AND (lease_state NOT IN ('held', 'stale') OR lease_session IS NULL OR lease_expires_at IS NULL OR deadline_at IS NULL
+              OR NOT EXISTS (SELECT 1 FROM step_claims c WHERE c.step_id = s.id AND c.generation = s.lease_generation AND c.instance_id = s.lease_holder))
+            """),
+        ("what does not run has no lease", "SELECT id FROM steps WHERE state <> 'running' AND (lease_state NOT IN ('free', 'released') OR lease_holder IS NOT NULL OR lease_session IS NOT NULL)"),
+        ("a lease's session is its holder's", "SELECT s.id FROM steps s JOIN instance_sessions i ON i.id = s.lease_session WHERE i.instance_id <> s.lease_holder"),
+        ("a generation is never below a claim's", "SELECT s.id FROM steps s JOIN step_claims c ON c.step_id = s.id WHERE s.lease_generation < c.generation"),
+        ("a generation rises at each end of a lease", """
+            SELECT s.id FROM steps s JOIN step_claims c ON c.step_id = s.id WHERE s.state <> 'running' AND s.lease_generation <= c.generation
+            """),
+        ("attempts counts claims", "SELECT id FROM steps s WHERE attempts <> (SELECT count(*) FROM step_claims c WHERE c.step_id = s.id)"),
+        ("what was completed was claimed under that generation", """
+            SELECT id FROM steps s WHERE completed_generation IS NOT NULL
+              AND NOT EXISTS (SELECT 1 FROM step_claims c WHERE c.step_id = s.id AND c.generation = s.completed_generation)
+            """),
+
+        ("a log has no holes", "SELECT step_id FROM step_logs GROUP BY step_id, generation HAVING min(seq) <> 1 OR max(seq) <> count(*)"),
+        ("a claim knows its log", """
+            SELECT c.step_id FROM step_claims c LEFT JOIN (SELECT step_id, generation, max(seq) AS seq, sum(length(data)) AS bytes FROM step_logs GROUP BY step_id, generation) l
+              ON l.step_id = c.step_id AND l.generation = c.generation WHERE c.log_seq <> coalesce(l.seq, 0) OR c.log_bytes <> coalesce(l.bytes, 0)
+            """),
+        ("a log belongs to a claim", """
+            SELECT l.step_id FROM step_logs l LEFT JOIN step_claims c ON c.step_id = l.step_id AND c.generation = l.generation WHERE c.step_id IS NULL
+            """),
+        ("the events of a task are numbered without holes", """
+            SELECT e.task_id FROM executions e JOIN (SELECT task_id, event_seq FROM step_events UNION ALL SELECT task_id, event_seq FROM step_logs) n ON n.task_id = e.task_id
+              GROUP BY e.task_id, e.event_seq HAVING min(n.event_seq) <> 1 OR max(n.event_seq) <> e.event_seq OR count(*) <> e.event_seq OR count(DISTINCT n.event_seq) <> e.event_seq
+            """),
+
+        ("an execution belongs to its task's organization", "SELECT e.id FROM executions e JOIN tasks t ON t.id = e.task_id WHERE e.organization_id <> t.organization_id"),
+        ("a step belongs to its task", """
+            SELECT s.id FROM steps s JOIN executions e ON e.id = s.execution_id WHERE s.organization_id <> e.organization_id OR s.task_id <> e.task_id
+            """),
+        ("a step's target is of its organization", "SELECT s.id FROM steps s JOIN instances i ON i.id = s.target_instance_id WHERE i.organization_id <> s.organization_id"),
+        ("a step's selector is of its organization", "SELECT s.id FROM steps s JOIN selectors x ON x.id = s.selector_id WHERE x.organization_id <> s.organization_id"),
+        ("who claimed a step is of its organization", """
+            SELECT s.id FROM steps s JOIN step_claims c ON c.step_id = s.id JOIN instances i ON i.id = c.instance_id WHERE i.organization_id <> s.organization_id
+            """),
+        ("whose session claimed it is the same workstation", "SELECT c.step_id FROM step_claims c JOIN instance_sessions i ON i.id = c.session_id WHERE i.instance_id <> c.instance_id"),
+        ("who made a task was a member or is recorded", """
+            SELECT t.id FROM tasks t WHERE NOT EXISTS (SELECT 1 FROM memberships m WHERE m.organization_id = t.organization_id AND m.user_id = t.created_by)
+              AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.organization_id = t.organization_id AND a.subject = t.created_by AND a.action = 'member.removed')
+            """),
+        ("who holds a credential that works is a member", """
+            SELECT c.id FROM credentials c WHERE c.revoked_at IS NULL
+              AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.organization_id = c.organization_id AND m.user_id = c.user_id)
+            """),
+        ("one owner of each organization", "SELECT id FROM organizations o WHERE (SELECT count(*) FROM memberships m WHERE m.organization_id = o.id AND m.role = 'owner') <> 1"),
+        ("one open session of a workstation", "SELECT instance_id FROM instance_sessions WHERE ended_at IS NULL GROUP BY instance_id HAVING count(*) > 1"),
+        ("a removed workstation has no key and no session", """
+            SELECT i.id FROM instances i WHERE i.removed_at IS NOT NULL AND (EXISTS (SELECT 1 FROM instance_keys k WHERE k.instance_id = i.id AND k.revoked_at IS NULL)
+              OR EXISTS (SELECT 1 FROM instance_sessions s WHERE s.instance_id = i.id AND s.ended_at IS NULL))
+            """),
+        ("a bound key came with a code", """
+            SELECT k.id FROM instance_keys k WHERE NOT EXISTS (SELECT 1 FROM pairing_codes c WHERE c.instance_id = k.instance_id AND c.used_jkt = k.jkt)
+            """),
+
+        ("each task is in the audit log", Audited("tasks", "task.created")),
+        ("each workstation is in the audit log", Audited("instances", "workstation.created")),
+        ("each organization is in the audit log", """
+            SELECT id FROM organizations o WHERE NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = o.id AND a.action = 'organization.created' AND a.organization_id = o.id)
+            """),
+        ("each credential is in the audit log", """
+            SELECT id FROM credentials c WHERE c.name <> 'up' AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = c.id AND a.actor = c.user_id
+              AND a.organization_id = c.organization_id AND a.action = CASE c.kind WHEN 'session' THEN 'identity.signed_in' ELSE 'token.created' END)
+            """),
+        ("each membership is in the audit log", """
+            SELECT m.user_id FROM memberships m WHERE NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.organization_id = m.organization_id
+              AND (a.action = 'member.added' AND a.subject = m.user_id OR a.action = 'organization.created' AND a.actor = m.user_id))
+            """),
+        ("each bound key is in the audit log", """
+            SELECT k.id FROM instance_keys k JOIN instances i ON i.id = k.instance_id WHERE NOT EXISTS (SELECT 1 FROM audit_events a
+              WHERE a.organization_id = i.organization_id AND a.subject = i.id AND a.action = 'workstation.paired')
+            """),
+        ("each removal is in the audit log", "SELECT id FROM instances i WHERE removed_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = i.id AND a.action = 'workstation.removed')"),
+        ("each cancel is in the audit log", "SELECT id FROM tasks t WHERE cancel_requested_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = t.id AND a.action = 'task.cancel')"),
+        ("the audit log tells of no task that is not there", """
+            SELECT a.id FROM audit_events a WHERE a.action = 'task.created' AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = a.subject AND t.organization_id = a.organization_id)
+            """),
+        ("the audit log tells of no workstation that is not there", """
+            SELECT a.id FROM audit_events a WHERE a.action LIKE 'workstation.%' AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.id = a.subject AND i.organization_id = a.organization_id)
+            """),
+        ("an idempotency key names what was made", """
+            SELECT k.idempotency_key FROM idempotency_keys k WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = k.resource_id AND t.organization_id = k.organization_id)
+              AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.id = k.resource_id AND i.organization_id = k.organization_id)
+            """),
+    ];
+
+    /// <summary>Those that do not hold, each with some of the rows.</summary>
+    public static async Task<IReadOnlyList<string>> BrokenAsync(ServerFixture server)
+    {
+        var broken = new List<string>();
+        foreach (var (name, sql) in All)
+        {
+            var rows = await server.Database.ReadAsync(s => s.ListAsync<string>(sql), TestContext.Current.CancellationToken);
+            if (rows.Count > 0) broken.Add($"not so: {name}: {rows.Count} rows, as {string.Join(", ", rows.Take(3))}");
+        }
+        return broken;
+    }
+
+    private static string Counter(string column, string condition) =>
+        $"SELECT id FROM executions e WHERE {column} <> (SELECT count(*) FROM steps s WHERE s.execution_id = e.id AND {condition})";
+
+    private static string Audited(string table, string action) =>
+        $"SELECT id FROM {table} x WHERE NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = x.id AND a.action = '{action}' AND a.organization_id = x.organization_id)";
+}

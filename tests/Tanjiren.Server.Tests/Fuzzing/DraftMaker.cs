@@ -1,0 +1,227 @@
+using System.Text;
+using System.Text.Json;
+using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.Tasks.Http;
+
+namespace Tanjiren.Server.Tests.Fuzzing;
+
+/// <summary>
+/// Makes a valid request for a route. Bodies that need to know the scenario are written here, by operation; every other route gets one from its schema, with
+/// what earlier answers said under the same names. So a new route is fuzzed as soon as it is mapped.
+/// </summary>
+internal sealed class DraftMaker(Cast cast, FuzzClient client)
+{
+    public async Task<Draft> MakeAsync(FuzzRoute route, Random random)
+    {
+        var draft = new Draft(route);
+        switch (route.Admission)
+        {
+            case Admission.Person:
+                draft.Person = cast.PersonOf(route.Least, random);
+                if (random.Next(15) == 0 && cast.Cookies.Where(c => c.Role >= route.Least).ToList() is { Count: > 0 } cookies) draft.Person = cookies[random.Next(cookies.Count)];
+                break;
+            case Admission.Workstation or Admission.Key:
+                draft.Device = cast.Agent(random);
+                break;
+        }
+        if (route.Name == "logout") draft.Person = (await cast.SpareTokenAsync()).Owner;
+        if (route.IsPage) await FillPageAsync(draft, random);
+        else
+        {
+            await FillPathAsync(draft, random);
+            foreach (var query in route.Parameters.Where(p => p.In == "query" && random.Next(3) == 0))
+                draft.Query.Add((query.Name, Uri.EscapeDataString(QueryValue(draft, query, random))));
+            if (route.Body is not null) await FillBodyAsync(draft, random);
+            if (route.Name is "createTask" or "createInstance" && random.Next(4) == 0) draft.Headers.Add(("Idempotency-Key", random.Next(2) == 0 ? cast.NewName() : "often"));
+            if (route.Streams && random.Next(3) == 0) draft.Headers.Add(("Last-Event-ID", random.Next(0, 8).ToString()));
+        }
+        if (route.Admission == Admission.Workstation) draft.Query.Insert(0, ("session", draft.Device!.SessionId!));
+        return draft;
+    }
+
+    private async Task FillPathAsync(Draft draft, Random random)
+    {
+        var before = "";
+        foreach (var part in draft.Route.Template.Trim('/').Split('/'))
+        {
+            if (part[0] == '{')
+            {
+                var name = part.Trim('{', '}');
+                draft.Path[name] = Uri.EscapeDataString(await PathValueAsync(draft, before, name, random));
+            }
+            before += "/" + part;
+        }
+    }
+
+    private async Task<string> PathValueAsync(Draft draft, string collection, string name, Random random)
+    {
+        switch (draft.Route.Name, collection)
+        {
+            case ("claimStep", _):
+                draft.Step = await cast.QueuedStepAsync(random);
+                if (draft.Step.Holder is { } target && cast.Agents.Contains(target)) draft.Device = target;
+                return Wrong(draft, random) ?? draft.Step.Id;
+            case (_, "/api/steps"):
+                draft.Step = await cast.HeldStepAsync(random);
+                draft.Device = draft.Step.Holder!;
+                return Wrong(draft, random) ?? draft.Step.Id;
+            case (_, "/api/tasks/{id}/steps"):
+                return draft.Step!.Id;
+            case (_, "/api/tasks"):
+                draft.Step = cast.AnyStep(random) ?? await cast.QueuedStepAsync(random);
+                return draft.Step.TaskId;
+            case (_, "/api/organizations"):
+                return cast.OrganizationId;
+            case (_, "/api/organizations/{id}/members"):
+                return cast.SpareMembers.Count > 0 ? cast.SpareMembers[random.Next(cast.SpareMembers.Count)] : cast.People[0].UserId;
+            case (_, "/api/auth/tokens"):
+                var (id, owner) = await cast.SpareTokenAsync();
+                draft.Person = cast.People.FirstOrDefault(p => p.UserId == owner.UserId) ?? owner;
+                return id;
+            case (_, "/api/workers"):
+                return "worker:" + cast.Agent(random).InstanceId;
+            case ("removeInstance" or "createPairingCode", _):
+                return await cast.SpareInstanceAsync(random);
+            case (_, "/api/instances") when draft.Route.Admission == Admission.Workstation:
+                return draft.Device!.InstanceId;
+            case (_, "/api/instances"):
+                return random.Next(3) == 0 ? await cast.SpareInstanceAsync(random) : cast.Agent(random).InstanceId;
+            case (_, "/openapi"):
+                return "v1";
+            default:
+                return cast.MadeAt(collection, random) ?? cast.Seen(name, random) ?? Ids.New("id_", TimeProvider.System);
+        }
+    }
+
+    /// <summary>A plausible but wrong step every sixth time: one that waits, runs elsewhere or has ended.</summary>
+    private string? Wrong(Draft draft, Random random)
+    {
+        if (random.Next(6) != 0 || cast.AnyStep(random) is not { } other) return null;
+        draft.Step = other;
+        draft.Changes.Add("another step");
+        if (other.Holder is { } holder && cast.Agents.Contains(holder) && random.Next(2) == 0) draft.Device = holder;
+        return other.Id;
+    }
+
+    private string QueryValue(Draft draft, FuzzParameter query, Random random) => query.Name switch
+    {
+        "limit" => random.Next(1, 20).ToString(),
+        "waitSeconds" => "0",
+        "capacity" => random.Next(0, 3).ToString(),
+        "cancelsSeen" => cast.AnyStep(random)?.Id ?? "",
+        "tag" => "fuzz",
+        "status" => random.Next(2) == 0 ? "queued" : "completed",
+        "mode" => "command",
+        "worker" => cast.Agent(random).InstanceId,
+        "instance" => draft.Device!.InstanceId,
+        "cursor" when draft.Route.Name == "listTasks" => cast.AnyStep(random)?.TaskId ?? Ids.New(Ids.Task, TimeProvider.System),
+        "cursor" when draft.Route.Name == "getStepLogs" => "1." + random.Next(3),
+        "cursor" => System.Buffers.Text.Base64Url.EncodeToString(Encoding.UTF8.GetBytes(cast.OrganizationId)),
+        _ => (draft.Route.Schemas.Value(query.Schema, query.Name, random, n => cast.Seen(n, random)) as JsonLeaf)?.Raw.Trim('"') ?? "x",
+    };
+
+    private async Task FillBodyAsync(Draft draft, Random random)
+    {
+        switch (draft.Route.Name)
+        {
+            case "login":
+                draft.SetBody(new LoginRequest { Email = cast.People[random.Next(cast.People.Count)].Email, Password = ServerFixture.Password, Organization = random.Next(2) == 0 ? cast.OrganizationId : null });
+                break;
+            case "pair":
+                draft.Device = client.NewDevice();
+                draft.SetBody(new PairRequest { Code = await cast.PairingCodeAsync(), HostName = "host" });
+                break;
+            case "openSession":
+                var successor = random.Next(2) == 0;
+                draft.SetBody(new OpenSessionRequest
+                {
+                    SessionId = successor ? Ids.New(Ids.Session, TimeProvider.System) : draft.Device!.SessionId, BootId = "boot", HostName = "host", AgentVersion = "1.0",
+                    MachineId = cast.MachineOf(draft.Device!), PreviousSessionIds = [draft.Device!.SessionId!],
+                    Steps = cast.AnyStep(random) is { } reported ? [new StepReport { StepId = reported.Id, LeaseGeneration = reported.Generation, State = StepReportState.Running }] : null,
+                });
+                break;
+            case "heartbeat":
+                draft.SetBody(new HeartbeatRequest
+                {
+                    MaxConcurrent = 1000, ActiveTaskCount = 1, AgentVersion = "1.0", Labels = new Dictionary<string, string> { ["os"] = "linux", ["cpuCount"] = "8" },
+                    Leases = [.. cast.Steps.Where(s => s.Held && s.Holder == draft.Device).Take(5).Select(s => new HeldLease { StepId = s.Id, LeaseGeneration = s.Generation, Phase = StepPhase.Running })],
+                });
+                break;
+            case "createTask":
+                draft.SetBody(NewTask(random));
+                break;
+            case "createInstance":
+                draft.SetBody(new CreateInstanceRequest { Name = cast.NewName(), Tags = ["spare", "a/b:c"], MachineId = random.Next(3) == 0 ? cast.NewName() : null });
+                break;
+            case "updateInstance":
+                draft.SetBody(new UpdateInstanceRequest { Name = random.Next(3) == 0 ? cast.NewName() : null, AddTags = ["t" + random.Next(5)], RemoveTags = ["t" + random.Next(5)] });
+                break;
+            case "addMember":
+                draft.SetBody(new AddMemberRequest { Email = cast.NewName() + "@example.test", Password = ServerFixture.Password, Role = (Role)random.Next(3) });
+                break;
+            case "updateMember":
+                draft.SetBody(new UpdateMemberRequest { Role = (Role)random.Next(3) });
+                break;
+            case "claimStep":
+                draft.SetBody(new ClaimRequest { ClaimId = AgentCalls.NewClaimId(), ExpectedGeneration = draft.Step!.Generation });
+                break;
+            case "appendStepLogs":
+                var first = draft.Step!.LogSeq + 1;
+                draft.SetBody(new AppendLogsRequest
+                {
+                    LeaseGeneration = draft.Step.Generation, Chunks = [.. Enumerable.Range(0, random.Next(1, 4)).Select(i => AgentCalls.Chunk(first + i, "line " + i + "\n"))],
+                });
+                break;
+            case "completeStep":
+                draft.SetBody(AgentCalls.Result(draft.Step!.Id, r => r with { LeaseGeneration = draft.Step.Generation, FinalLogSeq = draft.Step.LogSeq, OutputPreview = "b2s=", Detail = "done" }));
+                break;
+            case "releaseStep":
+                draft.SetBody(new ReleaseRequest { LeaseGeneration = draft.Step!.Generation, Reason = "never started" });
+                break;
+            default:
+                draft.Body = draft.Route.Schemas.Value(draft.Route.Body!.Value, "", random, name => Known(name, random)) as JsonObject ?? new JsonObject([]);
+                // A name is required almost everywhere, whatever the schema says.
+                if (draft.Route.Schemas.Properties(draft.Route.Body.Value).Any(p => p.Name == "name")) draft.Body["name"] = Json.Text(cast.NewName());
+                break;
+        }
+    }
+
+    private CreateTaskRequest NewTask(Random random)
+    {
+        var workstations = random.Next(3) == 0 ? cast.Agents.Select(a => a.InstanceId).ToArray() : [cast.Agent(random).InstanceId];
+        var task = random.Next(4) == 0 ? TaskCalls.AnyTagged("fuzz") : TaskCalls.On(workstations);
+        return task with
+        {
+            MaxParallel = random.Next(0, 3), StopAfterFailures = random.Next(4) == 0 ? 1 : null, TimeoutSeconds = 3600, LeaseGraceSeconds = 60, Priority = random.Next(-3, 4),
+            OnWorkerLost = random.Next(2) == 0 ? OnWorkerLost.Requeue : null, Environment = new Dictionary<string, string> { ["A"] = "b" }, WorkingDirectory = "/tmp",
+            EnvironmentFromMachine = ["HOME"], Intent = random.Next(2) == 0 ? "fuzz" : null, Resources = random.Next(8) == 0 ? new ResourceSpec { Cpu = 1 } : null,
+            Command = random.Next(3) == 0 ? new CommandSpec { Shell = "true" } : new CommandSpec { Argv = ["true", "x"] },
+        };
+    }
+
+    private string? Known(string name, Random random) => name switch
+    {
+        "email" => cast.NewName() + "@example.test",
+        "password" => ServerFixture.Password,
+        "name" or "organizationName" => cast.NewName(),
+        "organizationId" or "organization" => cast.OrganizationId,
+        _ => cast.Seen(name, random),
+    };
+
+    /// <summary>A page's own form says what it takes: it is fetched first, as a browser would.</summary>
+    private async Task FillPageAsync(Draft draft, Random random)
+    {
+        foreach (var name in draft.Route.PathParameters) draft.Path[name] = Uri.EscapeDataString(name == "documentName" ? "v1" : Known(name, random) ?? "x");
+        // Some pages are for whoever is signed in.
+        if (draft.Person is null && cast.Cookies.Count > 0 && random.Next(2) == 0) draft.Person = cast.Cookies[random.Next(cast.Cookies.Count)];
+        if (draft.Route.Method == "GET")
+        {
+            draft.Query.Add(("code", Uri.EscapeDataString(Known("code", random) ?? "c")));
+            return;
+        }
+        var (fields, cookie) = await client.FetchFormAsync(draft);
+        if (cookie is not null) draft.Headers.Add(("Cookie", cookie));
+        draft.Headers.Add(("Origin", client.Origin));
+        draft.Body = new JsonObject([.. fields.Select(f => (Json.Quote(f.Name), Json.Text(f.Value.Length > 0 ? f.Value : Known(f.Name, random) ?? "x")))]);
+    }
+}

@@ -1,0 +1,97 @@
+using System.Text;
+using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.Tasks.Http;
+
+namespace Tanjiren.Server.Tests.Fuzzing;
+
+/// <summary>
+/// An organization that nobody of the fuzzer belongs to. Its ids are used against it; its names carry a mark that no request contains, so an answer with the mark
+/// is a leak; and its rows are the same afterwards.
+/// </summary>
+internal sealed class OtherOrganization
+{
+    private static readonly string[] Tables =
+    [
+        "SELECT * FROM organizations WHERE id = @id ORDER BY id", "SELECT * FROM memberships WHERE organization_id = @id ORDER BY user_id",
+        "SELECT * FROM credentials WHERE organization_id = @id ORDER BY id", "SELECT * FROM instances WHERE organization_id = @id ORDER BY id",
+        "SELECT k.* FROM instance_keys k JOIN instances i ON i.id = k.instance_id WHERE i.organization_id = @id ORDER BY k.id",
+        "SELECT c.* FROM pairing_codes c JOIN instances i ON i.id = c.instance_id WHERE i.organization_id = @id ORDER BY c.code_hash",
+        "SELECT s.* FROM instance_sessions s JOIN instances i ON i.id = s.instance_id WHERE i.organization_id = @id ORDER BY s.id",
+        "SELECT * FROM tasks WHERE organization_id = @id ORDER BY id", "SELECT * FROM executions WHERE organization_id = @id ORDER BY id",
+        "SELECT * FROM selectors WHERE organization_id = @id ORDER BY id", "SELECT * FROM steps WHERE organization_id = @id ORDER BY id",
+        "SELECT c.* FROM step_claims c JOIN steps s ON s.id = c.step_id WHERE s.organization_id = @id ORDER BY c.step_id, c.generation",
+        "SELECT e.* FROM step_events e JOIN tasks t ON t.id = e.task_id WHERE t.organization_id = @id ORDER BY e.task_id, e.event_seq",
+        "SELECT l.* FROM step_logs l JOIN steps s ON s.id = l.step_id WHERE s.organization_id = @id ORDER BY l.step_id, l.generation, l.seq",
+        "SELECT * FROM audit_events WHERE organization_id = @id ORDER BY id", "SELECT * FROM idempotency_keys WHERE organization_id = @id ORDER BY idempotency_key",
+    ];
+
+    private readonly Dictionary<string, List<string>> _ids = [];
+
+    public string Id { get; private set; } = "";
+
+    /// <summary>In every name, command and output of it.</summary>
+    public string Mark { get; } = "stranger" + Guid.NewGuid().ToString("n")[..12];
+
+    /// <summary>An id of this kind (its prefix, as <c>task_</c>), or null.</summary>
+    public string? IdLike(string id, Random random)
+    {
+        var kind = _ids.Keys.FirstOrDefault(k => id.StartsWith(k, StringComparison.Ordinal));
+        return kind is null ? null : _ids[kind][random.Next(_ids[kind].Count)];
+    }
+
+    public bool Has(string id) => _ids.Values.Any(ids => ids.Contains(id));
+
+    public static async Task<OtherOrganization> CreateAsync(ServerFixture server)
+    {
+        using var founder = await server.NewMemberAsync(Role.Viewer);
+        var me = await founder.GetBodyAsync<IdentityBody>("/api/auth/me");
+        var other = new OtherOrganization();
+        var id = (await (await founder.PostJsonAsync("/api/organizations", new CreateOrganizationRequest { Name = other.Mark })).BodyAsync<OrganizationBody>()).Id;
+        other.Id = id;
+        using var owner = await server.SignInAsync(me.Email, id);
+        var member = await (await owner.PostJsonAsync($"/api/organizations/{id}/members",
+            new AddMemberRequest { Email = other.Mark + "@example.test", Password = ServerFixture.Password, Role = Role.Admin })).BodyAsync<MemberBody>();
+        using var agent = await server.NewAgentAsync(other.Mark + " machine", [other.Mark], admin: owner);
+        var waiting = await server.NewInstanceAsync(other.Mark + " unpaired", admin: owner);
+        await server.NewPairingCodeAsync(waiting.Id, owner);
+        foreach (var run in new[] { true, false, false })
+        {
+            var task = await owner.CreateTaskAsync(TaskCalls.On(agent.InstanceId) with { Intent = other.Mark });
+            other.Add(task.Id, task.StepId());
+            if (!run) continue;
+            await agent.ClaimAsync(task.StepId());
+            await agent.AppendAsync(task.StepId(), AgentCalls.Chunk(1, other.Mark));
+            await agent.CompleteAsync(task.StepId(), 1);
+        }
+        var token = await (await owner.PostJsonAsync("/api/auth/tokens", new CreateTokenRequest { Name = other.Mark })).BodyAsync<CreatedToken>();
+        other.Add(id, me.UserId, member.UserId, agent.InstanceId, waiting.Id, "worker:" + agent.InstanceId, agent.SessionId!, token.Token.Id);
+        return other;
+    }
+
+    /// <summary>All that the database holds of it, as text.</summary>
+    public async Task<string> SnapshotAsync(ServerFixture server)
+    {
+        var text = new StringBuilder();
+        foreach (var table in Tables)
+        {
+            foreach (var row in await server.Database.ReadAsync(s => s.ListAsync<object>(table, new { id = Id }), TestContext.Current.CancellationToken))
+            {
+                text.Append(table.Split(' ')[3]);
+                foreach (var (column, value) in (IDictionary<string, object?>)row)
+                    text.Append(' ').Append(column).Append('=').Append(value is byte[] bytes ? Convert.ToHexString(bytes) : value);
+                text.AppendLine();
+            }
+        }
+        return text.ToString();
+    }
+
+    private void Add(params string[] ids)
+    {
+        foreach (var id in ids)
+        {
+            var kind = id[..(id.IndexOfAny(['_', ':']) + 1)];
+            if (!_ids.TryGetValue(kind, out var list)) _ids[kind] = list = [];
+            list.Add(id);
+        }
+    }
+}
