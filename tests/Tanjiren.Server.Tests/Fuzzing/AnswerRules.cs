@@ -16,7 +16,7 @@ internal static class AnswerRules
         if (answer.Hung) return null;
         if (answer.Status >= 500 && !(answer.Status == 503 && answer.HasRetryAfter)) return $"answered {answer.Status}";
         if (answer.Text.Contains(other.Mark, StringComparison.Ordinal)) return "tells of another organization";
-        if (draft.NamesForeigner && answer.Status < 300) return $"answered {answer.Status} about another organization's thing";
+        if (answer.Status < 300 && draft.Path.Values.Any(v => other.Has(Uri.UnescapeDataString(v)))) return $"answered {answer.Status} about another organization's thing";
         if (InnerWords.FirstOrDefault(w => answer.Text.Contains(w, StringComparison.Ordinal)) is { } inner) return $"tells its inner words: '{inner}'";
         if (draft.Route.IsPage && answer.MediaType is "text/html" or "application/json") return null;
         return answer.Status >= 400 ? CheckProblem(answer) : null;

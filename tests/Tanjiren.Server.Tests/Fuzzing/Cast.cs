@@ -140,7 +140,7 @@ internal sealed class Cast : IDisposable
         foreach (var member in answer.EnumerateObject())
         {
             if (member.Value.ValueKind == JsonValueKind.Object) NoteSeen(member.Value);
-            else if (member.Value.ValueKind == JsonValueKind.String && member.Value.GetString() is { Length: > 0 and <= 512 } text && (_seen.Count < 200 || _seen.ContainsKey(member.Name)))
+            else if (member.Value.ValueKind == JsonValueKind.String && member.Value.GetString() is { Length: > 0 and <= 100 } text && (_seen.Count < 200 || _seen.ContainsKey(member.Name)))
                 Note(_seen, member.Name, text);
         }
     }
@@ -172,7 +172,8 @@ internal sealed class Cast : IDisposable
     private static void Note(Dictionary<string, List<string>> lists, string key, string value)
     {
         if (!lists.TryGetValue(key, out var list)) lists[key] = list = [];
-        Note(list, value);
+        list.Add(value);
+        if (list.Count > 8) list.RemoveAt(0);
     }
 
     private async Task<Person> HireAsync(Role role)

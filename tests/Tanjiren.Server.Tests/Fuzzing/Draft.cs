@@ -33,9 +33,6 @@ internal sealed class Draft(FuzzRoute route)
 
     public List<string> Changes { get; } = [];
 
-    /// <summary>A part of the path names another organization's thing: success would be a breach.</summary>
-    public bool NamesForeigner { get; set; }
-
     /// <summary>The server may rightly keep it waiting.</summary>
     public bool MayHang => route.Streams || Query.Any(q => q.Name.Equals("waitSeconds", StringComparison.OrdinalIgnoreCase)) && route.Admission == Admission.Workstation
         || route.Name == "getWork" || Body is not null && Body.Places().Any(p => p.Name.Contains("waitSeconds", StringComparison.OrdinalIgnoreCase));

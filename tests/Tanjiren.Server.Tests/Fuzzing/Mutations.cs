@@ -94,7 +94,6 @@ internal sealed class Mutations(Cast cast, OtherOrganization other)
             return;
         }
         var changed = SimilarId(value, random);
-        draft.NamesForeigner |= other.Has(changed);
         Say(draft, "similar " + name, () => draft.Path[name] = Uri.EscapeDataString(changed));
     }
 
