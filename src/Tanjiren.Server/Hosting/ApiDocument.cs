@@ -1,7 +1,11 @@
+using System.Text.RegularExpressions;
+using Microsoft.OpenApi;
+using Tanjiren.Server.DeviceTrust;
+
 namespace Tanjiren.Server.Hosting;
 
 /// <summary>The OpenAPI document, generated from the routes that are mapped, so that it can't tell of others.</summary>
-internal static class ApiDocument
+internal static partial class ApiDocument
 {
     public static void AddApiDocument(this IServiceCollection services) => services.AddOpenApi("v1", openApi =>
     {
@@ -12,7 +16,27 @@ internal static class ApiDocument
             document.Servers?.Clear(); // the address depends on who asks
             return Task.CompletedTask;
         });
+        openApi.AddOperationTransformer((operation, context, _) =>
+        {
+            // What a handler reads by way of Device is bound by no parameter of its own, so the framework does not see it.
+            foreach (var name in PathParameter().Matches(context.Description.RelativePath ?? "").Select(m => m.Groups[1].Value)) Declare(operation, name, ParameterLocation.Path);
+            if (context.Description.ActionDescriptor.EndpointMetadata.OfType<DeviceRequirement>().Any()) Declare(operation, "session", ParameterLocation.Query);
+            return Task.CompletedTask;
+        });
     });
 
     public static void MapApiDocument(this IEndpointRouteBuilder routes) => routes.MapOpenApi("/openapi/v1.json");
+
+    private static void Declare(OpenApiOperation operation, string name, ParameterLocation where)
+    {
+        operation.Parameters ??= [];
+        if (operation.Parameters.Any(p => p.Name == name && p.In == where)) return;
+        operation.Parameters.Add(new OpenApiParameter
+        {
+            Name = name, In = where, Required = where == ParameterLocation.Path, Schema = new OpenApiSchema { Type = JsonSchemaType.String },
+        });
+    }
+
+    [GeneratedRegex("{(\\w+)")]
+    private static partial Regex PathParameter();
 }

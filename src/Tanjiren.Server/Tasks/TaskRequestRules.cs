@@ -141,7 +141,10 @@ internal static class TaskRequestRules
     {
         var text = command?.Shell ?? string.Join(' ', command?.Argv ?? []);
         var clean = new string([.. text.Select(c => char.IsControl(c) ? ' ' : c)]).Trim();
-        return clean.Length <= WireLimits.MaxIntentLength ? clean : clean[..(WireLimits.MaxIntentLength - 1)] + "…";
+        if (clean.Length <= WireLimits.MaxIntentLength) return clean;
+        // Half of a surrogate pair is no text: PostgreSQL's driver refuses it.
+        var length = WireLimits.MaxIntentLength - 1;
+        return clean[..(char.IsHighSurrogate(clean[length - 1]) ? length - 1 : length)] + "…";
     }
 
     /// <summary>Absolute on any of the systems that a workstation may run.</summary>

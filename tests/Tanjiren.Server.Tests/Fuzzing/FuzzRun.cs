@@ -78,6 +78,24 @@ internal sealed class FuzzLane(ServerFixture server, Cast cast, OtherOrganizatio
     /// <summary>One case. Null, or what kind of thing went wrong and all that is needed to see it.</summary>
     public async Task<(string Kind, string Report)?> PlayAsync(int number, FuzzTally tally)
     {
+        try
+        {
+            return await PlayOneAsync(number, tally);
+        }
+        catch (Exception e) when (!TestContext.Current.CancellationToken.IsCancellationRequested)
+        {
+            return ("not played", $"seed {seed}, client {lane}, case {number} could not be played: {e}");
+        }
+    }
+
+    public void Dispose()
+    {
+        _client.Dispose();
+        cast.Dispose();
+    }
+
+    private async Task<(string Kind, string Report)?> PlayOneAsync(int number, FuzzTally tally)
+    {
         var random = new Random(HashOf(seed, lane, number));
         var route = routes[random.Next(routes.Count)];
         if (route.IsCostly && random.Next(CostlyShare) != 0) route = routes.First(r => r.Name == "createTask");
@@ -93,12 +111,6 @@ internal sealed class FuzzLane(ServerFixture server, Cast cast, OtherOrganizatio
             .Append($"repeat: TANJIREN_FUZZ_SEED={seed} PROJECTS=Server eng/test -class '*FuzzTests'").ToString());
         await _lessons.LearnAsync(draft, answer);
         return failure;
-    }
-
-    public void Dispose()
-    {
-        _client.Dispose();
-        cast.Dispose();
     }
 
     /// <summary>The same in every process, as <see cref="HashCode"/> is not.</summary>

@@ -152,7 +152,7 @@ internal sealed class Mutations(Cast cast, OtherOrganization other)
     {
         < 3 when other.IdLike(id, random) is { } foreign => foreign,
         3 => id.ToUpperInvariant(),
-        4 => id[..^1],
+        4 when id.Length > 1 => id[..^1],
         5 => id + "0",
         6 => Pick(random, Ids.New(Ids.Step, TimeProvider.System), Ids.New(Ids.Task, TimeProvider.System), Ids.New(Ids.Instance, TimeProvider.System), Ids.New(Ids.Organization, TimeProvider.System))!,
         _ => cast.AnyStep(random) is { } step ? random.Next(2) == 0 ? step.Id : step.TaskId : cast.OrganizationId,

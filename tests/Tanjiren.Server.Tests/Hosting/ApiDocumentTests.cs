@@ -33,6 +33,19 @@ public sealed class ApiDocumentTests
     }
 
     [Fact]
+    public async Task Every_part_of_a_path_and_the_session_of_a_workstation_are_declared()
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);
+        foreach (var (route, body) in Operations(await DocumentAsync(server)))
+        {
+            var declared = body.TryGetProperty("parameters", out var parameters)
+                ? parameters.EnumerateArray().Select(p => $"{p.GetProperty("in").GetString()} {p.GetProperty("name").GetString()}").ToList() : [];
+            foreach (var part in route.Split('{').Skip(1)) declared.ShouldContain("path " + part.Split('}')[0], route);
+            if (route.EndsWith("/heartbeat", StringComparison.Ordinal) || route.StartsWith("POST /api/steps/", StringComparison.Ordinal)) declared.ShouldContain("query session", route);
+        }
+    }
+
+    [Fact]
     public async Task Enums_are_listed_as_they_are_on_the_wire()
     {
         await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);

@@ -37,7 +37,28 @@ public sealed class ErrorAnswerTests
         (await method.ProblemAsync(HttpStatusCode.MethodNotAllowed, ErrorCode.MethodNotAllowed)).Hint!.ShouldContain("GET");
         await server.Client.PostAsync("/api/instances", new StringContent("name=x", new MediaTypeHeaderValue("application/x-www-form-urlencoded")), Cancelled)
             .ProblemAsync(HttpStatusCode.UnsupportedMediaType, ErrorCode.UnsupportedMediaType);
+        foreach (var charset in new[] { "none-such", "\"\"", "utf-7" })
+        {
+            using var unreadable = new HttpRequestMessage(HttpMethod.Post, "/api/instances") { Content = new ByteArrayContent("{}"u8.ToArray()) };
+            unreadable.Content.Headers.TryAddWithoutValidation("Content-Type", "application/json; charset=" + charset);
+            var response = await server.Client.SendAsync(unreadable, Cancelled);
+            ((int)response.StatusCode).ShouldBeOneOf([415, 422], charset);
+            response.Content.Headers.ContentType!.MediaType.ShouldBe("application/problem+json");
+        }
+        await server.Client.GetAsync("/openapi/none-such.json", Cancelled).ProblemAsync(HttpStatusCode.NotFound, ErrorCode.NotFound);
         await server.Client.GetAsync("/api/instances?limit=many", Cancelled).ProblemAsync(HttpStatusCode.BadRequest, ErrorCode.MalformedRequest);
+    }
+
+    [Theory]
+    [InlineData("application/x-www-form-urlencoded", "code=a%00b")]
+    [InlineData("multipart/form-data; boundary=x", "no part of it")]
+    [InlineData("multipart/form-data", "no boundary")]
+    public async Task A_form_that_cannot_be_read_is_400(string contentType, string body)
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);
+        using var form = new HttpRequestMessage(HttpMethod.Post, "/setup") { Content = new StringContent(body, MediaTypeHeaderValue.Parse(contentType)) };
+        form.Headers.Add("Origin", server.Url);
+        await server.Client.SendAsync(form, Cancelled).ProblemAsync(HttpStatusCode.BadRequest, ErrorCode.MalformedBody);
     }
 
     [Fact]

@@ -25,6 +25,17 @@ public sealed class TaskRequestRulesTests
         Normalize(Good with { Targets = new TargetSpec { Tags = ["gpu"] } }, out _).Targets!.Placement.ShouldBe(Placement.Any);
     }
 
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public void A_long_command_is_cut_between_characters_for_its_intent(int before)
+    {
+        var intent = Normalize(Good with { Command = new CommandSpec { Shell = new string('x', before) + string.Concat(Enumerable.Repeat("😀", 300)) } }, out var fields).Intent!;
+        fields.ShouldBeEmpty();
+        intent.Length.ShouldBeInRange(WireLimits.MaxIntentLength - 1, WireLimits.MaxIntentLength);
+        intent.ShouldEndWith("😀…");
+    }
+
     [Fact]
     public void Each_bad_field_is_named()
     {

@@ -128,6 +128,18 @@ public sealed class StepRouteTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task The_largest_numbers_that_a_result_may_have_are_stored(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var agent = await server.NewAgentAsync("box");
+        var task = await server.Client.CreateTaskAsync(agent);
+        await agent.ClaimAsync(task.StepId());
+        var result = Result(task.StepId(), r => r with { DurationMs = long.MaxValue, FinalLogSeq = long.MaxValue, LogBytes = long.MaxValue, ExitCode = int.MinValue });
+        (await agent.TryCompleteAsync(task.StepId(), result)).StatusCode.ShouldBe(HttpStatusCode.OK);
+        (await server.Client.TaskAsync(task.Id)).OutcomeSummary!.ShouldStartWith("Succeeded on box after 92233720368547");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task A_release_gives_the_step_back_once(DatabaseKind kind)
     {
         await using var server = await ServerFixture.StartAsync(kind);
