@@ -1,11 +1,11 @@
-using System.Text.RegularExpressions;
+using Microsoft.AspNetCore.Routing.Patterns;
 using Microsoft.OpenApi;
 using Tanjiren.Server.DeviceTrust;
 
 namespace Tanjiren.Server.Hosting;
 
 /// <summary>The OpenAPI document, generated from the routes that are mapped, so that it can't tell of others.</summary>
-internal static partial class ApiDocument
+internal static class ApiDocument
 {
     public static void AddApiDocument(this IServiceCollection services) => services.AddOpenApi("v1", openApi =>
     {
@@ -19,7 +19,7 @@ internal static partial class ApiDocument
         openApi.AddOperationTransformer((operation, context, _) =>
         {
             // What a handler reads by way of Device is bound by no parameter of its own, so the framework does not see it.
-            foreach (var name in PathParameter().Matches(context.Description.RelativePath ?? "").Select(m => m.Groups[1].Value)) Declare(operation, name, ParameterLocation.Path);
+            foreach (var part in RoutePatternFactory.Parse(context.Description.RelativePath ?? "").Parameters) Declare(operation, part.Name, ParameterLocation.Path);
             if (context.Description.ActionDescriptor.EndpointMetadata.OfType<DeviceRequirement>().Any()) Declare(operation, "session", ParameterLocation.Query);
             return Task.CompletedTask;
         });
@@ -36,7 +36,4 @@ internal static partial class ApiDocument
             Name = name, In = where, Required = where == ParameterLocation.Path, Schema = new OpenApiSchema { Type = JsonSchemaType.String },
         });
     }
-
-    [GeneratedRegex("{(\\w+)")]
-    private static partial Regex PathParameter();
 }

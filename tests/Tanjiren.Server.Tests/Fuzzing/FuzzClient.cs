@@ -67,7 +67,7 @@ internal sealed partial class FuzzClient(ServerFixture server) : IDisposable
         if (draft.Person is { IsCookie: true } person) request.Headers.TryAddWithoutValidation("Cookie", person.Secret);
         using var page = await _client.SendAsync(request, TestContext.Current.CancellationToken);
         var html = await page.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
-        var fields = InputTag().Matches(html).Select(m => (Name: NameAttribute().Match(m.Value).Groups[1].Value, Value: WebUtility.HtmlDecode(ValueAttribute().Match(m.Value).Groups[1].Value)))
+        var fields = InputTag().Matches(html).Select(m => (Name: NameAttribute().Match(m.Value).Groups["text"].Value, Value: WebUtility.HtmlDecode(ValueAttribute().Match(m.Value).Groups["text"].Value)))
             .Where(f => f.Name.Length > 0).ToList();
         return (fields, page.Headers.TryGetValues("Set-Cookie", out var cookies) ? string.Join("; ", cookies.Select(c => c.Split(';')[0])) : null);
     }
@@ -135,12 +135,12 @@ internal sealed partial class FuzzClient(ServerFixture server) : IDisposable
             response.Headers.TryGetValues("Set-Cookie", out var cookies) ? cookies.First().Split(';')[0] : null, response.Headers.RetryAfter is not null);
     }
 
-    [GeneratedRegex("<input[^>]*>")]
+    [GeneratedRegex("<input[^>]*>", RegexOptions.None, 1000)]
     private static partial Regex InputTag();
 
-    [GeneratedRegex("name=\"([^\"]*)\"")]
+    [GeneratedRegex("name=\"(?<text>[^\"]*)\"", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex NameAttribute();
 
-    [GeneratedRegex("value=\"([^\"]*)\"")]
+    [GeneratedRegex("value=\"(?<text>[^\"]*)\"", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex ValueAttribute();
 }

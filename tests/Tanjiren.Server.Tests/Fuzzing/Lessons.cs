@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Tanjiren.Protocol;
 
 namespace Tanjiren.Server.Tests.Fuzzing;
 

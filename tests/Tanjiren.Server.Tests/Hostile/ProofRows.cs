@@ -1,6 +1,5 @@
 using System.Net;
 using System.Security.Cryptography;
-using System.Text;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Server.Tests.Hostile;
