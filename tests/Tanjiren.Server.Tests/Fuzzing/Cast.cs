@@ -89,6 +89,15 @@ internal sealed class Cast : IDisposable
         return SpareTokens[^1];
     }
 
+    /// <summary>A member who may be lost. Making one hashes a password, so not every request gets what it asks for: then it is one of the people.</summary>
+    public async Task<string> SpareMemberAsync(Random random)
+    {
+        if (SpareMembers.Count > 0) return SpareMembers[random.Next(SpareMembers.Count)];
+        if (random.Next(4) > 0) return People[0].UserId;
+        SpareMembers.Add((await AddMemberAsync(Role.Viewer)).UserId);
+        return SpareMembers[0];
+    }
+
     /// <summary>A step that one of the workstations holds; claimed now, if there is none.</summary>
     public async Task<StepFact> HeldStepAsync(Random random)
     {
@@ -178,12 +187,13 @@ internal sealed class Cast : IDisposable
 
     private async Task<Person> HireAsync(Role role)
     {
-        var email = NewName() + "@example.test";
-        var member = await (await _owner.PostJsonAsync($"/api/organizations/{OrganizationId}/members", new AddMemberRequest { Email = email, Password = ServerFixture.Password, Role = role }))
-            .BodyAsync<MemberBody>();
-        using var client = await _server.SignInAsync(email, null);
-        return new Person(member.UserId, email, role, client.DefaultRequestHeaders.Authorization!.Parameter!);
+        var member = await AddMemberAsync(role);
+        using var client = await _server.SignInAsync(member.Email, null);
+        return new Person(member.UserId, member.Email, role, client.DefaultRequestHeaders.Authorization!.Parameter!);
     }
+
+    private async Task<MemberBody> AddMemberAsync(Role role) => await (await _owner.PostJsonAsync($"/api/organizations/{OrganizationId}/members",
+        new AddMemberRequest { Email = NewName() + "@example.test", Password = ServerFixture.Password, Role = role })).BodyAsync<MemberBody>();
 
     private async Task AddAgentAsync()
     {

@@ -72,7 +72,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
             case (_, "/api/organizations"):
                 return cast.OrganizationId;
             case (_, "/api/organizations/{id}/members"):
-                return cast.SpareMembers.Count > 0 ? cast.SpareMembers[random.Next(cast.SpareMembers.Count)] : cast.People[0].UserId;
+                return await cast.SpareMemberAsync(random);
             case (_, "/api/auth/tokens"):
                 var (id, owner) = await cast.SpareTokenAsync();
                 draft.Person = cast.People.FirstOrDefault(p => p.UserId == owner.UserId) ?? owner;
