@@ -1,12 +1,25 @@
 using Microsoft.AspNetCore.Routing.Patterns;
 using Microsoft.OpenApi;
+using Tanjiren.Protocol;
 using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Identity;
 
 namespace Tanjiren.Server.Hosting;
 
 /// <summary>The OpenAPI document, generated from the routes that are mapped, so that it can't tell of others.</summary>
 internal static class ApiDocument
 {
+    private const string Bearer = "bearer";
+    private const string SessionCookie = "session";
+    private const string Workstation = "workstation";
+
+    private static readonly Dictionary<string, IOpenApiSecurityScheme> Schemes = new()
+    {
+        [Bearer] = new OpenApiSecurityScheme { Type = SecuritySchemeType.Http, Scheme = "bearer", Description = "A token of a person: Authorization: Bearer tnv_…" },
+        [SessionCookie] = new OpenApiSecurityScheme { Type = SecuritySchemeType.ApiKey, In = ParameterLocation.Cookie, Name = CallerAuthentication.Cookie, Description = "A browser's session; changes need an Origin header." },
+        [Workstation] = new OpenApiSecurityScheme { Type = SecuritySchemeType.Http, Scheme = "DPoP", Description = "A workstation's token, with a proof of its key in the DPoP header (RFC 9449)." },
+    };
+
     public static void AddApiDocument(this IServiceCollection services) => services.AddOpenApi("v1", openApi =>
     {
         openApi.AddDocumentTransformer((document, _, _) =>
@@ -14,26 +27,38 @@ internal static class ApiDocument
             document.Info.Title = "Tanjiren control plane";
             document.Info.Description = "Errors are RFC 9457 problem details with a stable code and a hint. See docs/concepts.";
             document.Servers?.Clear(); // the address depends on who asks
+            document.Components ??= new OpenApiComponents();
+            document.Components.SecuritySchemes = Schemes.ToDictionary();
             return Task.CompletedTask;
         });
         openApi.AddOperationTransformer((operation, context, _) =>
         {
             // What a handler reads by way of Device is bound by no parameter of its own, so the framework does not see it.
             foreach (var part in RoutePatternFactory.Parse(context.Description.RelativePath ?? "").Parameters) Declare(operation, part.Name, ParameterLocation.Path);
-            if (context.Description.ActionDescriptor.EndpointMetadata.OfType<DeviceRequirement>().Any()) Declare(operation, "session", ParameterLocation.Query);
+            var metadata = context.Description.ActionDescriptor.EndpointMetadata;
+            var device = metadata.OfType<DeviceRequirement>().Any();
+            if (device) Declare(operation, "session", ParameterLocation.Query);
+            if (device || metadata.OfType<ProofRequirement>().Any()) Declare(operation, DPoPProof.Header, ParameterLocation.Header, required: true);
+            if (metadata.OfType<IdempotencyKeyTaken>().Any()) Declare(operation, Idempotency.Header, ParameterLocation.Header);
+            if (device) Secure(Workstation);
+            if (metadata.OfType<RoleRequirement>().Any()) Secure(Bearer, SessionCookie);
             return Task.CompletedTask;
+
+            // Each alone is enough.
+            void Secure(params string[] schemes) => operation.Security =
+                [.. schemes.Select(scheme => new OpenApiSecurityRequirement { [new OpenApiSecuritySchemeReference(scheme, context.Document)] = [] })];
         });
     });
 
     public static void MapApiDocument(this IEndpointRouteBuilder routes) => routes.MapOpenApi("/openapi/v1.json");
 
-    private static void Declare(OpenApiOperation operation, string name, ParameterLocation where)
+    private static void Declare(OpenApiOperation operation, string name, ParameterLocation where, bool required = false)
     {
         operation.Parameters ??= [];
         if (operation.Parameters.Any(p => p.Name == name && p.In == where)) return;
         operation.Parameters.Add(new OpenApiParameter
         {
-            Name = name, In = where, Required = where == ParameterLocation.Path, Schema = new OpenApiSchema { Type = JsonSchemaType.String },
+            Name = name, In = where, Required = required || where == ParameterLocation.Path, Schema = new OpenApiSchema { Type = JsonSchemaType.String },
         });
     }
 }

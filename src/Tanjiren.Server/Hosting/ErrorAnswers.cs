@@ -2,6 +2,7 @@ using System.Data.Common;
 using System.Diagnostics;
 using System.Text;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.Http.Features;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Problems;
@@ -79,16 +80,34 @@ internal sealed partial class ErrorAnswers(RequestDelegate next, ILogger<ErrorAn
         _ when exception.InnerException is JsonException json => Malformed(json),
         _ when exception.Message.Contains("body", StringComparison.OrdinalIgnoreCase) => Problem.Of(400, ErrorCode.MalformedBody,
             "The request has no JSON body, or it ended early.", "Send the fields of this route as a JSON object; the OpenAPI document at /openapi/v1.json lists them."),
-        _ => Problem.Of(400, ErrorCode.MalformedRequest, exception.Message, "Correct the named parameter or header and send the request again."),
+        _ => MalformedRequest(exception.Message),
     };
 
+    /// <summary>A value that does not fit its field is named as every other bad value is; JSON that can't be read has no fields.</summary>
     private static Problem Malformed(JsonException json)
     {
-        var place = json.Path is { Length: > 0 } path && path != "$" ? $"at '{path.TrimStart('$', '.')}'" : "at its top";
+        var path = json.Path?.TrimStart('$', '.') ?? "";
+        if (MissingProperties().Match(json.Message) is { Success: true } missing)
+            return Problem.Validation(missing.Groups["name"].Captures.ToDictionary(name => path.Length > 0 ? $"{path}.{name.Value}" : name.Value, _ => (string[])["is required"]));
+        // The reader's own exception is inside when it could not read on.
+        if (path.Length > 0 && json.InnerException is not JsonException)
+            return Problem.Validation(new Dictionary<string, string[]> { [path] = ["is not of the type or range of this field"] });
+        var place = path.Length > 0 ? $"at '{path}'" : "at its top";
         var position = json.LineNumber is { } line ? $" (line {line + 1}, byte {json.BytePositionInLine})" : "";
         return Problem.Of(400, ErrorCode.MalformedBody, $"The body is not the JSON of this route: the problem is {place}{position}.",
             "Compare it with the OpenAPI document at /openapi/v1.json.");
     }
+
+    private static Problem MalformedRequest(string message) => Parameter().Match(message) is { Success: true } parameter
+        ? Problem.Validation(new Dictionary<string, string[]> { [parameter.Groups["name"].Value] = [parameter.Groups["value"].Success ? $"can't be '{parameter.Groups["value"].Value}'" : "is required"] })
+        : Problem.Of(400, ErrorCode.MalformedRequest, message, "Correct the named parameter or header and send the request again.");
+
+    // The framework tells which property or parameter it was only in its words; a test holds them to it.
+    [GeneratedRegex("missing required properties including: ('(?<name>[^']+)'(, )?)+", RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex MissingProperties();
+
+    [GeneratedRegex("^(Failed to bind|Required) parameter \"([^\"]* )?(?<name>[\\w-]+)\" (from \"(?<value>.*)\"|was not provided)", RegexOptions.ExplicitCapture | RegexOptions.Singleline, 1000)]
+    private static partial Regex Parameter();
 
     private static Problem UnsupportedMediaType() => Problem.Of(415, ErrorCode.UnsupportedMediaType, "The body must be JSON.", "Send it with 'Content-Type: application/json'.");
 

@@ -12,6 +12,12 @@ namespace Tanjiren.Server.Hosting;
 /// <summary>An <c>Idempotency-Key</c> and the digest of the request that came with it.</summary>
 internal sealed record IdempotencyKey(string Value, string RequestHash);
 
+/// <summary>Endpoint metadata, for the OpenAPI document: the route takes an <c>Idempotency-Key</c>.</summary>
+internal sealed record IdempotencyKeyTaken
+{
+    public static readonly IdempotencyKeyTaken Instance = new();
+}
+
 /// <summary>
 /// What became of a key. Neither: it is new and now ours. <see cref="RepeatOf"/>: the same request made this resource before.
 /// <see cref="Reused"/>: it came with another request before.

@@ -20,7 +20,7 @@ internal static class InstanceEndpoints
     public static void MapWorkstations(this IEndpointRouteBuilder routes)
     {
         var instances = routes.MapGroup("/api/instances").WithTags("Workstations");
-        instances.MapPost("", CreateAsync).WithName("createInstance")
+        instances.MapPost("", CreateAsync).WithName("createInstance").WithMetadata(IdempotencyKeyTaken.Instance)
             .WithSummary("Registers a workstation; 200 with the one that is there when the same machine was registered before. Takes Idempotency-Key.")
             .RequireRole(Role.Admin).AnswersProblems(400, 404, 409, 408, 413, 415, 422);
         instances.MapGet("", ListAsync).WithName("listInstances").WithSummary("Workstations, oldest first; ?tag= for those that have it.")

@@ -1,6 +1,8 @@
 using System.Text.Json;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
+using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Identity;
 using Tanjiren.Server.Tests.Identity;
 using Tanjiren.Tests;
 
@@ -42,6 +44,27 @@ public sealed class ApiDocumentTests
                 ? parameters.EnumerateArray().Select(p => $"{p.GetProperty("in").GetString()} {p.GetProperty("name").GetString()}").ToList() : [];
             foreach (var part in route.Split('{').Skip(1)) declared.ShouldContain("path " + part.Split('}')[0], route);
             if (route.EndsWith("/heartbeat", StringComparison.Ordinal) || route.StartsWith("POST /api/steps/", StringComparison.Ordinal)) declared.ShouldContain("query session", route);
+        }
+    }
+
+    [Fact]
+    public async Task Every_operation_says_how_to_authenticate_and_which_headers_it_takes()
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);
+        var document = await DocumentAsync(server);
+        document.GetProperty("components").GetProperty("securitySchemes").EnumerateObject().Select(s => s.Name).ShouldBe(["bearer", "session", "workstation"]);
+        var endpoints = server.App.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>().ToLookup(RoleTests.Name);
+        foreach (var (route, body) in Operations(document))
+        {
+            var metadata = endpoints[route].Single().Metadata;
+            var device = metadata.GetMetadata<DeviceRequirement>() is not null;
+            string[] expected = device ? ["workstation"] : metadata.GetMetadata<RoleRequirement>() is not null ? ["bearer", "session"] : [];
+            string[] schemes = body.TryGetProperty("security", out var security) ? [.. security.EnumerateArray().SelectMany(one => one.EnumerateObject()).Select(one => one.Name)] : [];
+            schemes.ShouldBe(expected, route);
+            var headers = body.TryGetProperty("parameters", out var parameters)
+                ? parameters.EnumerateArray().Where(p => p.GetProperty("in").GetString() == "header").Select(p => p.GetProperty("name").GetString()).ToList() : [];
+            headers.Contains("DPoP").ShouldBe(device || metadata.GetMetadata<ProofRequirement>() is not null, route);
+            headers.Contains("Idempotency-Key").ShouldBe(route is "POST /api/tasks" or "POST /api/instances", route);
         }
     }
 

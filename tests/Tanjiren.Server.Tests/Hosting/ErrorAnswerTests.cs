@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Text;
 using Microsoft.AspNetCore.Builder;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.Tasks.Http;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Server.Tests.Hosting;
@@ -14,9 +15,8 @@ public sealed class ErrorAnswerTests
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
 
     [Theory]
-    [InlineData("{\"name\": 5}", "at 'name'")]
-    [InlineData("{\"name\": \"x\", \"tags\": [1]}", "at 'tags[0]'")]
     [InlineData("{\"name\": \"x\"", "")]
+    [InlineData("{\"name\": x}", "at 'name'")]
     [InlineData("[]", "")]
     [InlineData("nonsense", "")]
     [InlineData("", "")]
@@ -26,6 +26,31 @@ public sealed class ErrorAnswerTests
         await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);
         var response = server.Client.PostAsync("/api/instances", new StringContent(body, Encoding.UTF8, "application/json"), Cancelled);
         (await response.ProblemAsync(HttpStatusCode.BadRequest, ErrorCode.MalformedBody)).Detail!.ShouldContain(place);
+    }
+
+    [Theory]
+    [InlineData("/api/instances", "{\"name\": 5}", "name")]
+    [InlineData("/api/instances", "{\"name\": \"x\", \"tags\": [1]}", "tags[0]")]
+    [InlineData("/api/tasks", "{\"timeoutSeconds\": 3000000000}", "timeoutSeconds")]
+    [InlineData("/api/tasks", "{\"timeoutSeconds\": 1.5}", "timeoutSeconds")]
+    [InlineData("/api/tasks", "{\"onWorkerLost\": \"x\"}", "onWorkerLost")]
+    [InlineData("/api/tasks", "{\"command\": {\"argv\": [\"a\", 1]}}", "command.argv[1]")]
+    public async Task A_value_that_does_not_fit_its_field_is_422_and_names_it(string route, string body, string field)
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);
+        var response = server.Client.PostAsync(route, new StringContent(body, Encoding.UTF8, "application/json"), Cancelled);
+        (await response.ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.ValidationFailed)).Errors!.Keys.ShouldBe([field]);
+    }
+
+    [Fact]
+    public async Task Properties_that_are_missing_deep_inside_are_named()
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);
+        using var agent = await server.NewAgentAsync("box");
+        var (url, body) = (agent.Url("heartbeat"), "{\"maxConcurrent\": 1, \"leases\": [{\"phase\": \"running\"}]}"u8.ToArray());
+        var proof = DeviceClient.Sign(agent.Header(), agent.Claims(HttpMethod.Post, url, body), agent.Key);
+        var response = agent.SendRawAsync(HttpMethod.Post, url, body, [proof], ["DPoP " + agent.AccessToken]);
+        (await response.ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.ValidationFailed)).Errors!.Keys.ShouldBe(["leases[0].leaseGeneration", "leases[0].stepId"], ignoreOrder: true);
     }
 
     [Fact]
@@ -46,7 +71,7 @@ public sealed class ErrorAnswerTests
             response.Content.Headers.ContentType!.MediaType.ShouldBe("application/problem+json");
         }
         await server.Client.GetAsync("/openapi/none-such.json", Cancelled).ProblemAsync(HttpStatusCode.NotFound, ErrorCode.NotFound);
-        await server.Client.GetAsync("/api/instances?limit=many", Cancelled).ProblemAsync(HttpStatusCode.BadRequest, ErrorCode.MalformedRequest);
+        (await server.Client.GetAsync("/api/instances?limit=many", Cancelled).ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.ValidationFailed)).Errors!.Keys.ShouldBe(["limit"]);
     }
 
     [Theory]

@@ -152,17 +152,16 @@ public sealed class TaskRouteTests
         await using var server = await ServerFixture.StartAsync(kind);
         await server.NewInstanceAsync("box");
         Task<HttpResponseMessage> PostAsync(string body, string type = "application/json") => server.Client.PostAsync("/api/tasks", new StringContent(body, Encoding.UTF8, type), Cancelled);
-        var bodies = new[]
-        {
-            "", "null", "[]", "{", "nonsense", "{\"command\":5}", "{\"maxParallel\":\"1\"}", "{\"mode\":\"dance\"}", "{\"mode\":2}", "{\"priority\":99999999999}",
-            "{\"intent\":\"\\ud800\"}", string.Concat(Enumerable.Repeat("{\"targets\":", 200)),
-        };
-        foreach (var body in bodies) await PostAsync(body).ProblemAsync(HttpStatusCode.BadRequest, ErrorCode.MalformedBody);
+        string[] unreadable = ["", "null", "[]", "{", "nonsense", string.Concat(Enumerable.Repeat("{\"targets\":", 200))];
+        foreach (var body in unreadable) await PostAsync(body).ProblemAsync(HttpStatusCode.BadRequest, ErrorCode.MalformedBody);
+        string[] unfit = ["{\"command\":5}", "{\"maxParallel\":\"1\"}", "{\"mode\":\"dance\"}", "{\"mode\":2}", "{\"priority\":99999999999}", "{\"intent\":\"\\ud800\"}"];
+        foreach (var body in unfit)
+            (await PostAsync(body).ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.ValidationFailed)).Errors!.Keys.ShouldBe([body.Split('"')[1]]);
         await PostAsync("{}", "text/plain").ProblemAsync(HttpStatusCode.UnsupportedMediaType, ErrorCode.UnsupportedMediaType);
         using var huge = new HttpRequestMessage(HttpMethod.Post, "/api/tasks") { Content = JsonHttp.Content(new CreateTaskRequest { Intent = new string('x', WireLimits.MaxBodyBytes) }) };
         huge.Headers.ExpectContinue = true;
         await server.Client.SendAsync(huge, Cancelled).ProblemAsync(HttpStatusCode.RequestEntityTooLarge, ErrorCode.BodyTooLarge);
-        await server.Client.GetAsync("/api/tasks?limit=many", Cancelled).ProblemAsync(HttpStatusCode.BadRequest, ErrorCode.MalformedRequest);
+        (await server.Client.GetAsync("/api/tasks?limit=many", Cancelled).ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.ValidationFailed)).Errors!.Keys.ShouldBe(["limit"]);
         // What is unknown is ignored: an older server takes a newer client's request.
         (await PostAsync("{\"command\":{\"argv\":[\"true\"]},\"targets\":{\"workstations\":[\"box\"]},\"fromTheFuture\":{}}")).StatusCode.ShouldBe(HttpStatusCode.Created);
     }
