@@ -191,9 +191,17 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
         var task = random.Next(4) == 0 ? TaskCalls.AnyTagged("fuzz") : TaskCalls.On(workstations);
         return task with
         {
-            MaxParallel = random.Next(0, 3), StopAfterFailures = random.Next(4) == 0 ? 1 : null, TimeoutSeconds = 3600, LeaseGraceSeconds = 60, Priority = random.Next(-3, 4),
-            OnWorkerLost = random.Next(2) == 0 ? OnWorkerLost.Requeue : null, Environment = new Dictionary<string, string> { ["A"] = "b" }, WorkingDirectory = "/tmp",
-            EnvironmentFromMachine = ["HOME"], Intent = random.Next(2) == 0 ? "fuzz" : null, Resources = random.Next(8) == 0 ? new ResourceSpec { Cpu = 1 } : null,
+            MaxParallel = random.Next(0, 3),
+            StopAfterFailures = random.Next(4) == 0 ? 1 : null,
+            TimeoutSeconds = 3600,
+            LeaseGraceSeconds = 60,
+            Priority = random.Next(-3, 4),
+            OnWorkerLost = random.Next(2) == 0 ? OnWorkerLost.Requeue : null,
+            Environment = new Dictionary<string, string> { ["A"] = "b" },
+            WorkingDirectory = "/tmp",
+            EnvironmentFromMachine = ["HOME"],
+            Intent = random.Next(2) == 0 ? "fuzz" : null,
+            Resources = random.Next(8) == 0 ? new ResourceSpec { Cpu = 1 } : null,
             Command = random.Next(3) == 0 ? new CommandSpec { Shell = "true" } : new CommandSpec { Argv = ["true", "x"] },
         };
     }

@@ -106,7 +106,9 @@ internal sealed class HostileBench : IAsyncDisposable
 
     private async Task StartServerAsync(string url) => Server = await ServerFixture.StartAsync(Database.Url, o => o with
     {
-        Clock = Clock, Urls = [url], Settings = new Dictionary<string, string?>
+        Clock = Clock,
+        Urls = [url],
+        Settings = new Dictionary<string, string?>
         {
             ["Tanjiren:DeviceTrust:PairingsPerAddress"] = PairingsPerAddress.ToString(), ["Tanjiren:DeviceTrust:PairingsPerCode"] = PairingsPerCode.ToString(),
         },

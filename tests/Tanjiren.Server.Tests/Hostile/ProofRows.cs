@@ -152,7 +152,8 @@ internal static class ProofRows
         UseNonce => ErrorCode.UseDpopNonce,
         InvalidToken => ErrorCode.InvalidToken,
         _ => ErrorCode.InvalidDpopProof,
-    }, send) { Error = error };
+    }, send)
+    { Error = error };
 
     private static Task<HttpResponseMessage> Changed(HostileBench bench, Func<ProofParts, ProofParts> change) => change(new ProofParts(bench)).SendAsync();
 }
