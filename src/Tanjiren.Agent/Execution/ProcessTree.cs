@@ -97,12 +97,26 @@ internal sealed class ProcessTree(ulong mark, int rootPid, string stepId, long? 
         }
     }
 
-    /// <summary>One round of a kill without waiting; for the watchdog, which has many trees and no time to wait for one. Returns how many are left, and how many of them refuse.</summary>
-    public (int Left, int Refused) Strike()
+    /// <summary>
+    /// Stops the root and its process group, which needs no search: what an ordinary step has started stands still at once, however long the machine takes for
+    /// the search that finds the rest of it. Only before a kill: nothing here continues them.
+    /// </summary>
+    public void StopGroup()
     {
-        if (!OperatingSystem.IsLinux()) return PortableTree.Strike(rootPid, rootStartTime);
-        var left = Strike(killed: null);
-        return (left.Count, left.Count(s => s.Refused));
+        if (OperatingSystem.IsLinux() && rootPid > 0 && rootStartTime is { } start) ProcSignal.SendToGroup(rootPid, start, Libc.SIGSTOP);
+    }
+
+    /// <summary>One round of a kill without waiting; for the watchdog, which has many trees and no time to wait for one. Returns how many were killed now, how many are left, and how many of those refuse.</summary>
+    public (int Killed, int Left, int Refused) Strike()
+    {
+        if (!OperatingSystem.IsLinux())
+        {
+            var (portableLeft, portableRefused) = PortableTree.Strike(rootPid, rootStartTime);
+            return (portableLeft, portableLeft, portableRefused);
+        }
+        var killed = new SortedSet<int>();
+        var left = Strike(killed);
+        return (killed.Count, left.Count, left.Count(s => s.Refused));
     }
 
     private async Task<KillReport> KillOnLinuxAsync(TimeSpan termGrace, CancellationToken cancellationToken)

@@ -91,6 +91,8 @@ internal sealed class WatchdogLoop(Stream answers, TextWriter log)
                 }
             }
 
+            // All of them before the first search: behind one that takes its time the others would run on past their deadlines.
+            foreach (var (_, watched) in due) watched.Tree.StopGroup();
             int left = 0, refused = 0;
             foreach (var (stepId, watched) in due)
             {
@@ -121,12 +123,13 @@ internal sealed class WatchdogLoop(Stream answers, TextWriter log)
 
     private (int Left, int Refused) Kill(string stepId, Watched watched, bool ended)
     {
-        if (!watched.Announced && watched.Tree.Find() is { Count: > 0 } found)
+        var (killed, left, refused) = watched.Tree.Strike();
+        if (killed + refused > 0 && !watched.Announced)
         {
             watched.Announced = true;
-            Say($"{(ended ? "the agent has ended" : "the lease's deadline has passed")}: killing {found.Count} processes of {stepId}");
+            Say($"{(ended ? "the agent has ended" : "the lease's deadline has passed")}: killed {killed} processes of {stepId}{(refused > 0 ? $", {refused} may not be" : "")}");
         }
-        return watched.Tree.Strike();
+        return (left, refused);
     }
 
     private TimeSpan UntilNextDeadlineLocked(long now) => _watched.Count == 0

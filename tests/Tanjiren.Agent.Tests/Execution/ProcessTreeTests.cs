@@ -29,6 +29,23 @@ public sealed class ProcessTreeTests
     }
 
     [Fact]
+    public async Task A_step_and_its_children_are_stopped_without_a_search_and_its_neighbour_is_not()
+    {
+        using var step = RunningStep.Start("sh", "-c", "sleep 600 & echo $!; wait");
+        using var neighbour = RunningStep.Start("sh", "-c", "sleep 600 & echo $!; wait");
+        await Eventually.TrueAsync(() => step.Out.EndsWith('\n') && neighbour.Out.EndsWith('\n'), what: "both have children");
+        step.Tree.StopGroup();
+        foreach (var pid in (int[])[step.Pid, int.Parse(step.Out)])
+            await Eventually.TrueAsync(() => ProcTable.TryRead(pid, out var entry) && entry.IsStopped, what: $"{pid} is stopped");
+        ProcTable.TryRead(neighbour.Pid, out var other).ShouldBeTrue();
+        other.IsStopped.ShouldBeFalse();
+        // A root that is another process by now is nobody's business.
+        new ProcessTree(neighbour.Mark, neighbour.Pid, neighbour.StepId, neighbour.StartTime + 1).StopGroup();
+        ProcTable.TryRead(neighbour.Pid, out other).ShouldBeTrue();
+        other.IsStopped.ShouldBeFalse();
+    }
+
+    [Fact]
     public async Task What_the_root_left_behind_dies_at_its_end_and_its_output_is_kept()
     {
         using var step = RunningStep.Start(Fugitive.Daemon(rootThen: "select(undef, undef, undef, 0.3); exit 3"));

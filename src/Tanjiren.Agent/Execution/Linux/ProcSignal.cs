@@ -34,4 +34,13 @@ internal static class ProcSignal
             if (pidFd >= 0) _ = Libc.Close(pidFd);
         }
     }
+
+    /// <summary>
+    /// Signals the group that this process leads, if it lives. There is no pidfd for a group (Linux has one since 6.9): between the look and the signal a gap of
+    /// microseconds remains, in which all pids would have to be used up.
+    /// </summary>
+    public static void SendToGroup(int leader, long startTime, int signal)
+    {
+        if (ProcTable.IsAlive(leader, startTime)) _ = Libc.Kill(-leader, signal);
+    }
 }
