@@ -39,8 +39,8 @@ internal sealed class ServerAddress
 
     private string? PublicOrigin { get; }
 
-    /// <summary>How the one who sent this request reaches us, without a trailing slash: for links and commands to copy.</summary>
-    public string UrlFor(HttpRequest request) => PublicUrl ?? $"{request.Scheme}://{request.Host.Value}";
+    /// <summary>The URL under which clients reach this server, without a trailing slash.</summary>
+    public string UrlOf(HttpRequest request) => PublicUrl ?? $"{request.Scheme}://{request.Host.Value}";
 
     /// <summary>Whether cookies may be marked Secure: the browser speaks https to us or to the proxy.</summary>
     public bool IsSecure(HttpRequest request) => request.IsHttps || PublicUrl?.StartsWith("https:", StringComparison.Ordinal) == true;

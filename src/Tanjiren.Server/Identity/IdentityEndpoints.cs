@@ -17,6 +17,7 @@ internal static class IdentityEndpoints
         .AddSingleton<CallerCheck>()
         .AddSingleton<SignIn>()
         .AddSingleton<SetupService>()
+        .AddSingleton<FormPages>()
         .AddHostedService<SetupAnnouncement>();
 
     public static void MapIdentity(this IEndpointRouteBuilder routes)

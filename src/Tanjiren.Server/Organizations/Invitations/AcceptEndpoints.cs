@@ -9,8 +9,6 @@ namespace Tanjiren.Server.Organizations.Invitations;
 /// <summary>Accepting an invitation: a JSON route, and the page that the link opens.</summary>
 internal static class AcceptEndpoints
 {
-    private static readonly TimeSpan TryWindow = TimeSpan.FromMinutes(5);
-
     public static void MapAccept(IEndpointRouteBuilder routes)
     {
         routes.MapPost("/api/invitations/accept", AcceptAsync).WithName("acceptInvitation").WithTags("Organizations")
@@ -19,20 +17,20 @@ internal static class AcceptEndpoints
     }
 
     private static async Task<Results<Ok<IdentityBody>, Problem>> AcceptAsync(AcceptInvitationRequest request, HttpContext context, InvitationAcceptance acceptance,
-        SignIn signIn, AttemptLimiter limiter, InvitationOptions options, Counters counters, ServerAddress address, CancellationToken cancellationToken)
+        InvitationLimits limits, SignIn signIn, ServerAddress address, CancellationToken cancellationToken)
     {
         // As at the login: a foreign page must not sign the browser in as somebody else.
         if (address.CheckOrigin(context.Request, required: false) is { } foreign) return foreign;
-        var (member, problem) = await CompleteAsync(request, context, acceptance, limiter, options, counters, cancellationToken);
+        var (member, problem) = await CompleteAsync(request, context, acceptance, limits, cancellationToken);
         if (problem is not null) return problem;
         var session = await signIn.StartSessionAsync(member!, cancellationToken);
         IdentityEndpoints.SetCookie(context, address, session.Secret, session.ExpiresAt);
         return TypedResults.Ok(SignIn.Describe(session.Caller!));
     }
 
-    /// <summary>What the JSON route and the page share: limits, validation, the one conditional change.</summary>
-    internal static async Task<(Caller? Member, Problem? Problem)> CompleteAsync(AcceptInvitationRequest request, HttpContext context, InvitationAcceptance acceptance,
-        AttemptLimiter limiter, InvitationOptions options, Counters counters, CancellationToken cancellationToken)
+    /// <summary>What the JSON route and the page share: validation, limits, the one conditional change.</summary>
+    internal static async Task<(Caller? Member, Problem? Problem)> CompleteAsync(
+        AcceptInvitationRequest request, HttpContext context, InvitationAcceptance acceptance, InvitationLimits limits, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
         var code = errors.Text(request.Code, 100, "code");
@@ -43,25 +41,9 @@ internal static class AcceptEndpoints
         else errors.Require(!string.IsNullOrEmpty(request.Password), "password", "is required");
         if (errors.Any) return (null, errors.ToProblem());
 
-        // The address first: one address can then not use up the codes' windows, nor the limiter's room.
         var remote = context.Connection.RemoteIpAddress;
-        if ((limiter.Take("invitation-address:" + AttemptLimiter.KeyOf(remote), options.TriesPerAddress, TryWindow)
-            ?? limiter.Take("invitation-code:" + CredentialSecret.HashOf(code), options.TriesPerCode, TryWindow)) is { } seconds)
-        {
-            counters.Add("invitationsLimited");
-            return (null, SignIn.TooMany("uses of invitations", seconds));
-        }
+        if (limits.TakeTry(remote, code) is { } limited) return (null, limited);
         var (refusal, member) = await acceptance.AcceptAsync(new Acceptance(code, email, request.Password!, name), remote, cancellationToken);
-        counters.Add(refusal is null ? "invitationsAccepted" : "invitationsRefused");
         return (member, refusal);
-    }
-
-    /// <summary>What the code offers, for the page; looking is limited too, or it would be the place to guess codes.</summary>
-    internal static async Task<(InvitationOffer? Offer, Problem? Problem)> LookAsync(
-        string code, HttpContext context, InvitationAcceptance acceptance, AttemptLimiter limiter, InvitationOptions options, CancellationToken cancellationToken)
-    {
-        if (limiter.Take("invitation-look:" + AttemptLimiter.KeyOf(context.Connection.RemoteIpAddress), options.TriesPerAddress, TryWindow) is { } seconds)
-            return (null, SignIn.TooMany("uses of invitations", seconds));
-        return await acceptance.FindAsync(code, cancellationToken) is { } offer ? (offer, null) : (null, InvitationAcceptance.Invalid());
     }
 }

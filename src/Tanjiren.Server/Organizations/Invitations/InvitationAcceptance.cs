@@ -2,6 +2,7 @@ using System.Net;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Problems;
 
@@ -24,7 +25,7 @@ internal sealed record Acceptance(string Code, string Email, string Password, st
 }
 
 /// <summary>Turns an invitation into a membership, once. It takes the code, and the password of the account that shall join.</summary>
-internal sealed class InvitationAcceptance(Database database, SignIn signIn, Passwords passwords, AuditLog audit, TimeProvider clock)
+internal sealed class InvitationAcceptance(Database database, SignIn signIn, Passwords passwords, AuditLog audit, Counters counters, TimeProvider clock)
 {
     private enum JoinResult
     {
@@ -112,6 +113,7 @@ internal sealed class InvitationAcceptance(Database database, SignIn signIn, Pas
                 await GiveBackAsync(tx, taken);
                 return (JoinResult.AlreadyMember, member);
             }
+            tx.OnCommit(() => counters.Add("invitationsAccepted"));
             await audit.AppendAsync(tx, member!, "invitation.accepted", taken.Id, $"{acceptance.Email} as {taken.Role}{(passwordHash is null ? "" : ", a new account")}");
             return (JoinResult.Joined, member);
         }, cancellationToken);

@@ -15,7 +15,9 @@ internal static class InvitationEndpoints
     public static IServiceCollection AddInvitations(this IServiceCollection services) => services
         .AddFeatureOptions<InvitationOptions>("Invitations")
         .AddSingleton<InvitationService>()
-        .AddSingleton<InvitationAcceptance>();
+        .AddSingleton<InvitationLimits>()
+        .AddSingleton<InvitationAcceptance>()
+        .AddSingleton<InvitationPage>();
 
     public static void MapInvitations(RouteGroupBuilder organizations)
     {
@@ -44,7 +46,7 @@ internal static class InvitationEndpoints
         context.Response.Headers.CacheControl = "no-store";
         return TypedResults.Created((string?)null, new CreatedInvitation
         {
-            Invitation = made.Row!.ToBody(clock.GetUtcNow()), Link = $"{address.UrlFor(context.Request)}/invitations?code={made.Code}",
+            Invitation = made.Row!.ToBody(clock.GetUtcNow()), Link = $"{address.UrlOf(context.Request)}/invitations?code={made.Code}",
         });
     }
 
