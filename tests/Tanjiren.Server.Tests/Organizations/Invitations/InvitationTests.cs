@@ -128,6 +128,21 @@ public sealed class InvitationTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task None_is_made_behind_the_back_of_its_makers_demotion(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        for (var round = 0; round < 4; round++)
+        {
+            using var admin = await server.NewMemberAsync(Role.Admin);
+            var id = (await admin.GetBodyAsync<IdentityBody>("/api/auth/me")).UserId;
+            var invitations = Enumerable.Range(0, 6).Select(_ => admin.PostJsonAsync(server.InvitationsUrl(), new CreateInvitationRequest { Role = Role.Admin })).ToList();
+            (await server.Client.PatchJsonAsync($"{server.MembersUrl()}/{id}", new UpdateMemberRequest { Role = Role.Viewer })).EnsureSuccessStatusCode();
+            foreach (var answer in await Task.WhenAll(invitations)) answer.StatusCode.ShouldBeOneOf(HttpStatusCode.Created, HttpStatusCode.Forbidden);
+            (await server.InvitationsAsync()).Where(i => i.CreatedBy == id).ShouldAllBe(i => i.State == InvitationState.Revoked);
+        }
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task Invitations_are_listed_in_pages_and_forgotten_a_month_after_their_end(DatabaseKind kind)
     {
         var clock = new ManualTimeProvider();
