@@ -12,7 +12,7 @@ internal static class AcceptEndpoints
     public static void MapAccept(IEndpointRouteBuilder routes)
     {
         routes.MapPost("/api/invitations/accept", AcceptAsync).WithName("acceptInvitation").WithTags("Organizations")
-            .WithSummary("Joins an organization by an invitation; answers with the cookie tnv_session.").AnswersProblems(400, 401, 403, 408, 409, 413, 415, 422, 429, 503);
+            .WithSummary("Joins an organization by an invitation; answers with the cookie tnv_session.").TakesLittle().AnswersProblems(400, 401, 403, 408, 409, 413, 415, 422, 429, 503);
         InvitationPage.Map(routes);
     }
 
