@@ -66,6 +66,14 @@ internal sealed class CliContext : IDisposable
         return typed.ToString();
     }
 
+    /// <summary>Asks whoever sits at the terminal; <paramref name="what"/> names the deed where there is nobody to ask.</summary>
+    public bool Confirm(string question, string what)
+    {
+        if (!InputIsTerminal) throw new CliException($"{what} needs a yes, and standard input is not a terminal", "add --yes");
+        Err.Write(question + " [y/N] ");
+        return Input.ReadLine()?.Trim().ToUpperInvariant() is "Y" or "YES";
+    }
+
     public void Dispose()
     {
         Out.Dispose();

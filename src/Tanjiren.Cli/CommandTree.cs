@@ -7,7 +7,10 @@ using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Commands;
 using Tanjiren.Cli.Commands.Agent;
 using Tanjiren.Cli.Commands.Auth;
+using Tanjiren.Cli.Commands.Invitations;
 using Tanjiren.Cli.Commands.Jobs;
+using Tanjiren.Cli.Commands.Members;
+using Tanjiren.Cli.Commands.Organizations;
 using Tanjiren.Cli.Commands.Workstations;
 using Tanjiren.Cli.Output;
 using Tanjiren.Cli.Parsing;
@@ -35,6 +38,12 @@ internal static class CommandTree
                 PairCodeCommand.Create(cli), DrainCommand.Create(cli), UndrainCommand.Create(cli), RemoveCommand.Create(cli)),
             Group("agent", "Run the agent that takes jobs on this machine",
                 AgentRunCommand.Create(cli), AgentPairCommand.Create(cli), AgentStatusCommand.Create(cli), AgentWatchdogCommand.Create(cli)),
+            Group("members", "See who is in the organization, and change what they may do",
+                MembersListCommand.Create(cli), MembersSetRoleCommand.Create(cli), MembersRemoveCommand.Create(cli), MembersLeaveCommand.Create(cli)),
+            Group("invitations", "Invite people to the organization by a link",
+                InvitationsCreateCommand.Create(cli), InvitationsListCommand.Create(cli), InvitationsRevokeCommand.Create(cli), InvitationsAcceptCommand.Create(cli)),
+            Group("organizations", "Make organizations and hand them over",
+                OrganizationsListCommand.Create(cli), OrganizationsCreateCommand.Create(cli), OrganizationsTransferCommand.Create(cli)),
             Group("auth", "Sign in to a control plane",
                 LoginCommand.Create(cli), LogoutCommand.Create(cli), WhoamiCommand.Create(cli)),
             ServerCommand.Create(cli),

@@ -10,11 +10,13 @@ internal sealed class ClientSession : IDisposable
         Api = new ApiClient(access, cli.Timeouts, cli.Clock);
         Tasks = new TaskApi(Api, cli.Timeouts, cli.Clock);
         Instances = new InstanceApi(Api);
+        Organizations = new OrganizationApi(Api);
     }
 
     public ApiClient Api { get; }
     public TaskApi Tasks { get; }
     public InstanceApi Instances { get; }
+    public OrganizationApi Organizations { get; }
 
     public static ClientSession Open(CliContext cli, ServerFlags flags) =>
         new(cli, ServerAccessRules.Resolve(flags, cli.Variable, new CredentialFile(cli.Home).Read()));

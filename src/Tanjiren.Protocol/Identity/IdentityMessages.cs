@@ -84,10 +84,12 @@ public sealed record MemberBody
 {
     public required string UserId { get; init; }
     public required string Email { get; init; }
+    /// <summary>What they want to be called, if they said so.</summary>
+    public string? Name { get; init; }
     public required Role Role { get; init; }
 }
 
-/// <summary><c>POST /api/organizations/{id}/members</c>: adds a user with a first password (invitations by link come later).</summary>
+/// <summary><c>POST /api/organizations/{id}/members</c>: adds a new user with a first password; who has an account comes in by invitation.</summary>
 public sealed record AddMemberRequest
 {
     public string? Email { get; init; }

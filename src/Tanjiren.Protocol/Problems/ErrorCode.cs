@@ -83,6 +83,8 @@ public enum ErrorCode
     InvalidPairingCode,
     /// <summary>422: the set-up code does not work; restart the server for a new one.</summary>
     InvalidSetupCode,
+    /// <summary>422 (one answer for unknown, used, expired and revoked ones, and those for another address): the invitation does not work.</summary>
+    InvalidInvitation,
     /// <summary>413: the step's output is at its limit.</summary>
     LogLimitReached,
     /// <summary>429: too many tries; <c>Retry-After</c> says when.</summary>

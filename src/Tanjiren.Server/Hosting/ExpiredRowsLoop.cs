@@ -19,10 +19,13 @@ internal sealed class ExpiredRowsLoop(Database database, HostingOptions options,
             // Kept a day longer, so that an operator can still see why a code or a sign-in was refused.
             Codes = await tx.ExecuteAsync("DELETE FROM pairing_codes WHERE expires_at <= @before", new { before = now - DayMs }),
             Setup = await tx.ExecuteAsync("DELETE FROM setup_codes WHERE expires_at <= @before", new { before = now - DayMs }),
+            // A month longer, so that the list of an organization shows what became of its invitations; the audit log keeps it for ever.
+            Invitations = await tx.ExecuteAsync("DELETE FROM invitations WHERE expires_at <= @before", new { before = now - 30 * DayMs }),
             Credentials = await tx.ExecuteAsync("DELETE FROM credentials WHERE expires_at <= @before OR revoked_at <= @before", new { before = now - DayMs }),
         }, cancellationToken);
         Count("idempotencyKeys", deleted.Keys);
         Count("codes", deleted.Codes + deleted.Setup);
+        Count("invitations", deleted.Invitations);
         Count("credentials", deleted.Credentials);
     }
 }

@@ -1,7 +1,8 @@
 namespace Tanjiren.Server.Hosting;
 
 /// <summary>
-/// Hints that something changed: <c>work:ws_…</c> (a workstation may have something to do) and <c>task:task_…</c> (a task has a new event).
+/// Hints that something changed: <c>work:ws_…</c> (a workstation may have something to do), <c>task:task_…</c> (a task has a new event) and
+/// <c>access:usr_…</c> (somebody may do less than before: a role, a membership or a credential).
 /// A hint may be lost or come for nothing, so whoever waits subscribes first, then looks at the database, then waits.
 /// </summary>
 internal sealed class WakeUps : IDisposable
@@ -13,6 +14,7 @@ internal sealed class WakeUps : IDisposable
 
     public static string Work(string instanceId) => "work:" + instanceId;
     public static string Task(string taskId) => "task:" + taskId;
+    public static string Access(string userId) => "access:" + userId;
 
     /// <summary>True once the server stops: whoever was woken answers with what there is, instead of waiting again.</summary>
     public bool IsClosed => _closing.IsCancellationRequested;
@@ -55,17 +57,21 @@ internal sealed class WakeUps : IDisposable
     {
         get
         {
-            lock (_gate) return _subscriptions.Values.Sum(s => s.Count);
+            lock (_gate) return _subscriptions.Values.SelectMany(s => s).Distinct().Count();
         }
     }
 
-    public Subscription Subscribe(string key)
+    /// <summary>Waits for any of these keys.</summary>
+    public Subscription Subscribe(params string[] keys)
     {
-        var subscription = new Subscription(this, key);
+        var subscription = new Subscription(this, keys);
         lock (_gate)
         {
-            if (!_subscriptions.TryGetValue(key, out var waiting)) _subscriptions[key] = waiting = [];
-            waiting.Add(subscription);
+            foreach (var key in keys)
+            {
+                if (!_subscriptions.TryGetValue(key, out var waiting)) _subscriptions[key] = waiting = [];
+                waiting.Add(subscription);
+            }
         }
         return subscription;
     }
@@ -74,18 +80,21 @@ internal sealed class WakeUps : IDisposable
     {
         lock (_gate)
         {
-            var waiting = _subscriptions[subscription.Key];
-            waiting.Remove(subscription);
-            if (waiting.Count == 0) _subscriptions.Remove(subscription.Key);
+            foreach (var key in subscription.Keys)
+            {
+                var waiting = _subscriptions[key];
+                waiting.Remove(subscription);
+                if (waiting.Count == 0) _subscriptions.Remove(key);
+            }
         }
     }
 
     /// <summary>Remembers a hint that came between two waits, so none is missed.</summary>
-    internal sealed class Subscription(WakeUps owner, string key) : IDisposable
+    internal sealed class Subscription(WakeUps owner, IReadOnlyList<string> keys) : IDisposable
     {
         private readonly SemaphoreSlim _signal = new(0, 1);
 
-        public string Key => key;
+        public IReadOnlyList<string> Keys => keys;
 
         /// <summary>True when woken, false when the time was up or the server stops (<see cref="IsClosed"/>).</summary>
         public async Task<bool> WaitAsync(TimeSpan timeout, TimeProvider clock, CancellationToken cancellationToken)

@@ -1,13 +1,23 @@
+using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 
 namespace Tanjiren.Server.Identity;
 
-/// <summary>For answers that take long: whether the one who asked may still read. A revoked token or a lost membership ends an open stream.</summary>
+/// <summary>
+/// For answers that take long: whether the one who asked may still read. A revoked token, a lost membership or a role below what the route needs ends an open
+/// stream; <see cref="Hosting.WakeUps.Access"/> says when to ask.
+/// </summary>
 internal sealed class CallerCheck(Database database, TimeProvider clock)
 {
-    public Task<bool> IsStillAllowedAsync(Caller caller, CancellationToken cancellationToken) => database.ReadAsync(sql => sql.FirstAsync<bool>("""
-        SELECT EXISTS (SELECT 1 FROM credentials c
-          JOIN memberships m ON m.organization_id = c.organization_id AND m.user_id = c.user_id
-          WHERE c.id = @credentialId AND c.revoked_at IS NULL AND c.expires_at > @now)
-        """, new { credentialId = caller.CredentialId, now = clock.GetUtcNow().ToUnixTimeMilliseconds() }), cancellationToken);
+    /// <summary>Asks the database anew, by the role that the route of this request requires.</summary>
+    public async Task<bool> IsStillAllowedAsync(Caller caller, HttpContext context)
+    {
+        var least = context.GetEndpoint()!.Metadata.GetRequiredMetadata<RoleRequirement>().Role;
+        var role = await database.ReadAsync(sql => sql.FirstAsync<string>("""
+            SELECT m.role FROM credentials c
+            JOIN memberships m ON m.organization_id = c.organization_id AND m.user_id = c.user_id
+            WHERE c.id = @credentialId AND c.revoked_at IS NULL AND c.expires_at > @now
+            """, new { credentialId = caller.CredentialId, now = clock.GetUtcNow().ToUnixTimeMilliseconds() }), context.RequestAborted);
+        return role is not null && Enum.Parse<Role>(role, ignoreCase: true) >= least;
+    }
 }

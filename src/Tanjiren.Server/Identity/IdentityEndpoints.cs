@@ -17,6 +17,7 @@ internal static class IdentityEndpoints
         .AddSingleton<CallerCheck>()
         .AddSingleton<SignIn>()
         .AddSingleton<SetupService>()
+        .AddSingleton<FormPages>()
         .AddHostedService<SetupAnnouncement>();
 
     public static void MapIdentity(this IEndpointRouteBuilder routes)
@@ -49,12 +50,13 @@ internal static class IdentityEndpoints
     }
 
     private static async Task<NoContent> LogoutAsync(
-        Caller caller, HttpContext context, CredentialStore credentials, AuditLog audit, Database database, CancellationToken cancellationToken)
+        Caller caller, HttpContext context, CredentialStore credentials, AuditLog audit, Database database, WakeUps wakeUps, CancellationToken cancellationToken)
     {
         var kind = context.Request.Headers.Authorization.Count > 0 ? CredentialKind.Token : CredentialKind.Session;
         await database.WriteAsync(async tx =>
         {
             if (await credentials.RevokeAsync(tx, caller, kind, caller.CredentialId)) await audit.AppendAsync(tx, caller, "identity.signed_out", caller.CredentialId);
+            tx.OnCommit(() => wakeUps.Notify(WakeUps.Access(caller.UserId)));
         }, cancellationToken);
         context.Response.Cookies.Delete(CallerAuthentication.Cookie);
         return TypedResults.NoContent();

@@ -16,6 +16,27 @@ internal sealed class SignIn(
     public async Task<SignInOutcome> WithPasswordAsync(
         string email, string password, string? organization, IPAddress? address, CancellationToken cancellationToken)
     {
+        var (refusal, userId) = await ProveAsync(email, password, address, cancellationToken);
+        if (refusal is not null) return new SignInOutcome(refusal);
+
+        var membership = await database.ReadAsync(session => session.FirstAsync<MembershipRow>("""
+            SELECT m.organization_id, o.name AS organization_name, m.role FROM memberships m JOIN organizations o ON o.id = m.organization_id
+            WHERE m.user_id = @userId AND (@organization IS NULL OR o.id = @organization OR o.name = @organization)
+            ORDER BY CASE WHEN o.id = @organization THEN 0 ELSE 1 END, m.created_at, m.organization_id
+            """, new { userId, organization }), cancellationToken);
+        if (membership is null)
+            return new SignInOutcome(organization is null
+                ? Problem.Of(403, ErrorCode.Forbidden, "You are in no organization.", "Ask an admin to invite you.")
+                : Problem.Of(404, ErrorCode.NotFound, $"There is no organization '{organization}' that you are in.", "Leave it out to sign in to the first one you joined."));
+
+        return await StartSessionAsync(
+            new Caller(userId!, email, membership.OrganizationId, membership.OrganizationName, Enum.Parse<Role>(membership.Role, ignoreCase: true), "", address?.ToString()),
+            cancellationToken);
+    }
+
+    /// <summary>Whose password this is. Everything that takes a password asks here, so that all of them together have one limit.</summary>
+    public async Task<(Problem? Refusal, string? UserId)> ProveAsync(string email, string password, IPAddress? address, CancellationToken cancellationToken)
+    {
         var window = TimeSpan.FromSeconds(options.LoginWindowSeconds);
         var accountKey = "login-account:" + email;
         // The address first: one address can then not use up the accounts' windows, nor the limiter's room.
@@ -23,7 +44,7 @@ internal sealed class SignIn(
             ?? limiter.Take(accountKey, options.LoginsPerAccount, window)) is { } seconds)
         {
             counters.Add("loginsLimited");
-            return new SignInOutcome(TooMany("sign-ins", seconds));
+            return (TooMany("sign-ins", seconds), null);
         }
 
         var user = await database.ReadAsync(session => session.FirstAsync<UserRow>(
@@ -31,24 +52,11 @@ internal sealed class SignIn(
         if (!passwords.Verify(user?.PasswordHash, password) || user is null)
         {
             counters.Add("loginsRefused");
-            return new SignInOutcome(Problem.Of(401, ErrorCode.InvalidCredentials, "The e-mail or the password is wrong.",
-                "Check both; an admin of your organization can tell whether you have an account."));
+            return (Problem.Of(401, ErrorCode.InvalidCredentials, "The e-mail or the password is wrong.",
+                "Check both; an admin of your organization can tell whether you have an account."), null);
         }
         limiter.Clear(accountKey);
-
-        var membership = await database.ReadAsync(session => session.FirstAsync<MembershipRow>("""
-            SELECT m.organization_id, o.name AS organization_name, m.role FROM memberships m JOIN organizations o ON o.id = m.organization_id
-            WHERE m.user_id = @Id AND (@organization IS NULL OR o.id = @organization OR o.name = @organization)
-            ORDER BY CASE WHEN o.id = @organization THEN 0 ELSE 1 END, m.created_at, m.organization_id
-            """, new { user.Id, organization }), cancellationToken);
-        if (membership is null)
-            return new SignInOutcome(organization is null
-                ? Problem.Of(403, ErrorCode.Forbidden, "You are in no organization.", "Ask an admin to add you.")
-                : Problem.Of(404, ErrorCode.NotFound, $"There is no organization '{organization}' that you are in.", "Leave it out to sign in to the first one you joined."));
-
-        return await StartSessionAsync(
-            new Caller(user.Id, email, membership.OrganizationId, membership.OrganizationName, Enum.Parse<Role>(membership.Role, ignoreCase: true), "", address?.ToString()),
-            cancellationToken);
+        return (null, user.Id);
     }
 
     public async Task<SignInOutcome> StartSessionAsync(Caller caller, CancellationToken cancellationToken)

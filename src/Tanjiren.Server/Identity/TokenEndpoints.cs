@@ -2,6 +2,7 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Problems;
 
 namespace Tanjiren.Server.Identity;
@@ -48,12 +49,13 @@ internal static class TokenEndpoints
     }
 
     private static async Task<Results<NoContent, Problem>> RevokeAsync(
-        string id, Caller caller, Database database, CredentialStore credentials, AuditLog audit, CancellationToken cancellationToken)
+        string id, Caller caller, Database database, CredentialStore credentials, AuditLog audit, WakeUps wakeUps, CancellationToken cancellationToken)
     {
         var revoked = await database.WriteAsync(async tx =>
         {
             if (!await credentials.RevokeAsync(tx, caller, CredentialKind.Token, id)) return false;
             await audit.AppendAsync(tx, caller, "token.revoked", id);
+            tx.OnCommit(() => wakeUps.Notify(WakeUps.Access(caller.UserId)));
             return true;
         }, cancellationToken);
         return revoked ? TypedResults.NoContent() : Problem.NotFound("token", id);

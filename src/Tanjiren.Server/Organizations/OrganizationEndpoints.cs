@@ -1,6 +1,7 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Identity;
+using Tanjiren.Server.Organizations.Invitations;
 using Tanjiren.Server.Problems;
 
 namespace Tanjiren.Server.Organizations;
@@ -8,7 +9,10 @@ namespace Tanjiren.Server.Organizations;
 /// <summary>Organizations and their members. A credential acts in one organization; the others of its user are only listed.</summary>
 internal static class OrganizationEndpoints
 {
-    public static IServiceCollection AddOrganizations(this IServiceCollection services) => services.AddSingleton<OrganizationService>();
+    public static IServiceCollection AddOrganizations(this IServiceCollection services) => services
+        .AddSingleton<OrganizationService>()
+        .AddSingleton<MembershipService>()
+        .AddInvitations();
 
     public static void MapOrganizations(this IEndpointRouteBuilder routes)
     {
@@ -18,6 +22,8 @@ internal static class OrganizationEndpoints
         organizations.MapGet("", ListAsync).WithName("listOrganizations").WithSummary("The organizations that you are in.")
             .RequireRole(Role.Viewer).AnswersProblems(400, 422);
         MemberEndpoints.MapMembers(organizations);
+        InvitationEndpoints.MapInvitations(organizations);
+        AcceptEndpoints.MapAccept(routes);
     }
 
     private static async Task<Results<Created<OrganizationBody>, Problem>> CreateAsync(

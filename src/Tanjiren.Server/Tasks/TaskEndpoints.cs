@@ -96,7 +96,7 @@ internal static class TaskEndpoints
         if (task is null) return Problem.NotFound("task", id);
         try
         {
-            await stream.WriteAsync(context, caller.OrganizationId, task, after, () => check.IsStillAllowedAsync(caller, context.RequestAborted));
+            await stream.WriteAsync(context, caller, task, after, () => check.IsStillAllowedAsync(caller, context));
         }
         catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
         {

@@ -2,6 +2,7 @@ using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Identity;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -22,19 +23,22 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
     /// <summary>How long the stream of a task that has ended waits for output that its agent still holds.</summary>
     private static readonly TimeSpan LateLogWait = TimeSpan.FromSeconds(30);
 
-    /// <summary>Writes events until the task has ended. <paramref name="stillAllowed"/> is asked before every read: the stream ends with its reader's access, and when the server stops.</summary>
-    public async Task WriteAsync(HttpContext context, string organizationId, TaskBody task, long after, Func<Task<bool>> stillAllowed)
+    /// <summary>
+    /// Writes events until the task has ended. <paramref name="stillAllowed"/> is asked before every read and whenever the reader's access may have changed: the
+    /// stream ends with it, also while nothing happens, and when the server stops.
+    /// </summary>
+    public async Task WriteAsync(HttpContext context, Caller reader, TaskBody task, long after, Func<Task<bool>> stillAllowed)
     {
         var response = context.Response;
         var aborted = context.RequestAborted;
         response.ContentType = "text/event-stream";
         response.Headers.CacheControl = "no-store";
-        using var subscription = wakeUps.Subscribe(WakeUps.Task(task.Id));
+        using var subscription = wakeUps.Subscribe(WakeUps.Task(task.Id), WakeUps.Access(reader.UserId));
 
         while (true)
         {
             if (!await stillAllowed()) return;
-            var batch = await ReadAsync(organizationId, task.Id, after, aborted);
+            var batch = await ReadAsync(reader.OrganizationId, task.Id, after, aborted);
             foreach (var (id, log) in InOrder(batch, after))
             {
                 if (log is null) await WriteEventAsync(response, "task", id, new TaskEventBody { Task = batch.Task });

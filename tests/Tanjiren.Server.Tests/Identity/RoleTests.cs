@@ -23,7 +23,11 @@ public sealed class RoleTests
         ["GET /api/organizations/{id}/members"] = Role.Viewer,
         ["POST /api/organizations/{id}/members"] = Role.Admin,
         ["PATCH /api/organizations/{id}/members/{userId}"] = Role.Admin,
-        ["DELETE /api/organizations/{id}/members/{userId}"] = Role.Admin,
+        ["DELETE /api/organizations/{id}/members/{userId}"] = Role.Viewer, // to leave; MembershipTests: removing another takes an admin
+        ["POST /api/organizations/{id}/transfer-ownership"] = Role.Owner,
+        ["POST /api/organizations/{id}/invitations"] = Role.Admin,
+        ["GET /api/organizations/{id}/invitations"] = Role.Admin,
+        ["DELETE /api/organizations/{id}/invitations/{invitationId}"] = Role.Admin,
         ["POST /api/instances"] = Role.Admin,
         ["GET /api/instances"] = Role.Viewer,
         ["GET /api/instances/{id}"] = Role.Viewer,
@@ -43,7 +47,8 @@ public sealed class RoleTests
         ["GET /api/status"] = Role.Viewer,
     };
 
-    private static readonly string[] Open = ["POST /api/auth/login", "POST /api/setup", "GET /setup", "POST /setup", "GET /healthz", "GET /readyz", "GET /openapi/v1.json"];
+    private static readonly string[] Open = ["POST /api/auth/login", "POST /api/setup", "GET /setup", "POST /setup",
+        "POST /api/invitations/accept", "GET /invitations", "POST /invitations", "GET /healthz", "GET /readyz", "GET /openapi/v1.json"];
 
     [Fact]
     public async Task Every_route_says_who_may_call_it()

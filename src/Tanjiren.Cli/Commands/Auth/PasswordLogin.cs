@@ -17,6 +17,12 @@ internal static class PasswordLogin
         using var session = new ClientSession(cli, new ServerAccess { Workspace = "", Url = url, Token = "" });
         await session.Api.SendAsync(HttpMethod.Post, "/api/auth/login", new LoginRequest { Email = email, Password = password, Organization = organization },
             WireJson.Default.LoginRequest, WireJson.Default.IdentityBody, cancellation);
+        return await TradeSessionAsync(session, cancellation);
+    }
+
+    /// <summary>Makes a token with the session that a client has just opened, and ends the session.</summary>
+    public static async Task<string> TradeSessionAsync(ClientSession session, CancellationToken cancellation)
+    {
         var made = await session.Api.SendAsync(HttpMethod.Post, "/api/auth/tokens", new CreateTokenRequest { Name = "tanvrit-compute on " + Host() },
             WireJson.Default.CreateTokenRequest, WireJson.Default.CreatedToken, cancellation);
         await session.Api.SendAsync(HttpMethod.Post, "/api/auth/logout", cancellation);

@@ -24,15 +24,10 @@ internal static class RemoveCommand
         {
             using var client = ClientSession.Open(cli, server.Of(parse));
             var one = await client.Instances.GetAsync(parse.GetValue(name)!, cancellation);
-            if (!parse.GetValue(yes))
+            if (!parse.GetValue(yes) && !cli.Confirm($"Remove {Text.Safe(one.Name)} ({one.Id})?", $"removing {one.Name}"))
             {
-                if (!cli.InputIsTerminal) throw new CliException($"removing {one.Name} needs a yes, and standard input is not a terminal", "add --yes");
-                cli.Err.Write($"Remove {Text.Safe(one.Name)} ({one.Id})? [y/N] ");
-                if (cli.Input.ReadLine()?.Trim().ToUpperInvariant() is not ("Y" or "YES"))
-                {
-                    cli.Say("nothing removed");
-                    return ExitCode.Cancelled;
-                }
+                cli.Say("nothing removed");
+                return ExitCode.Cancelled;
             }
             await client.Instances.RemoveAsync(one.Id, cancellation);
             cli.Say($"{Text.Safe(one.Name)} is removed");

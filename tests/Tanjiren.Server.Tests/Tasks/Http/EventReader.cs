@@ -17,10 +17,10 @@ internal sealed class EventReader : IAsyncDisposable
         _items = parser.EnumerateAsync(TestContext.Current.CancellationToken).GetAsyncEnumerator();
     }
 
-    public static async Task<EventReader> OpenAsync(HttpClient client, string taskId, long? lastEventId = null)
+    public static async Task<EventReader> OpenAsync(HttpClient client, string taskId, long? lastEventId = null, string? route = null)
     {
         var cancelled = TestContext.Current.CancellationToken;
-        using var request = new HttpRequestMessage(HttpMethod.Get, $"/api/tasks/{taskId}/events");
+        using var request = new HttpRequestMessage(HttpMethod.Get, (route ?? "/api/tasks/{id}/events").Replace("{id}", taskId, StringComparison.Ordinal));
         if (lastEventId is not null) request.Headers.Add("Last-Event-ID", lastEventId.Value.ToString());
         var response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancelled);
         response.EnsureSuccessStatusCode();

@@ -1,0 +1,37 @@
+using System.CommandLine;
+
+using Tanjiren.Cli.Client;
+using Tanjiren.Cli.Output;
+using Tanjiren.Cli.Parsing;
+
+namespace Tanjiren.Cli.Commands.Members;
+
+/// <summary><c>members set-role</c>.</summary>
+internal static class MembersSetRoleCommand
+{
+    public static CliCommand Create(CliContext cli)
+    {
+        var who = new Argument<string>("MEMBER") { Description = "E-mail or id" };
+        var role = RoleWords.Argument();
+        var json = Options.Json("Print the member as JSON");
+        var command = new CliCommand("set-role", "Change the role of a member")
+        {
+            Arguments = { who, role },
+            Options = { json },
+            Details = "It counts from their next request on; open streams that need more than the new role end at once. Open invitations that they may no longer make are revoked.",
+            Examples = ["tanvrit-compute members set-role ann@example.org admin"],
+        };
+        var server = new ServerOptions(command);
+        command.SetAction(async (parse, cancellation) =>
+        {
+            var wanted = RoleWords.Parse(parse.GetValue(role)!);
+            using var client = ClientSession.Open(cli, server.Of(parse));
+            var member = await client.Organizations.MemberAsync(parse.GetValue(who)!, cancellation);
+            member = await client.Organizations.SetRoleAsync(member.UserId, wanted, cancellation);
+            if (parse.GetValue(json)) Json.Write(cli, member, w => w.MemberBody);
+            else cli.Say($"{Text.Safe(member.Email)} has the role {Words.Of(member.Role)} now");
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+}
