@@ -39,6 +39,9 @@ internal sealed class ServerAddress
 
     private string? PublicOrigin { get; }
 
+    /// <summary>The URL under which clients reach this server, without a trailing slash.</summary>
+    public string UrlOf(HttpRequest request) => PublicUrl ?? $"{request.Scheme}://{request.Host.Value}";
+
     /// <summary>Whether cookies may be marked Secure: the browser speaks https to us or to the proxy.</summary>
     public bool IsSecure(HttpRequest request) => request.IsHttps || PublicUrl?.StartsWith("https:", StringComparison.Ordinal) == true;
 
