@@ -36,7 +36,8 @@ internal static class CommandTree
             Group("agent", "Run the agent that takes jobs on this machine",
                 AgentRunCommand.Create(cli), AgentPairCommand.Create(cli), AgentStatusCommand.Create(cli), AgentWatchdogCommand.Create(cli)),
             Group("auth", "Sign in to a control plane",
-                LoginCommand.Create(cli), LogoutCommand.Create(cli), WhoamiCommand.Create(cli)),
+                LoginCommand.Create(cli), LogoutCommand.Create(cli), WhoamiCommand.Create(cli), PrintTokenCommand.Create(cli),
+                GrantsCommand.Create(cli), RevokeCommand.Create(cli)),
             ServerCommand.Create(cli),
         };
         foreach (var option in root.Options)

@@ -1,5 +1,7 @@
 using System.Net;
+using Microsoft.Extensions.DependencyInjection;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Tests.Tasks.Http;
 using Tanjiren.Tests;
 
@@ -94,6 +96,36 @@ public sealed class RevocationTests
         form["action"] = "approve";
         (await person.SubmitAsync(form)).Answer.StatusCode.ShouldBe(HttpStatusCode.Unauthorized);
         await client.PollAsync(waiting.DeviceCode).RefusedAsync("authorization_pending");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_has_expired_is_deleted_except_a_sign_in_that_a_workstation_stands_on(DatabaseKind kind)
+    {
+        var clock = new ManualTimeProvider();
+        await using var server = await ServerFixture.StartAsync(kind, o => o with { Clock = clock });
+        using var person = await Browser.OfMemberAsync(server, Role.Admin);
+        using var client = server.NewClient(null);
+        await client.AskAsync();
+        await server.SignInDeviceAsync(person);
+        var kept = await server.SignInDeviceAsync(person);
+        using var admin = server.NewClient(kept.AccessToken);
+        (await admin.PostJsonAsync("/api/instances", new CreateInstanceRequest { Name = "laptop", MachineId = "m" })).StatusCode.ShouldBe(HttpStatusCode.Created);
+        Task<IReadOnlyList<string>> GrantsAsync() => server.Database.ReadAsync(s => s.ListAsync<string>("SELECT id FROM oauth_grants ORDER BY id"), Cancelled);
+        var loop = server.App.Services.GetRequiredService<ExpiredRowsLoop>();
+
+        clock.StepWall(TimeSpan.FromDays(30));
+        await loop.RunOnceAsync(Cancelled);
+        (await GrantsAsync()).Count.ShouldBe(2, "an operator can see for a day what has run out");
+        clock.StepWall(TimeSpan.FromDays(1));
+        await loop.RunOnceAsync(Cancelled);
+
+        (await GrantsAsync()).ShouldBe([kept.GrantId!]);
+        (await server.Database.ReadAsync(s => s.FirstAsync<long>("SELECT (SELECT count(*) FROM oauth_device_codes) + (SELECT count(*) FROM oauth_refresh_tokens)"), Cancelled)).ShouldBe(0);
+        await person.LogInAsync();
+        // It has run out, and can still be ended: its workstation would otherwise be beyond everybody's reach.
+        using var again = server.NewClient((await server.SignInDeviceAsync(person)).AccessToken);
+        (await again.GetBodyAsync<Page<GrantBody>>("/api/auth/grants")).Items.Select(g => g.Id).ShouldContain(kept.GrantId!);
+        (await again.DeleteAsync("/api/auth/grants/" + kept.GrantId, Cancelled)).StatusCode.ShouldBe(HttpStatusCode.NoContent);
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]

@@ -1,0 +1,34 @@
+using System.ComponentModel;
+using System.Diagnostics;
+
+namespace Tanjiren.Cli.Hosting;
+
+/// <summary>Opens a page in the person's own browser.</summary>
+internal static class SystemBrowser
+{
+    /// <summary>False when there is no display to show it on, or no program that does.</summary>
+    public static bool Open(Uri page)
+    {
+        // Only ever a page: what is handed to the desktop must not be a file or a program.
+        if (page.Scheme is not ("http" or "https")) return false;
+        try
+        {
+            if (OperatingSystem.IsWindows()) return Start(new ProcessStartInfo(page.AbsoluteUri) { UseShellExecute = true });
+            if (OperatingSystem.IsMacOS()) return Start(new ProcessStartInfo("open", [page.AbsoluteUri]));
+            return HasDisplay() && Start(new ProcessStartInfo("xdg-open", [page.AbsoluteUri]) { RedirectStandardOutput = true, RedirectStandardError = true });
+        }
+        catch (Win32Exception)
+        {
+            return false; // no such program
+        }
+    }
+
+    private static bool HasDisplay() =>
+        !string.IsNullOrEmpty(Environment.GetEnvironmentVariable("DISPLAY")) || !string.IsNullOrEmpty(Environment.GetEnvironmentVariable("WAYLAND_DISPLAY"));
+
+    private static bool Start(ProcessStartInfo start)
+    {
+        using var process = Process.Start(start);
+        return process is not null || start.UseShellExecute;
+    }
+}
