@@ -1,3 +1,5 @@
+using System.Diagnostics.CodeAnalysis;
+
 using Tanjiren.Cli.Settings;
 using Tanjiren.Protocol;
 
@@ -8,6 +10,7 @@ namespace Tanjiren.Cli.Client;
 /// credentials file, and each looks first at what the one before it left there: the server takes a second use of a refresh token for theft. A lost answer is
 /// asked for again at once, for the server repeats it for a short time only.
 /// </summary>
+[SuppressMessage("Reliability", "CA1001", Justification = "A semaphore whose wait handle is never asked for holds nothing.")]
 internal sealed class TokenKeeper(CliContext cli, string workspace)
 {
     /// <summary>A token is renewed this long before it expires, so that a request under way does not meet the end.</summary>

@@ -6,6 +6,8 @@ namespace Tanjiren.Cli.Hosting;
 /// <summary>Opens a page in the person's own browser.</summary>
 internal static class SystemBrowser
 {
+    private const string Opener = "xdg-open";
+
     /// <summary>False when there is no display to show it on, or no program that does.</summary>
     public static bool Open(Uri page)
     {
@@ -15,13 +17,18 @@ internal static class SystemBrowser
         {
             if (OperatingSystem.IsWindows()) return Start(new ProcessStartInfo(page.AbsoluteUri) { UseShellExecute = true });
             if (OperatingSystem.IsMacOS()) return Start(new ProcessStartInfo("open", [page.AbsoluteUri]));
-            return HasDisplay() && Start(new ProcessStartInfo("xdg-open", [page.AbsoluteUri]) { RedirectStandardOutput = true, RedirectStandardError = true });
+            // Its words go nowhere, by the shell: a pipe of ours would break under the browser when this process ends.
+            return HasDisplay() && IsOnPath(Opener)
+                && Start(new ProcessStartInfo("/bin/sh", ["-c", "exec \"$0\" \"$1\" </dev/null >/dev/null 2>&1", Opener, page.AbsoluteUri]));
         }
         catch (Win32Exception)
         {
             return false; // no such program
         }
     }
+
+    private static bool IsOnPath(string program) =>
+        (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator).Any(directory => directory.Length > 0 && File.Exists(Path.Combine(directory, program)));
 
     private static bool HasDisplay() =>
         !string.IsNullOrEmpty(Environment.GetEnvironmentVariable("DISPLAY")) || !string.IsNullOrEmpty(Environment.GetEnvironmentVariable("WAYLAND_DISPLAY"));

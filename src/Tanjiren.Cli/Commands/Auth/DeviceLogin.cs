@@ -1,6 +1,5 @@
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Output;
-using Tanjiren.Cli.Settings;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Cli.Commands.Auth;
