@@ -19,7 +19,7 @@ internal static class DevicePage
     public static void Map(IEndpointRouteBuilder routes)
     {
         routes.MapGet("/device", ShowAsync).ExcludeFromDescription();
-        routes.MapPost("/device", SubmitAsync).ExcludeFromDescription();
+        routes.MapPost("/device", SubmitAsync).TakesLittle().ExcludeFromDescription();
     }
 
     private static async Task<IResult> ShowAsync(

@@ -111,6 +111,6 @@ internal static class OAuthEndpoints
         }, WireJson.Default.AuthorizationServerMetadata);
     }
 
-    private static RouteHandlerBuilder RefusesAsOAuth(this RouteHandlerBuilder route) => route
+    private static RouteHandlerBuilder RefusesAsOAuth(this RouteHandlerBuilder route) => route.TakesLittle()
         .Produces<OAuthErrorBody>(400).Produces<OAuthErrorBody>(401).AnswersProblems(408, 413, 503);
 }

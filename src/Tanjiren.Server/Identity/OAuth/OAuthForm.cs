@@ -1,4 +1,3 @@
-using Microsoft.AspNetCore.Http.Features;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Server.Identity.OAuth;
@@ -6,7 +5,6 @@ namespace Tanjiren.Server.Identity.OAuth;
 /// <summary>The form of an OAuth request, read strictly: one content type, no parameter twice (RFC 6749 §3.2), a client that we know.</summary>
 internal sealed class OAuthForm
 {
-    private const int MaxBytes = 16 * 1024;
     private const int MaxNameLength = 255;
 
     private readonly IFormCollection _fields;
@@ -20,7 +18,6 @@ internal sealed class OAuthForm
 
     public static async Task<(OAuthForm? Form, OAuthError? Refusal)> ReadAsync(HttpContext context)
     {
-        if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit) limit.MaxRequestBodySize = MaxBytes;
         if (context.Request.GetTypedHeaders().ContentType?.MediaType != "application/x-www-form-urlencoded")
             return Refuse(OAuthErrors.InvalidRequest, "The body must be a form: Content-Type: application/x-www-form-urlencoded.");
         IFormCollection fields;
@@ -28,8 +25,9 @@ internal sealed class OAuthForm
         {
             fields = await context.Request.ReadFormAsync(context.RequestAborted);
         }
-        catch (InvalidDataException)
+        catch (Exception e) when (e is InvalidDataException or BadHttpRequestException { StatusCode: 400 } or (IOException and not BadHttpRequestException))
         {
+            // Too large and too slow are told by ErrorAnswers, as everywhere.
             return Refuse(OAuthErrors.InvalidRequest, "The body is not a form, or has too many parameters.");
         }
         foreach (var (name, values) in fields)
