@@ -36,7 +36,7 @@ internal sealed class StoreNoop : IThroughputContender
         var credentials = await LocalWorkspace.EnsureAsync(store._app, cancellation);
         await store._app.StartAsync(cancellation);
         var secret = CredentialSecret.Parse(credentials.Token)!.Value;
-        store._caller = (await store._app.Services.GetRequiredService<CredentialStore>().AuthenticateAsync(secret, CredentialKind.Token, null, cancellation))!;
+        store._caller = (await store._app.Services.GetRequiredService<CredentialStore>().AuthenticateAsync(secret, CredentialUse.Bearer, null, cancellation))!;
         for (var i = 0; i < Workers; i++) store._devices.Add(await store.AddWorkstationAsync($"bench {i}", cancellation));
         return store;
     }

@@ -42,6 +42,9 @@ public sealed record AgentTimeouts
     /// <summary>Pause while another machine acts as this workstation, or this machine's clock is refused. Default 10 s.</summary>
     public TimeSpan SlowRetry { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>Pause between tries while the machine is signed out. Default 60 s.</summary>
+    public TimeSpan SignedOutRetry { get; init; } = TimeSpan.FromSeconds(60);
+
     /// <summary>How often the lease clock is read. Default 1 s.</summary>
     public TimeSpan LeaseTick { get; init; } = TimeSpan.FromSeconds(1);
 
@@ -87,6 +90,7 @@ public sealed record AgentTimeouts
         Ordered(RefusalPause, RefusalMax, "RefusalPause", "RefusalMax");
         // A renewal that hangs must be given up in time for another one.
         Ordered(Request, Renewal, "Request", "Renewal");
+        Ordered(SlowRetry, SignedOutRetry, "SlowRetry", "SignedOutRetry");
         Ordered(Connect, Request, "Connect", "Request");
         Ordered(Request, LogRequest, "Request", "LogRequest");
         Ordered(Request, ClaimGiveUp, "Request", "ClaimGiveUp");

@@ -54,7 +54,7 @@ internal sealed partial class StatusLoop(AgentHome home, AgentOptions options, A
         WatchdogAlive = running && parts.Watchdog.IsAlive,
         Steps = [.. parts.Steps.All.Select(r => new AgentStepStatus { StepId = r.StepId, TaskId = r.TaskId, Phase = r.Phase.ToString().ToLowerInvariant(), ProcessId = r.Pid })],
         OutboxBytes = parts.Outbox.Budget.Used,
-        Notice = parts.Client.ClockNotice ?? sessionLoop.Notice,
+        Notice = parts.Client.ClockNotice ?? sessionLoop.Notice ?? parts.Sessions.SignIn.Notice,
     };
 
     private static bool Same(AgentStatus a, AgentStatus b) =>

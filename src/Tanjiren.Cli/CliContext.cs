@@ -1,5 +1,6 @@
 using System.Text;
 
+using Tanjiren.Cli.Hosting;
 using Tanjiren.Cli.Settings;
 
 namespace Tanjiren.Cli;
@@ -32,6 +33,9 @@ internal sealed class CliContext : IDisposable
     public TimeProvider Clock { get; init; } = TimeProvider.System;
     public ClientTimeouts Timeouts { get; init; } = new();
 
+    /// <summary>Shows a page to whoever sits here. False: there is no display, or nothing that opens it.</summary>
+    public Func<Uri, bool> OpenBrowser { get; init; } = static _ => false;
+
     /// <summary>Called by the commands that outlive a first Ctrl-C; every other command dies of it as usual.</summary>
     public Func<Interrupts> ListenForInterrupts { get; init; } = Interrupts.FromSignals;
 
@@ -46,6 +50,7 @@ internal sealed class CliContext : IDisposable
             OutputIsTerminal = !Console.IsOutputRedirected,
             InputIsTerminal = !Console.IsInputRedirected,
             Variable = Environment.GetEnvironmentVariable,
+            OpenBrowser = SystemBrowser.Open,
         };
 
     /// <summary>One of our own lines, apart from what a job prints.</summary>

@@ -45,7 +45,8 @@ internal static class CommandTree
             Group("organizations", "Make organizations and hand them over",
                 OrganizationsListCommand.Create(cli), OrganizationsCreateCommand.Create(cli), OrganizationsTransferCommand.Create(cli)),
             Group("auth", "Sign in to a control plane",
-                LoginCommand.Create(cli), LogoutCommand.Create(cli), WhoamiCommand.Create(cli)),
+                LoginCommand.Create(cli), LogoutCommand.Create(cli), WhoamiCommand.Create(cli), PrintTokenCommand.Create(cli),
+                GrantsCommand.Create(cli), RevokeCommand.Create(cli)),
             ServerCommand.Create(cli),
         };
         foreach (var option in root.Options)

@@ -16,6 +16,7 @@ internal sealed class AgentHarness : IAsyncDisposable
         RefusalPause = TimeSpan.FromMilliseconds(20),
         RefusalMax = TimeSpan.FromMilliseconds(100),
         SlowRetry = TimeSpan.FromMilliseconds(30),
+        SignedOutRetry = TimeSpan.FromMilliseconds(60),
         DiskRetry = TimeSpan.FromMilliseconds(20),
         WatchdogRestart = TimeSpan.FromMilliseconds(20),
         StatusWrite = TimeSpan.FromMilliseconds(50),

@@ -39,6 +39,17 @@ internal sealed class FakeControlPlane : IAsyncDisposable
     public string? Token { get; set; }
     public string? Session { get; set; }
     public bool Down { get; set; }
+    /// <summary>The sign-in of the workstation has ended: no work, no claims; the rest only while a lease is held.</summary>
+    public bool SignedOut
+    {
+        get;
+        set
+        {
+            field = value;
+            Changed();
+        }
+    }
+
     public long TtlMs { get; set; } = 90_000;
     public long GraceMs { get; set; } = 120_000;
     public ConcurrentQueue<string> Requests { get; } = new();
@@ -167,6 +178,11 @@ internal sealed class FakeControlPlane : IAsyncDisposable
             await PageAsync(context, 413);
             return;
         }
+        if (SignedOut && route is not ("pair" or "token") && (route is "work" or "claim" || !HoldsLease()))
+        {
+            await ProblemAsync(context, 401, ErrorCode.SignedOut);
+            return;
+        }
         var session = (string?)context.Request.Query["session"];
         if (session is not null && session != Session)
         {
@@ -182,6 +198,11 @@ internal sealed class FakeControlPlane : IAsyncDisposable
             "work" => WorkAsync(context),
             _ => StepAsync(context, parts[2], route, body),
         });
+    }
+
+    private bool HoldsLease()
+    {
+        lock (gate) return steps.Values.Any(s => s.Held);
     }
 
     private static Task PageAsync(HttpContext context, int status)
@@ -288,6 +309,11 @@ internal sealed class FakeControlPlane : IAsyncDisposable
                 work = steps.Values.Where(s => s.Queued).Take(capacity).Select(Pending).ToList();
                 cancels = steps.Values.Where(s => s.CancelRequested && s.Held && !seen.Contains(s.Id))
                     .Select(s => new LeaseNotice { StepId = s.Id, LeaseGeneration = s.Generation }).ToList();
+            }
+            if (SignedOut)
+            {
+                await ProblemAsync(context, 401, ErrorCode.SignedOut);
+                return;
             }
             if (work.Count > 0 || cancels.Count > 0 || Session != context.Request.Query["session"])
             {

@@ -43,6 +43,8 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
             {
                 ReplyKind.Ok => null,
                 ReplyKind.ClockRefused => parts.Options.Timeouts.SlowRetry,
+                // It holds nothing any more: there is no lease to renew.
+                ReplyKind.SignedOut => parts.Options.Timeouts.SignedOutRetry,
                 // The session is gone: CurrentAsync waits for the next one.
                 ReplyKind.SessionEnded or ReplyKind.IdentityInUse => TimeSpan.Zero,
                 // A failed renewal is tried again soon, while there is time for it.
@@ -67,7 +69,7 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
             var reply = await parts.Client.HeartbeatAsync(session, request, Timeout(runners), ct);
             if (!reply.IsOk)
             {
-                if (!parts.Sessions.Concerns(session, reply)) LogFailed(reply.Kind, reply.Words);
+                if (!parts.Sessions.Concerns(session, reply) && reply.Kind != ReplyKind.SignedOut) LogFailed(reply.Kind, reply.Words);
                 return reply.Kind;
             }
             LastBeatAt = parts.Clock.GetUtcNow();

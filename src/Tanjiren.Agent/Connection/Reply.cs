@@ -12,6 +12,8 @@ internal enum ReplyKind
     ClockRefused,
     /// <summary>The key is not bound to this workstation any more; a person must pair again.</summary>
     KeyRevoked,
+    /// <summary>The sign-in that this workstation stands on has ended; a person must sign in again. What is held may still be brought home.</summary>
+    SignedOut,
     /// <summary>The session was taken over or has ended.</summary>
     SessionEnded,
     /// <summary>Another machine acts as this workstation.</summary>
@@ -76,6 +78,7 @@ internal static class ReplyRules
         (ErrorCode.StateConflict, ReplyKind.NotClaimable),
         (ErrorCode.NotFound, ReplyKind.NotFound),
         (ErrorCode.KeyRevoked, ReplyKind.KeyRevoked),
+        (ErrorCode.SignedOut, ReplyKind.SignedOut),
         (ErrorCode.ResultConflict, ReplyKind.ResultConflict),
         (ErrorCode.LogConflict, ReplyKind.LogConflict),
         (ErrorCode.LogLimitReached, ReplyKind.LogLimitReached),

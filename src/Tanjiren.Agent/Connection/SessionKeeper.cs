@@ -10,6 +10,9 @@ internal sealed partial class SessionKeeper(ILogger log)
     private readonly TaskCompletionSource<string> fatal = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private TaskCompletionSource<string> open = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+    /// <summary>Whether the machine is signed out.</summary>
+    public SignIn SignIn { get; } = new(log);
+
     /// <summary>Wakes the session loop when a session has ended.</summary>
     public Pulse SessionNeeded { get; } = new();
 
@@ -48,6 +51,10 @@ internal sealed partial class SessionKeeper(ILogger log)
                 // Nobody goes on asking under a key that is refused, while the agent stops.
                 End(sessionId, reply.Words);
                 return true;
+            case ReplyKind.SignedOut:
+                // Neither the session nor the lease: whoever asked tries again, slowly.
+                SignIn.Ended(reply.Words);
+                return false;
             default:
                 return false;
         }

@@ -62,6 +62,11 @@ internal sealed partial class SessionLoop(RunnerParts parts, Reconciler reconcil
                     sessionId = null;
                     pause = backoff.Next();
                     break;
+                case ReplyKind.SignedOut:
+                    parts.Sessions.SignIn.Ended(reply.Words);
+                    Notice = null;
+                    pause = parts.Options.Timeouts.SignedOutRetry;
+                    break;
                 case ReplyKind.ClockRefused:
                     Notice = parts.Client.ClockNotice;
                     pause = parts.Options.Timeouts.SlowRetry;

@@ -51,9 +51,16 @@ internal sealed class WorkLoop(RunnerParts parts, StepClaimer claimer)
         if (!reply.IsOk)
         {
             if (parts.Sessions.Concerns(session, reply)) return;
-            await Task.Delay(reply.Kind == ReplyKind.ClockRefused ? parts.Options.Timeouts.SlowRetry : backoff.Next(reply.RetryAfter), parts.Clock, ct);
+            var pause = reply.Kind switch
+            {
+                ReplyKind.ClockRefused => parts.Options.Timeouts.SlowRetry,
+                ReplyKind.SignedOut => parts.Options.Timeouts.SignedOutRetry,
+                _ => backoff.Next(reply.RetryAfter),
+            };
+            await Task.Delay(pause, parts.Clock, ct);
             return;
         }
+        parts.Sessions.SignIn.Back();
         backoff.Reset();
         var cancelled = reply.Value!.Cancels.Count(Cancel);
         var claims = claimer.Offer(session, reply.Value.Assignments);

@@ -225,7 +225,12 @@ internal sealed partial class StepUpload : IDisposable
 
     private async Task PauseAsync(ReplyKind kind, TimeSpan? retryAfter, CancellationToken ct)
     {
-        var pause = kind == ReplyKind.ClockRefused ? parts.Timeouts.SlowRetry : backoff.Next(retryAfter);
+        var pause = kind switch
+        {
+            ReplyKind.ClockRefused => parts.Timeouts.SlowRetry,
+            ReplyKind.SignedOut => parts.Timeouts.SignedOutRetry,
+            _ => backoff.Next(retryAfter),
+        };
         // A wake-up says that the server is back; new output alone must not shorten the pause of a server that is away, hence no pulse here.
         await Task.Delay(pause, parts.Clock, ct);
     }

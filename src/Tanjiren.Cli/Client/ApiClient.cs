@@ -17,10 +17,15 @@ internal sealed class ApiClient : IDisposable
     private readonly HttpClient http;
     private readonly ClientTimeouts timeouts;
     private readonly TimeProvider clock;
+    private readonly TokenKeeper? keeper;
 
-    public ApiClient(ServerAccess access, ClientTimeouts timeouts, TimeProvider clock)
+    /// <param name="access">Where to, and with which token.</param>
+    /// <param name="keeper">Keeps the token of a stored sign-in fresh; null when the token is what it is.</param>
+    /// <param name="timeouts">How long to wait.</param>
+    /// <param name="clock">The clock to wait by.</param>
+    public ApiClient(ServerAccess access, TokenKeeper? keeper, ClientTimeouts timeouts, TimeProvider clock)
     {
-        (Access, this.timeouts, this.clock) = (access, timeouts, clock);
+        (Access, this.keeper, this.timeouts, this.clock) = (access, keeper, timeouts, clock);
         var byToken = access.Token.Length > 0;
         http = new HttpClient(new SocketsHttpHandler
         {
@@ -32,8 +37,8 @@ internal sealed class ApiClient : IDisposable
             BaseAddress = access.Url,
             Timeout = Timeout.InfiniteTimeSpan,
         };
-        if (byToken) http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", access.Token);
-        else http.DefaultRequestHeaders.Add("Origin", ServerAccessRules.Text(access.Url)); // the server takes a cookie from its own pages only
+        if (byToken && keeper is null) http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", access.Token);
+        else if (!byToken) http.DefaultRequestHeaders.Add("Origin", ServerAccessRules.Text(access.Url)); // the server takes a cookie from its own pages only
         http.DefaultRequestHeaders.UserAgent.Add(new ProductInfoHeaderValue("tanvrit-compute", CommandTree.Version));
     }
 
@@ -95,16 +100,36 @@ internal sealed class ApiClient : IDisposable
         try
         {
             var value = await JsonSerializer.DeserializeAsync(await response.Content.ReadAsStreamAsync(limited.Token), type, limited.Token);
-            return value ?? throw new ApiException(Foreign(response));
+            return value ?? throw new ApiException(Foreign(Access.Url, response));
         }
         catch (JsonException)
         {
             // A 200 that is not ours: a captive portal, or another service on this port.
-            throw new ApiException(Foreign(response));
+            throw new ApiException(Foreign(Access.Url, response));
         }
     }
 
+    /// <summary>Once more with a new token when the server no longer takes the one that was stored: this machine's clock may think otherwise.</summary>
     private async Task<HttpResponseMessage> ExchangeAsync(HttpRequestMessage request, HttpCompletionOption completion,
+        CancellationToken limited, CancellationToken cancellation)
+    {
+        if (keeper is null) return await ExchangeOnceAsync(request, completion, limited, cancellation);
+        var token = await keeper.CurrentAsync(cancellation);
+        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
+        try
+        {
+            return await ExchangeOnceAsync(request, completion, limited, cancellation);
+        }
+        catch (ApiException e) when (e.Problem.Is(ErrorCode.InvalidCredentials))
+        {
+            var again = new HttpRequestMessage(request.Method, request.RequestUri) { Content = request.Content };
+            foreach (var (name, values) in request.Headers) again.Headers.TryAddWithoutValidation(name, values);
+            again.Headers.Authorization = new AuthenticationHeaderValue("Bearer", await keeper.RefreshAsync(token, cancellation));
+            return await ExchangeOnceAsync(again, completion, limited, cancellation);
+        }
+    }
+
+    private async Task<HttpResponseMessage> ExchangeOnceAsync(HttpRequestMessage request, HttpCompletionOption completion,
         CancellationToken limited, CancellationToken cancellation)
     {
         HttpResponseMessage response;
@@ -137,23 +162,23 @@ internal sealed class ApiClient : IDisposable
         {
             // Not a problem document: a proxy answered, or the answer broke off. The status is all there is to tell.
         }
-        return new ApiException(Foreign(response), retryAfter);
+        return new ApiException(Foreign(Access.Url, response), retryAfter);
     }
 
-    private ProblemBody Foreign(HttpResponseMessage response) => new()
+    public static ProblemBody Foreign(Uri server, HttpResponseMessage response) => new()
     {
         Title = "Unexpected answer",
         Status = (int)response.StatusCode,
         Code = "unexpected_answer",
-        Detail = $"{ServerAccessRules.Text(Access.Url)} answered {(int)response.StatusCode} {response.ReasonPhrase} in a form that is not a Tanjiren server's",
+        Detail = $"{ServerAccessRules.Text(server)} answered {(int)response.StatusCode} {response.ReasonPhrase} in a form that is not a Tanjiren server's",
         Hint = "check --server, and any proxy in between",
     };
 
-    private static bool WasSent(HttpRequestException e) => e.HttpRequestError is not
+    public static bool WasSent(HttpRequestException e) => e.HttpRequestError is not
         (HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError or HttpRequestError.SecureConnectionError
         or HttpRequestError.ProxyTunnelError);
 
-    private static string Reason(HttpRequestException e) => e.HttpRequestError switch
+    public static string Reason(HttpRequestException e) => e.HttpRequestError switch
     {
         HttpRequestError.NameResolutionError => "the host name is unknown",
         HttpRequestError.SecureConnectionError => "no secure connection (is the certificate trusted here?)",

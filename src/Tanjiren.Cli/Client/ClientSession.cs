@@ -7,16 +7,18 @@ internal sealed class ClientSession : IDisposable
 {
     public ClientSession(CliContext cli, ServerAccess access)
     {
-        Api = new ApiClient(access, cli.Timeouts, cli.Clock);
+        Api = new ApiClient(access, access.Renewable ? new TokenKeeper(cli, access.Workspace) : null, cli.Timeouts, cli.Clock);
         Tasks = new TaskApi(Api, cli.Timeouts, cli.Clock);
         Instances = new InstanceApi(Api);
         Organizations = new OrganizationApi(Api);
+        Grants = new GrantApi(Api);
     }
 
     public ApiClient Api { get; }
     public TaskApi Tasks { get; }
     public InstanceApi Instances { get; }
     public OrganizationApi Organizations { get; }
+    public GrantApi Grants { get; }
 
     public static ClientSession Open(CliContext cli, ServerFlags flags) =>
         new(cli, ServerAccessRules.Resolve(flags, cli.Variable, new CredentialFile(cli.Home).Read()));

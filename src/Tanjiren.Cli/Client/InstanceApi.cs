@@ -27,6 +27,10 @@ internal sealed class InstanceApi(ApiClient api)
     public Task<InstanceBody> UndrainAsync(string id, CancellationToken cancellation) =>
         api.PostAsync(Path(id) + "/undrain", WireJson.Default.InstanceBody, cancellation);
 
+    /// <summary>Puts a workstation that registered its machine under this credential.</summary>
+    public Task<InstanceBody> RegisterAgainAsync(string id, CancellationToken cancellation) =>
+        api.PostAsync(Path(id) + "/registration", WireJson.Default.InstanceBody, cancellation);
+
     public Task RemoveAsync(string id, CancellationToken cancellation) => api.DeleteAsync(Path(id), cancellation);
 
     private static string Path(string id) => "/api/instances/" + Uri.EscapeDataString(id);

@@ -25,7 +25,12 @@ internal sealed class AgentSetup(CliContext cli, ClientSession client, ILoggerFa
         var bound = AgentIdentity.Load(home.Directory);
         if (bound is not null)
         {
-            if (await KnowsAsync(bound, cancellation)) return Repoint(home, bound);
+            if (await KnowsAsync(bound, cancellation))
+            {
+                // It stands on the sign-in of whoever starts it: that is how a machine that was signed out comes back.
+                await client.Instances.RegisterAgainAsync(bound.InstanceId, cancellation);
+                return Repoint(home, bound);
+            }
             if (!replace)
                 throw new CliException(
                     $"{home.Directory} is bound to workstation {Text.Safe(bound.InstanceName)} at {bound.ServerUrl}, which is not in the organization that you are signed in to at {Server}",

@@ -157,7 +157,7 @@ internal sealed class UpSession(CliContext cli, UpOptions options, Interrupts in
         var stored = credentials.Workspaces.GetValueOrDefault(Workspace);
         var made = await LocalWorkspace.EnsureAsync(app, stored?.Token, interrupts.First);
         var current = new WorkspaceCredential { Url = ServerAccessRules.Text(url), Token = made.Token, Organization = made.OrganizationId };
-        if (stored != current || credentials.Current != Workspace) file.Write(credentials.With(Workspace, current));
+        if (stored != current || credentials.Current != Workspace) await file.UpdateAsync(c => c.With(Workspace, current), cli.Timeouts, cli.Clock, interrupts.First);
         return new ServerAccess { Workspace = Workspace, Url = url, Token = made.Token };
     }
 

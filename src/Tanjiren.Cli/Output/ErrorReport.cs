@@ -38,7 +38,7 @@ internal static class ErrorReport
 
     private static string? Hint(ProblemBody problem) =>
         problem.Is(ErrorCode.InvalidCredentials) || problem.Is(ErrorCode.AuthenticationRequired)
-            ? "sign in again with `tanvrit-compute auth login --server URL --email YOU` (or `tanvrit-compute up` for the control plane of this machine)"
+            ? "sign in again with `tanvrit-compute auth login --server URL` (or `tanvrit-compute up` for the control plane of this machine)"
             // "Correct the fields and send the request again" is for programs; the fields have just been listed.
             : problem.Is(ErrorCode.ValidationFailed) && problem.Errors is { Count: > 0 } ? null
             : problem.Hint;

@@ -9,6 +9,15 @@ internal sealed record ClientTimeouts
     /// <summary>For a whole request, and for the headers of an event stream.</summary>
     public TimeSpan Request { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>For a request that signs in, refreshes or signs out; below the server's leeway for a lost answer (30 s), so that there is time to repeat it.</summary>
+    public TimeSpan SignIn { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>How long a refresh without an answer is repeated; with <see cref="SignIn"/> still below the server's leeway.</summary>
+    public TimeSpan RepeatRefresh { get; init; } = TimeSpan.FromSeconds(15);
+
+    /// <summary>How long to wait for another process that has the credentials file; longer than its refresh may take.</summary>
+    public TimeSpan CredentialsLock { get; init; } = TimeSpan.FromSeconds(40);
+
     /// <summary>Silence after which an event stream counts as lost; the server sends a comment every 15 s.</summary>
     public TimeSpan StreamIdle { get; init; } = TimeSpan.FromSeconds(45);
 

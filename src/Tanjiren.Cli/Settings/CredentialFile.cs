@@ -1,6 +1,8 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 
+using Tanjiren.Protocol;
+
 namespace Tanjiren.Cli.Settings;
 
 /// <summary>The content of <c>credentials.json</c>.</summary>
@@ -16,6 +18,9 @@ internal sealed record Credentials
         Workspaces = new Dictionary<string, WorkspaceCredential>(Workspaces) { [workspace] = credential },
     };
 
+    /// <summary>Another credential for a workspace that stays what it is.</summary>
+    public Credentials Replace(string workspace, WorkspaceCredential credential) => With(workspace, credential) with { Current = Current };
+
     public Credentials Without(string workspace)
     {
         var rest = Workspaces.Where(w => w.Key != workspace).ToDictionary();
@@ -27,10 +32,24 @@ internal sealed record WorkspaceCredential
 {
     public required string Url { get; init; }
     public required string Token { get; init; }
+    /// <summary>Of a sign-in by OAuth: exchanged for the next pair of tokens; each is good once. Absent: <see cref="Token"/> is a personal access token.</summary>
+    public string? RefreshToken { get; init; }
+    /// <summary>When <see cref="Token"/> expires, by this machine's clock.</summary>
+    public DateTimeOffset? ExpiresAt { get; init; }
+    /// <summary>Id of the sign-in (<c>gnt_…</c>), as <c>auth grants</c> lists it.</summary>
+    public string? Grant { get; init; }
     /// <summary>Id of the organization that the token acts in.</summary>
     public string? Organization { get; init; }
     /// <summary>The person allowed this token to travel over plain http to another machine.</summary>
     public bool InsecureHttp { get; init; }
+
+    public WorkspaceCredential With(OAuthTokenResponse tokens, DateTimeOffset now) => this with
+    {
+        Token = tokens.AccessToken,
+        RefreshToken = tokens.RefreshToken,
+        ExpiresAt = now.AddSeconds(tokens.ExpiresIn),
+        Grant = tokens.GrantId,
+    };
 
     public override string ToString() => $"{Url} ({Organization})";
 }
@@ -41,7 +60,7 @@ internal sealed partial class SettingsJson : JsonSerializerContext;
 
 /// <summary>
 /// Reads and replaces <c>credentials.json</c>. It holds secrets, so it is 0600 from its first byte on; a replacement is written beside it and
-/// renamed over it, so that a reader or a crash never sees half a file.
+/// renamed over it, so that a reader or a crash never sees half a file. Who changes what another process may be changing too takes the lock first.
 /// </summary>
 internal sealed class CredentialFile(TanvritHome home)
 {
@@ -85,6 +104,35 @@ internal sealed class CredentialFile(TanvritHome home)
         {
             File.Delete(draft);
             throw;
+        }
+    }
+
+    /// <summary>Changes what is in the file at this moment.</summary>
+    public async Task<Credentials> UpdateAsync(Func<Credentials, Credentials> change, ClientTimeouts timeouts, TimeProvider clock, CancellationToken cancellation)
+    {
+        using var held = await LockAsync(timeouts, clock, cancellation);
+        var changed = change(Read());
+        Write(changed);
+        return changed;
+    }
+
+    /// <summary>Keeps other processes from changing the file until the result is disposed; the operating system lets go of it when this process dies.</summary>
+    public async Task<IDisposable> LockAsync(ClientTimeouts timeouts, TimeProvider clock, CancellationToken cancellation)
+    {
+        TanvritHome.MakePrivateDirectory(home.Path);
+        var began = clock.GetTimestamp();
+        while (true)
+        {
+            try
+            {
+                return new FileStream(home.CredentialsLock, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            }
+            catch (IOException e) when (e is not (FileNotFoundException or DirectoryNotFoundException))
+            {
+                if (clock.GetElapsedTime(began) > timeouts.CredentialsLock)
+                    throw new CliException($"another process has held {home.CredentialsLock} for {timeouts.CredentialsLock.TotalSeconds:0} s", "see which tanvrit-compute hangs, and end it", e);
+            }
+            await Task.Delay(TimeSpan.FromMilliseconds(20), clock, cancellation);
         }
     }
 }

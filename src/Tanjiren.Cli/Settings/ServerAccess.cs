@@ -9,6 +9,8 @@ internal sealed record ServerAccess
     public required Uri Url { get; init; }
     /// <summary>Empty before signing in with a password.</summary>
     public required string Token { get; init; }
+    /// <summary>The token is of a stored sign-in that can be refreshed.</summary>
+    public bool Renewable { get; init; }
 
     public override string ToString() => $"{Workspace} at {Url}";
 }
@@ -37,11 +39,11 @@ internal static class ServerAccessRules
         if (stored is null && token is null)
             throw new CliException(
                 server is null ? "not signed in" : $"not signed in at {server}",
-                "run `tanvrit-compute up` for a control plane on this machine, or sign in with `tanvrit-compute auth login --server URL --email YOU`");
+                "run `tanvrit-compute up` for a control plane on this machine, or sign in with `tanvrit-compute auth login --server URL`");
 
         var url = ParseUrl(server ?? stored?.Url ?? DefaultServer);
         RefuseInsecure(url, flags.InsecureHttp || stored is { InsecureHttp: true });
-        return new ServerAccess { Workspace = workspace, Url = url, Token = token ?? stored!.Token };
+        return new ServerAccess { Workspace = workspace, Url = url, Token = token ?? stored!.Token, Renewable = token is null && stored!.RefreshToken is not null };
     }
 
     /// <summary>The same, but nobody signed in is an answer rather than an error.</summary>
@@ -87,7 +89,7 @@ internal static class ServerAccessRules
         && Uri.Compare(a, b, UriComponents.SchemeAndServer, UriFormat.Unescaped, StringComparison.OrdinalIgnoreCase) == 0;
 
     private static string Known(Credentials credentials) => credentials.Workspaces.Count == 0
-        ? "sign in with `tanvrit-compute auth login --server URL --email YOU`"
+        ? "sign in with `tanvrit-compute auth login --server URL`"
         : $"signed in are: {string.Join(", ", credentials.Workspaces.Keys.Order())}";
 
     private static string? NonEmpty(string? text) => string.IsNullOrEmpty(text) ? null : text;

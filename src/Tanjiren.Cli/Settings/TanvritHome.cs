@@ -5,6 +5,9 @@ internal sealed record TanvritHome(string Path)
 {
     public string CredentialsFile => System.IO.Path.Combine(Path, "credentials.json");
 
+    /// <summary>Held by whoever changes the credentials.</summary>
+    public string CredentialsLock => CredentialsFile + ".lock";
+
     /// <summary>Data of the control plane that <c>up</c> hosts.</summary>
     public string LocalData => System.IO.Path.Combine(Path, "local");
 

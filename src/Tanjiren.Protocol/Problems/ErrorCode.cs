@@ -31,6 +31,8 @@ public enum ErrorCode
     InvalidToken,
     /// <summary>401: the workstation was removed or its key revoked; pair it again.</summary>
     KeyRevoked,
+    /// <summary>401: the sign-in that this workstation was registered with has ended; sign in and run the agent again.</summary>
+    SignedOut,
 
     // 403
     /// <summary>403: the role does not allow it.</summary>

@@ -23,7 +23,7 @@ public sealed record CreateInstanceRequest
 
     /// <summary>
     /// An opaque id of the machine (at most 128 characters). A second registration of the same machine in the same organization answers
-    /// 200 with the first one's workstation, so <c>agent run</c> can be repeated.
+    /// 200 with the first one's workstation, so <c>agent run</c> can be repeated; it then stands on the credential of the second.
     /// </summary>
     public string? MachineId { get; init; }
 }
@@ -49,6 +49,8 @@ public sealed record InstanceBody
     public required IReadOnlyDictionary<string, string> Labels { get; init; }
     public required bool Draining { get; init; }
     public required bool Paired { get; init; }
+    /// <summary>The sign-in that it was registered with has ended: it finishes what it runs and takes nothing more, until it is registered again.</summary>
+    public bool SignedOut { get; init; }
     /// <summary>RFC 7638 thumbprint of the bound key.</summary>
     public string? KeyFingerprint { get; init; }
     public string? AgentVersion { get; init; }
@@ -100,6 +102,6 @@ public sealed record WorkerCapacity
 public sealed record WorkerReadiness
 {
     public required bool Ready { get; init; }
-    /// <summary>What blocks it: <c>offline</c>, <c>untrusted</c>, <c>at_capacity</c>, <c>draining</c>.</summary>
+    /// <summary>What blocks it: <c>offline</c>, <c>untrusted</c>, <c>signed_out</c>, <c>at_capacity</c>, <c>draining</c>.</summary>
     public required IReadOnlyList<string> Reasons { get; init; }
 }

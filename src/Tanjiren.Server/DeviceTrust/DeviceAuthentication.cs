@@ -44,7 +44,7 @@ internal sealed class DeviceAuthentication(RequestDelegate next, DPoPVerifier ve
             }
             // What is no session id is no session, and need not reach a statement (PostgreSQL refuses some characters).
             var session = context.Request.Query["session"].ToString();
-            context.Features.Set(new Device(proof.Token!.Sub, proof.Token.Org, proof.Thumbprint, Ids.IsValid(session, Ids.Session) ? session : ""));
+            context.Features.Set(new Device(proof.Token!.Sub, proof.Token.Org, proof.Thumbprint, Ids.IsValid(session, Ids.Session) ? session : "", proof.SignedOut));
         }
         else
         {

@@ -45,6 +45,7 @@ public static class ControlPlane
         app.UseHostGuard();
         app.UseRouting();
         app.UseMiddleware<DeviceAuthentication>();
+        app.UseMiddleware<SignedOutGate>();
         app.UseMiddleware<CallerAuthentication>();
 
         app.MapHealth();

@@ -21,11 +21,21 @@ internal sealed class ExpiredRowsLoop(Database database, HostingOptions options,
             Setup = await tx.ExecuteAsync("DELETE FROM setup_codes WHERE expires_at <= @before", new { before = now - DayMs }),
             // A month longer, so that the list of an organization shows what became of its invitations; the audit log keeps it for ever.
             Invitations = await tx.ExecuteAsync("DELETE FROM invitations WHERE expires_at <= @before", new { before = now - 30 * DayMs }),
+            DeviceCodes = await tx.ExecuteAsync("DELETE FROM oauth_device_codes WHERE expires_at <= @before", new { before = now - DayMs }),
             Credentials = await tx.ExecuteAsync("DELETE FROM credentials WHERE expires_at <= @before OR revoked_at <= @before", new { before = now - DayMs }),
+            Refresh = await tx.ExecuteAsync("DELETE FROM oauth_refresh_tokens WHERE expires_at <= @before", new { before = now - DayMs }),
+            // After what refers to them; one that a workstation stands on stays, for it says whether that workstation is signed out.
+            Grants = await tx.ExecuteAsync("""
+                DELETE FROM oauth_grants WHERE expires_at <= @before
+                  AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.grant_id = oauth_grants.id)
+                  AND NOT EXISTS (SELECT 1 FROM credentials c WHERE c.grant_id = oauth_grants.id)
+                  AND NOT EXISTS (SELECT 1 FROM oauth_refresh_tokens t WHERE t.grant_id = oauth_grants.id)
+                  AND NOT EXISTS (SELECT 1 FROM oauth_device_codes d WHERE d.grant_id = oauth_grants.id)
+                """, new { before = now - DayMs }),
         }, cancellationToken);
         Count("idempotencyKeys", deleted.Keys);
-        Count("codes", deleted.Codes + deleted.Setup);
+        Count("codes", deleted.Codes + deleted.Setup + deleted.DeviceCodes);
         Count("invitations", deleted.Invitations);
-        Count("credentials", deleted.Credentials);
+        Count("credentials", deleted.Credentials + deleted.Refresh + deleted.Grants);
     }
 }

@@ -26,7 +26,7 @@ public static class LocalWorkspace
         await services.GetRequiredService<Migrator>().MigrateAsync(cancellationToken);
 
         if (CredentialSecret.Parse(existingToken) is { } known
-            && await credentials.AuthenticateAsync(known, CredentialKind.Token, null, cancellationToken) is { OrganizationName: Name } caller)
+            && await credentials.AuthenticateAsync(known, CredentialUse.Bearer, null, cancellationToken) is { OrganizationName: Name, GrantId: null } caller)
             return new LocalCredentials(caller.OrganizationId, known.Value);
 
         return await database.WriteAsync(async tx =>

@@ -7,8 +7,10 @@ namespace Tanjiren.Server.Identity;
 /// <summary>
 /// The person (or program with a person's token) behind a request, in the one organization that the credential is bound to. Read from the database on
 /// every request, so a changed role or a removed member takes effect with the next one. Handlers take it as a parameter.
+/// <see cref="GrantId"/> is the OAuth grant of the credential; null for sessions and personal access tokens.
 /// </summary>
-internal sealed record Caller(string UserId, string Email, string OrganizationId, string OrganizationName, Role Role, string CredentialId, string? Address)
+internal sealed record Caller(
+    string UserId, string Email, string OrganizationId, string OrganizationName, Role Role, string CredentialId, string? Address, string? GrantId = null)
 {
     /// <summary>Set by the authentication middleware, which runs before any handler that takes a caller.</summary>
     public static ValueTask<Caller> BindAsync(HttpContext context, ParameterInfo _) =>

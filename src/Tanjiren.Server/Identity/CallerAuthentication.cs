@@ -5,7 +5,7 @@ using Tanjiren.Server.Problems;
 namespace Tanjiren.Server.Identity;
 
 /// <summary>
-/// Admits people to routes that require a role: by personal access token (<c>Authorization: Bearer tnv_…</c>), else by the session cookie. A cookie
+/// Admits people to routes that require a role: by personal or OAuth access token (<c>Authorization: Bearer tnv_…</c>), else by the session cookie. A cookie
 /// alone never changes anything for a page of another origin.
 /// </summary>
 internal sealed class CallerAuthentication(RequestDelegate next, CredentialStore credentials, ServerAddress address)
@@ -25,13 +25,13 @@ internal sealed class CallerAuthentication(RequestDelegate next, CredentialStore
 
     private async Task<Problem?> AdmitAsync(HttpContext context, RoleRequirement requirement)
     {
-        var (secret, kind, shown) = Read(context.Request);
+        var (secret, use, shown) = Read(context.Request);
         if (!shown) return Challenge(context, ErrorCode.AuthenticationRequired, "This route needs credentials.");
         var caller = secret is { } value
-            ? await credentials.AuthenticateAsync(value, kind, context.Connection.RemoteIpAddress?.ToString(), context.RequestAborted)
+            ? await credentials.AuthenticateAsync(value, use, context.Connection.RemoteIpAddress?.ToString(), context.RequestAborted)
             : null;
         if (caller is null) return Challenge(context, ErrorCode.InvalidCredentials, "The credentials are wrong, expired or revoked.");
-        if (kind == CredentialKind.Session && address.CheckOrigin(context.Request, required: true) is { } foreign) return foreign;
+        if (use == CredentialUse.Cookie && address.CheckOrigin(context.Request, required: true) is { } foreign) return foreign;
         if (caller.Role < requirement.Role)
             return Problem.Of(403, ErrorCode.Forbidden,
                 $"This needs the role {Lower(requirement.Role)} in '{caller.OrganizationName}'; {caller.Email} has the role {Lower(caller.Role)}.",
@@ -40,7 +40,7 @@ internal sealed class CallerAuthentication(RequestDelegate next, CredentialStore
         return null;
     }
 
-    private static (CredentialSecret? Secret, CredentialKind Kind, bool Shown) Read(HttpRequest request)
+    private static (CredentialSecret? Secret, CredentialUse Use, bool Shown) Read(HttpRequest request)
     {
         var authorization = request.Headers.Authorization;
         if (authorization.Count > 0)
@@ -48,11 +48,11 @@ internal sealed class CallerAuthentication(RequestDelegate next, CredentialStore
             const string scheme = "Bearer ";
             var text = authorization.Count == 1 ? authorization[0]! : "";
             var token = text.StartsWith(scheme, StringComparison.OrdinalIgnoreCase) ? text[scheme.Length..].Trim() : null;
-            return (CredentialSecret.Parse(token), CredentialKind.Token, true);
+            return (CredentialSecret.Parse(token), CredentialUse.Bearer, true);
         }
         return request.Cookies.TryGetValue(Cookie, out var cookie)
-            ? (CredentialSecret.Parse(cookie), CredentialKind.Session, true)
-            : (null, CredentialKind.Session, false);
+            ? (CredentialSecret.Parse(cookie), CredentialUse.Cookie, true)
+            : (null, CredentialUse.Cookie, false);
     }
 
     private static Problem Challenge(HttpContext context, ErrorCode code, string detail)

@@ -1,5 +1,6 @@
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Identity.OAuth;
 
 namespace Tanjiren.Server.Identity;
 
@@ -9,46 +10,56 @@ internal enum CredentialKind
     Session,
     /// <summary>A personal access token.</summary>
     Token,
+    /// <summary>An access token of an OAuth grant.</summary>
+    OAuth,
 }
 
-/// <summary>Sessions and personal access tokens. Each belongs to one user in one organization.</summary>
-internal sealed class CredentialStore(Database database, TimeProvider clock)
+/// <summary>How a secret was shown. What is good for one way is not for the other.</summary>
+internal enum CredentialUse
+{
+    Cookie,
+    Bearer,
+}
+
+/// <summary>Sessions, personal access tokens and OAuth access tokens. Each belongs to one user in one organization.</summary>
+internal sealed class CredentialStore(Database database, GrantStore grants, TimeProvider clock)
 {
     private const long TouchIntervalMs = 60_000;
 
     /// <summary>
     /// Who shows this secret, with the membership of this moment: one statement, so there is no time in between in which a removed member or a
-    /// revoked token still passes. Null: unknown, expired, revoked, or no longer a member.
+    /// revoked token or grant still passes. Null: unknown, expired, revoked, or no longer a member.
     /// </summary>
-    public async Task<Caller?> AuthenticateAsync(CredentialSecret secret, CredentialKind kind, string? address, CancellationToken cancellationToken)
+    public async Task<Caller?> AuthenticateAsync(CredentialSecret secret, CredentialUse use, string? address, CancellationToken cancellationToken)
     {
         var now = NowMs();
         var row = await database.ReadAsync(session => session.FirstAsync<CallerRow>("""
-            SELECT c.id, c.user_id, u.email, c.organization_id, o.name AS organization_name, m.role, c.last_used_at
+            SELECT c.id, c.user_id, u.email, c.organization_id, o.name AS organization_name, m.role, c.last_used_at, c.grant_id
             FROM credentials c
             JOIN users u ON u.id = c.user_id
             JOIN organizations o ON o.id = c.organization_id
             JOIN memberships m ON m.organization_id = c.organization_id AND m.user_id = c.user_id
-            WHERE c.secret_hash = @hash AND c.kind = @kind AND c.revoked_at IS NULL AND c.expires_at > @now
-            """, new { hash = secret.Hash, kind = Name(kind), now }), cancellationToken);
+            LEFT JOIN oauth_grants g ON g.id = c.grant_id
+            WHERE c.secret_hash = @hash AND (c.kind = 'session') = @byCookie AND c.revoked_at IS NULL AND c.expires_at > @now AND g.revoked_at IS NULL
+            """, new { hash = secret.Hash, byCookie = use == CredentialUse.Cookie, now }), cancellationToken);
         if (row is null) return null;
         if (row.LastUsedAt is null || row.LastUsedAt < now - TouchIntervalMs) await TouchAsync(row.Id, now, cancellationToken);
-        return new Caller(row.UserId, row.Email, row.OrganizationId, row.OrganizationName, Enum.Parse<Role>(row.Role, ignoreCase: true), row.Id, address);
+        return new Caller(row.UserId, row.Email, row.OrganizationId, row.OrganizationName, Enum.Parse<Role>(row.Role, ignoreCase: true), row.Id, address, row.GrantId);
     }
 
     /// <summary>Makes a credential; the secret exists nowhere else.</summary>
     public async Task<(TokenBody Token, CredentialSecret Secret)> IssueAsync(
-        WriteTransaction tx, CredentialKind kind, string userId, string organizationId, string name, TimeSpan lifetime)
+        WriteTransaction tx, CredentialKind kind, string userId, string organizationId, string name, TimeSpan lifetime, string? grantId = null)
     {
         var secret = CredentialSecret.New();
         var now = clock.GetUtcNow();
         var token = new TokenBody { Id = Ids.New(Ids.Token, now), Name = name, CreatedAt = now, ExpiresAt = now + lifetime };
         await tx.ExecuteAsync("""
-            INSERT INTO credentials (id, kind, user_id, organization_id, name, secret_hash, created_at, expires_at)
-            VALUES (@Id, @kind, @userId, @organizationId, @name, @hash, @createdAt, @expiresAt)
+            INSERT INTO credentials (id, kind, user_id, organization_id, grant_id, name, secret_hash, created_at, expires_at)
+            VALUES (@Id, @kind, @userId, @organizationId, @grantId, @name, @hash, @createdAt, @expiresAt)
             """, new
         {
-            token.Id, kind = Name(kind), userId, organizationId, name, hash = secret.Hash,
+            token.Id, kind = Name(kind), userId, organizationId, grantId, name, hash = secret.Hash,
             createdAt = now.ToUnixTimeMilliseconds(), expiresAt = token.ExpiresAt.ToUnixTimeMilliseconds(),
         });
         return (token, secret);
@@ -70,9 +81,18 @@ internal sealed class CredentialStore(Database database, TimeProvider clock)
             """, new { now = NowMs(), id, kind = Name(kind), caller.UserId, caller.OrganizationId }) > 0;
 
     /// <summary>Ends everything that a user holds in an organization: they are no longer a member, and must not be again by an old token.</summary>
-    public Task RevokeAllAsync(WriteTransaction tx, string organizationId, string userId) =>
-        tx.ExecuteAsync("UPDATE credentials SET revoked_at = @now WHERE organization_id = @organizationId AND user_id = @userId AND revoked_at IS NULL",
+    public async Task RevokeAllAsync(WriteTransaction tx, string organizationId, string userId)
+    {
+        await tx.ExecuteAsync("UPDATE credentials SET revoked_at = @now WHERE organization_id = @organizationId AND user_id = @userId AND revoked_at IS NULL",
             new { now = NowMs(), organizationId, userId });
+        await grants.RevokeAllAsync(tx, organizationId, userId, RevokeReason.MemberRemoved);
+    }
+
+    /// <summary>Ends an access token of this client by its secret (RFC 7009).</summary>
+    public Task RevokeAccessTokenAsync(WriteTransaction tx, CredentialSecret secret, string clientId) => tx.ExecuteAsync("""
+        UPDATE credentials SET revoked_at = @now WHERE secret_hash = @hash AND kind = 'oauth' AND revoked_at IS NULL
+          AND EXISTS (SELECT 1 FROM oauth_grants g WHERE g.id = credentials.grant_id AND g.client_id = @clientId)
+        """, new { now = NowMs(), hash = secret.Hash, clientId });
 
     private Task TouchAsync(string id, long now, CancellationToken cancellationToken) => database.WriteAsync(
         tx => tx.ExecuteAsync("UPDATE credentials SET last_used_at = @now WHERE id = @id AND (last_used_at IS NULL OR last_used_at < @before)",
@@ -80,7 +100,12 @@ internal sealed class CredentialStore(Database database, TimeProvider clock)
 
     private long NowMs() => clock.GetUtcNow().ToUnixTimeMilliseconds();
 
-    private static string Name(CredentialKind kind) => kind == CredentialKind.Session ? "session" : "token";
+    private static string Name(CredentialKind kind) => kind switch
+    {
+        CredentialKind.Session => "session",
+        CredentialKind.OAuth => "oauth",
+        _ => "token",
+    };
 
     private sealed record CallerRow
     {
@@ -91,6 +116,7 @@ internal sealed class CredentialStore(Database database, TimeProvider clock)
         public string OrganizationName { get; init; } = "";
         public string Role { get; init; } = "";
         public long? LastUsedAt { get; init; }
+        public string? GrantId { get; init; }
     }
 }
 

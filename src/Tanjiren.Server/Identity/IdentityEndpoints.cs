@@ -3,6 +3,7 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Identity.OAuth;
 using Tanjiren.Server.Problems;
 
 namespace Tanjiren.Server.Identity;
@@ -18,6 +19,8 @@ internal static class IdentityEndpoints
         .AddSingleton<SignIn>()
         .AddSingleton<SetupService>()
         .AddSingleton<FormPages>()
+        .AddSingleton<DeviceServices>()
+        .AddOAuth()
         .AddHostedService<SetupAnnouncement>();
 
     public static void MapIdentity(this IEndpointRouteBuilder routes)
@@ -25,11 +28,12 @@ internal static class IdentityEndpoints
         var auth = routes.MapGroup("/api/auth").WithTags("Identity");
         auth.MapPost("/login", LoginAsync).WithName("login")
             .WithSummary("Signs in with e-mail and password; answers with the cookie tnv_session.").TakesLittle().AnswersProblems(400, 401, 403, 404, 408, 413, 415, 422, 429);
-        auth.MapPost("/logout", LogoutAsync).WithName("logout").WithSummary("Ends the browser session, or revokes the token that was sent.").RequireRole(Role.Viewer);
+        auth.MapPost("/logout", LogoutAsync).WithName("logout").WithSummary("Ends the browser session, or revokes the token that was sent, an OAuth token's whole sign-in.").RequireRole(Role.Viewer);
         auth.MapGet("/me", (Caller caller) => TypedResults.Ok(SignIn.Describe(caller))).WithName("getMe")
             .WithSummary("Who the credential belongs to, and where it acts.").RequireRole(Role.Viewer);
         TokenEndpoints.MapTokens(auth);
         SetupEndpoints.MapSetup(routes);
+        OAuthEndpoints.MapOAuth(routes);
     }
 
     private static async Task<Results<Ok<IdentityBody>, Problem>> LoginAsync(
@@ -50,8 +54,13 @@ internal static class IdentityEndpoints
     }
 
     private static async Task<NoContent> LogoutAsync(
-        Caller caller, HttpContext context, CredentialStore credentials, AuditLog audit, Database database, WakeUps wakeUps, CancellationToken cancellationToken)
+        Caller caller, HttpContext context, CredentialStore credentials, GrantStore grants, AuditLog audit, Database database, WakeUps wakeUps, CancellationToken cancellationToken)
     {
+        if (caller.GrantId is { } grantId)
+        {
+            await database.WriteAsync(tx => grants.RevokeAsync(tx, grantId, RevokeReason.SignedOut, caller.UserId, caller.Address), cancellationToken);
+            return TypedResults.NoContent();
+        }
         var kind = context.Request.Headers.Authorization.Count > 0 ? CredentialKind.Token : CredentialKind.Session;
         await database.WriteAsync(async tx =>
         {

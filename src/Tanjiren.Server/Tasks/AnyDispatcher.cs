@@ -103,7 +103,7 @@ internal sealed partial class AnyDispatcher(
         var selector = TargetSelector.Parse(step.Canonical);
         var now = clock.GetUtcNow();
         return (await directory.ListAsync(sql, step.OrganizationId))
-            .Where(i => i.Status(now, workstations) != InstanceStatus.Offline && !i.IsDraining && i.HasCapacity && selector.Matches(i.Id, i.Tags, i.Labels))
+            .Where(i => i.Status(now, workstations) != InstanceStatus.Offline && !i.IsDraining && !i.IsSignedOut && i.HasCapacity && selector.Matches(i.Id, i.Tags, i.Labels))
             .OrderBy(i => (double)i.ActiveSteps / i.MaxConcurrent).ThenBy(i => i.Id, StringComparer.Ordinal)
             .Select(i => i.Id)
             .ToList();

@@ -50,6 +50,17 @@ internal sealed class LeaseBook(Counters counters)
         return [.. answers, .. await UnnamedAsync(tx, instanceId, sessionId, [.. held.Select(l => l.StepId)])];
     }
 
+    /// <summary>Whether this session of a workstation, or any, holds a lease.</summary>
+    public Task<bool> HoldsAnyAsync(SqlSession sql, string instanceId, string? sessionId) => sql.FirstAsync<bool>("""
+        SELECT EXISTS (SELECT 1 FROM steps WHERE lease_holder = @instanceId AND state = 'running' AND (@any OR lease_session = @sessionId))
+        """, new { instanceId, sessionId = sessionId ?? "", any = sessionId is null });
+
+    /// <summary>Whether the step was completed by this workstation and output of that run has yet to come.</summary>
+    public Task<bool> OwesOutputAsync(SqlSession sql, string instanceId, string stepId) => sql.FirstAsync<bool>("""
+        SELECT EXISTS (SELECT 1 FROM steps s JOIN step_claims c ON c.step_id = s.id AND c.generation = s.completed_generation
+          WHERE s.id = @stepId AND c.instance_id = @instanceId AND c.log_seq < s.final_log_seq)
+        """, new { instanceId, stepId });
+
     /// <summary>Hands every lease of the workstation to its new session, renewed: the successor has the whole TTL to find its feet.</summary>
     public Task CarryAsync(WriteTransaction tx, string instanceId, string sessionId) => tx.ExecuteAsync("""
         UPDATE steps SET lease_session = @sessionId, lease_state = 'held', lease_expires_at = tanjiren_now() + lease_ttl_ms

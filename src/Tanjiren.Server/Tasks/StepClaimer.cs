@@ -41,7 +41,9 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         if (claimer is null) return ClaimResult.Refused(ClaimRefusal.NotFound);
         // Asked anew, not read from the lock's own statement: that one may have waited with an old snapshot while a successor opened its session under the
         // workstation's row, and a claim for the predecessor would be carried along by nobody.
-        if (!await SessionStore.IsOpenAsync(tx, device)) return ClaimResult.Refused(ClaimRefusal.SessionEnded);
+        var standing = await SessionStore.StandingAsync(tx, device);
+        if (standing == SessionStanding.Ended) return ClaimResult.Refused(ClaimRefusal.SessionEnded);
+        if (standing == SessionStanding.SignedOut) return ClaimResult.Refused(ClaimRefusal.SignedOut);
 
         var step = await tx.FirstAsync<StepRow>("SELECT * FROM steps WHERE id = @stepId" + tx.ForUpdate, new { stepId });
         if (step is null || !await IsTargetAsync(tx, step, claimer)) return ClaimResult.Refused(ClaimRefusal.NotFound);
@@ -137,6 +139,8 @@ internal enum ClaimRefusal
     /// <summary>No such step, another organization's, or one that this workstation is no target of: all look the same from outside.</summary>
     NotFound,
     SessionEnded,
+    /// <summary>The sign-in behind the workstation ended while the claim was under way.</summary>
+    SignedOut,
     /// <summary>Somebody else claimed it, or it was requeued or ended since the offer.</summary>
     Moved,
     /// <summary>This very claim was granted before and its lease has ended since.</summary>

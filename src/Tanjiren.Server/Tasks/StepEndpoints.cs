@@ -2,6 +2,7 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Tanjiren.Protocol;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Problems;
+using Tanjiren.Server.Workstations.Sessions;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -12,13 +13,13 @@ internal static class StepEndpoints
     {
         var steps = routes.MapGroup("/api/steps/{id}").WithTags("Steps");
         steps.MapPost("/claim", ClaimAsync).RequireDevice().AnswersProblems(404, 409, 415, 422).WithName("claimStep");
-        steps.MapPost("/logs", LogsAsync).RequireDevice(WireLimits.MaxLogBodyBytes).AnswersProblems(404, 409, 415, 422).WithName("appendStepLogs");
-        steps.MapPost("/complete", CompleteAsync).RequireDevice().AnswersProblems(404, 409, 415, 422).WithName("completeStep");
-        steps.MapPost("/release", ReleaseAsync).RequireDevice().AnswersProblems(404, 409, 415, 422).WithName("releaseStep");
+        steps.MapPost("/logs", LogsAsync).RequireDevice(WireLimits.MaxLogBodyBytes, WhenSignedOut.OwesOutput).AnswersProblems(404, 409, 415, 422).WithName("appendStepLogs");
+        steps.MapPost("/complete", CompleteAsync).RequireDevice(whenSignedOut: WhenSignedOut.HoldsLease).AnswersProblems(404, 409, 415, 422).WithName("completeStep");
+        steps.MapPost("/release", ReleaseAsync).RequireDevice(whenSignedOut: WhenSignedOut.HoldsLease).AnswersProblems(404, 409, 415, 422).WithName("releaseStep");
     }
 
     private static async Task<Results<Ok<ClaimResponse>, Problem>> ClaimAsync(
-        string id, ClaimRequest request, Device device, StepClaimer claimer, CancellationToken cancellationToken)
+        string id, ClaimRequest request, Device device, StepClaimer claimer, HttpContext context, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
         errors.Require(Ids.IsValid(request.ClaimId, Ids.Claim), "claimId", "must be a claim id (clm_…)");
@@ -31,6 +32,7 @@ internal static class StepEndpoints
             null => TypedResults.Ok(result.Response!),
             ClaimRefusal.NotFound => Problem.NotFound("step", id),
             ClaimRefusal.SessionEnded => SessionEnded(),
+            ClaimRefusal.SignedOut => SignedOutGate.Refuse(context),
             ClaimRefusal.Lost => LeaseLost(result.CurrentState!),
             ClaimRefusal.Draining => NotClaimable("This workstation is draining.", result),
             ClaimRefusal.MaxParallel => NotClaimable("As many steps of this task run as its maxParallel allows.", result),

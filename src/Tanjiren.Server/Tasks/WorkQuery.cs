@@ -14,8 +14,10 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
     /// </summary>
     public async Task<IReadOnlyList<PendingStep>> PendingAsync(SqlSession sql, string organizationId, string instanceId)
     {
-        var machine = await sql.FirstAsync<MachineRow>("SELECT draining, agent_draining, tags, labels FROM instances WHERE id = @instanceId AND removed_at IS NULL AND last_heartbeat_at > @offline",
-            new { instanceId, offline = clock.GetUtcNow().ToUnixTimeMilliseconds() - workstations.OfflineAfterSeconds * 1000L });
+        var machine = await sql.FirstAsync<MachineRow>("""
+            SELECT draining, agent_draining, tags, labels FROM instances i WHERE id = @instanceId AND removed_at IS NULL AND last_heartbeat_at > @offline
+              AND NOT EXISTS (SELECT 1 FROM oauth_grants g WHERE g.id = i.grant_id AND g.revoked_at IS NOT NULL)
+            """, new { instanceId, offline = clock.GetUtcNow().ToUnixTimeMilliseconds() - workstations.OfflineAfterSeconds * 1000L });
         if (machine is null || machine.Draining != 0 || machine.AgentDraining != 0) return [];
 
         var found = await sql.ListAsync<PendingRow>(Select("s.target_instance_id = @instanceId"), new { instanceId, limit = WireLimits.MaxPendingTasks });

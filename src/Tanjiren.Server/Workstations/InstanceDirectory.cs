@@ -10,9 +10,10 @@ internal sealed class InstanceDirectory
     // The running steps are counted from their rows: a counter beside them could drift. The index steps_by_holder makes it cheap.
     private const string Select = """
         SELECT i.id, i.organization_id, i.name, i.machine_id, i.tags AS tags_json, i.labels AS labels_json, i.draining, i.agent_draining, i.agent_version,
-               i.max_concurrent, i.last_heartbeat_at, i.created_at, k.jkt AS active_jkt,
+               i.max_concurrent, i.last_heartbeat_at, i.created_at, i.grant_id, g.revoked_at AS signed_out_at, k.jkt AS active_jkt,
                (SELECT count(*) FROM steps s WHERE s.lease_holder = i.id AND s.state = 'running') AS active_steps
         FROM instances i LEFT JOIN instance_keys k ON k.instance_id = i.id AND k.revoked_at IS NULL
+                         LEFT JOIN oauth_grants g ON g.id = i.grant_id
         WHERE i.organization_id = @organizationId AND i.removed_at IS NULL
         """;
 
@@ -39,6 +40,21 @@ internal sealed class InstanceDirectory
         session.FirstAsync<InstanceRow>(Select + (Ids.IsValid(idOrName, Ids.Instance) ? " AND i.id = @idOrName" : " AND i.name = @idOrName"),
             new { organizationId, idOrName });
 
+    /// <summary>Ids of the workstations that were registered with this grant.</summary>
+    public Task<IReadOnlyList<string>> OfGrantAsync(SqlSession session, string grantId) =>
+        session.ListAsync<string>("SELECT id FROM instances WHERE grant_id = @grantId AND removed_at IS NULL ORDER BY id", new { grantId });
+
+    /// <summary>Names of an organization's workstations by the grant that they were registered with.</summary>
+    public async Task<ILookup<string, string>> NamesByGrantAsync(SqlSession session, string organizationId) =>
+        (await session.ListAsync<NameRow>("SELECT grant_id, name FROM instances WHERE organization_id = @organizationId AND grant_id IS NOT NULL AND removed_at IS NULL ORDER BY name",
+            new { organizationId })).ToLookup(row => row.GrantId, row => row.Name);
+
     public Task<InstanceRow?> FindByMachineAsync(SqlSession session, string organizationId, string machineId) =>
         session.FirstAsync<InstanceRow>(Select + " AND i.machine_id = @machineId", new { organizationId, machineId });
+
+    private sealed record NameRow
+    {
+        public string GrantId { get; init; } = "";
+        public string Name { get; init; } = "";
+    }
 }

@@ -30,6 +30,9 @@ internal static class InstanceEndpoints
             .RequireRole(Role.Admin).AnswersProblems(400, 404, 409, 408, 413, 415, 422);
         instances.MapDelete("/{id}", RemoveAsync).WithName("removeInstance").WithSummary("Removes a workstation: its key is revoked at once.")
             .RequireRole(Role.Admin).AnswersProblems(404);
+        instances.MapPost("/{id}/registration", RegisterAgainAsync).WithName("registerInstanceAgain")
+            .WithSummary("Puts a workstation that registered its machine under this request's credential; one paired by code stays as it is.")
+            .RequireRole(Role.Admin).AnswersProblems(404);
         instances.MapPost("/{id}/drain", (string id, Caller caller, InstanceService service, WorkstationOptions options, TimeProvider clock, CancellationToken cancellationToken) =>
                 DrainAsync(id, true, caller, service, options, clock, cancellationToken))
             .WithName("drainInstance").WithSummary("It finishes what runs and takes nothing new.").RequireRole(Role.Admin).AnswersProblems(404);
@@ -101,6 +104,13 @@ internal static class InstanceEndpoints
 
     private static async Task<Results<NoContent, Problem>> RemoveAsync(string id, Caller caller, InstanceService service, CancellationToken cancellationToken) =>
         await service.RemoveAsync(caller, id, cancellationToken) == InstanceChange.NotFound ? Missing(id) : TypedResults.NoContent();
+
+    private static async Task<Results<Ok<InstanceBody>, Problem>> RegisterAgainAsync(
+        string id, Caller caller, InstanceService service, WorkstationOptions options, TimeProvider clock, CancellationToken cancellationToken)
+    {
+        var (_, row) = await service.RegisterAgainAsync(caller, id, cancellationToken);
+        return row is null ? Missing(id) : TypedResults.Ok(row.ToBody(clock.GetUtcNow(), options));
+    }
 
     private static async Task<Results<Ok<InstanceBody>, Problem>> DrainAsync(
         string id, bool draining, Caller caller, InstanceService service, WorkstationOptions options, TimeProvider clock, CancellationToken cancellationToken)

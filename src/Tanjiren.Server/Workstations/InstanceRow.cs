@@ -26,6 +26,10 @@ internal sealed record InstanceRow
     /// <summary>Thumbprint of the active key; null: not paired.</summary>
     public string? ActiveJkt { get; init; }
     public long ActiveSteps { get; init; }
+    /// <summary>The OAuth grant that it was registered with; null: paired by code, or registered with a personal access token.</summary>
+    public string? GrantId { get; init; }
+    /// <summary>When that grant was revoked.</summary>
+    public long? SignedOutAt { get; init; }
 
     /// <summary>Sorted.</summary>
     public IReadOnlyList<string> Tags => _tags ??= TagRules.Parse(TagsJson);
@@ -34,6 +38,8 @@ internal sealed record InstanceRow
     public IReadOnlyDictionary<string, string> Labels => _labels ??= JsonSerializer.Deserialize<Dictionary<string, string>>(LabelsJson) ?? [];
 
     public bool IsDraining => Draining != 0 || AgentDraining != 0;
+
+    public bool IsSignedOut => SignedOutAt is not null;
 
     public bool IsPaired => ActiveJkt is not null;
 
@@ -52,6 +58,7 @@ internal sealed record InstanceRow
         Labels = Labels,
         Draining = IsDraining,
         Paired = IsPaired,
+        SignedOut = IsSignedOut,
         KeyFingerprint = ActiveJkt,
         AgentVersion = AgentVersion,
         MaxConcurrent = LastHeartbeatAt is null ? null : (int)MaxConcurrent,

@@ -64,6 +64,14 @@ internal sealed class InstanceService(
         }
     }
 
+    /// <summary>Registers a machine again that is bound already. One that was paired by code stays as it is: it never stood on a credential.</summary>
+    public Task<(InstanceChange Change, InstanceRow? Row)> RegisterAgainAsync(Caller caller, string idOrName, CancellationToken cancellationToken) =>
+        database.WriteAsync<(InstanceChange, InstanceRow?)>(async tx =>
+        {
+            if (await LockAsync(tx, caller, idOrName) is not { } row) return (InstanceChange.NotFound, null);
+            return row.MachineId is null ? (InstanceChange.AlreadyDone, row) : (InstanceChange.Applied, await StandOnAsync(tx, caller, row));
+        }, cancellationToken);
+
     public Task<(InstanceChange Change, InstanceRow? Row)> SetDrainingAsync(Caller caller, string idOrName, bool draining, CancellationToken cancellationToken) =>
         database.WriteAsync<(InstanceChange, InstanceRow?)>(async tx =>
         {
@@ -107,7 +115,7 @@ internal sealed class InstanceService(
         if (machineId is not null && await directory.FindByMachineAsync(tx, caller.OrganizationId, machineId) is { } same)
         {
             await idempotency.ReleaseAsync(tx, caller, key);
-            return (InstanceChange.AlreadyDone, same);
+            return (InstanceChange.AlreadyDone, await StandOnAsync(tx, caller, same));
         }
         if (nameTaken)
         {
@@ -115,11 +123,24 @@ internal sealed class InstanceService(
             return (InstanceChange.NameTaken, null);
         }
         await tx.ExecuteAsync("""
-            INSERT INTO instances (id, organization_id, name, machine_id, tags, created_at)
-            VALUES (@id, @OrganizationId, @name, @machineId, @tags, @createdAt)
-            """, new { id, caller.OrganizationId, name, machineId, tags = TagRules.Format(tags), createdAt = now.ToUnixTimeMilliseconds() });
+            INSERT INTO instances (id, organization_id, name, machine_id, grant_id, tags, created_at)
+            VALUES (@id, @OrganizationId, @name, @machineId, @grantId, @tags, @createdAt)
+            """, new { id, caller.OrganizationId, name, machineId, grantId = machineId is null ? null : caller.GrantId, tags = TagRules.Format(tags), createdAt = now.ToUnixTimeMilliseconds() });
         await audit.AppendAsync(tx, caller, "workstation.created", id, name);
         return (InstanceChange.Applied, await directory.FindAsync(tx, caller.OrganizationId, id));
+    }
+
+    /// <summary>
+    /// Puts a workstation under the credential that registers its machine now: an OAuth grant, or none for a personal access token, in place of whatever
+    /// was there. So a machine that was signed out is back with the next sign-in.
+    /// </summary>
+    private async Task<InstanceRow> StandOnAsync(WriteTransaction tx, Caller caller, InstanceRow row)
+    {
+        if (row.GrantId == caller.GrantId) return row;
+        await tx.ExecuteAsync("UPDATE instances SET grant_id = @GrantId WHERE id = @Id", new { caller.GrantId, row.Id });
+        await audit.AppendAsync(tx, caller, "workstation.registered_again", row.Id, $"{row.Name}; {caller.GrantId ?? "by a personal access token"}");
+        Wake(tx, row.Id);
+        return (await directory.FindAsync(tx, caller.OrganizationId, row.Id))!;
     }
 
     /// <summary>The row, held until the end of the transaction, as it is after whoever held it before.</summary>

@@ -11,6 +11,7 @@ internal static class WorkerProjection
         var reasons = new List<string>();
         if (offline) reasons.Add("offline");
         if (!row.IsPaired) reasons.Add("untrusted");
+        if (row.IsSignedOut) reasons.Add("signed_out");
         if (!row.HasCapacity) reasons.Add("at_capacity");
         if (row.IsDraining) reasons.Add("draining");
         return new WorkerBody

@@ -50,6 +50,8 @@ internal sealed class CliRun : IDisposable
     public Interrupts Interrupts { get; private set; } = new();
     public string Input { get; set; } = "";
     public bool Terminal { get; set; }
+    /// <summary>Pages that commands opened in the person's browser.</summary>
+    public List<string> Opened { get; } = [];
 
     public TimeProvider Clock { get; set; } = TimeProvider.System;
 
@@ -80,6 +82,11 @@ internal sealed class CliRun : IDisposable
             OutputIsTerminal = Terminal,
             InputIsTerminal = Terminal,
             ListenForInterrupts = () => Interrupts,
+            OpenBrowser = page =>
+            {
+                Opened.Add(page.AbsoluteUri);
+                return true;
+            },
         };
         var code = await CommandTree.RunAsync(args, cli).WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
         Interrupts = new Interrupts();

@@ -27,11 +27,13 @@ public sealed class ApiDocumentTests
         await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);
         var operations = Operations(await DocumentAsync(server)).ToList();
         operations.Select(o => o.Body.GetProperty("operationId").GetString()).ShouldBeUnique();
-        foreach (var (route, body) in operations.Where(o => o.Route is not ("GET /healthz" or "GET /readyz" or "POST /api/auth/login" or "POST /api/setup")))
+        foreach (var (route, body) in operations.Where(o => o.Route is not ("GET /healthz" or "GET /readyz" or "POST /api/auth/login" or "POST /api/setup" or "GET /.well-known/oauth-authorization-server")))
             body.GetProperty("responses").TryGetProperty("401", out var refused).ShouldBeTrue(route);
         foreach (var (route, body) in operations)
             foreach (var response in body.GetProperty("responses").EnumerateObject().Where(r => r.Name[0] is '4' or '5'))
-                response.Value.GetProperty("content").TryGetProperty("application/problem+json", out _).ShouldBeTrue($"{route} {response.Name}");
+                // OAuth's routes refuse in the form of RFC 6749 §5.2.
+                response.Value.GetProperty("content").TryGetProperty(response.Name is ("400" or "401") && route.StartsWith("POST /oauth/", StringComparison.Ordinal) ? "application/json" : "application/problem+json", out _)
+                    .ShouldBeTrue($"{route} {response.Name}");
     }
 
     [Fact]

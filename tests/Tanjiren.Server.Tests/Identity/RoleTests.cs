@@ -18,6 +18,8 @@ public sealed class RoleTests
         ["POST /api/auth/tokens"] = Role.Viewer,
         ["GET /api/auth/tokens"] = Role.Viewer,
         ["DELETE /api/auth/tokens/{id}"] = Role.Viewer,
+        ["GET /api/auth/grants"] = Role.Viewer,
+        ["DELETE /api/auth/grants/{id}"] = Role.Viewer,
         ["POST /api/organizations"] = Role.Viewer,
         ["GET /api/organizations"] = Role.Viewer,
         ["GET /api/organizations/{id}/members"] = Role.Viewer,
@@ -33,6 +35,7 @@ public sealed class RoleTests
         ["GET /api/instances/{id}"] = Role.Viewer,
         ["PATCH /api/instances/{id}"] = Role.Admin,
         ["DELETE /api/instances/{id}"] = Role.Admin,
+        ["POST /api/instances/{id}/registration"] = Role.Admin,
         ["POST /api/instances/{id}/drain"] = Role.Admin,
         ["POST /api/instances/{id}/undrain"] = Role.Admin,
         ["POST /api/instances/{id}/pairing-code"] = Role.Admin,
@@ -47,8 +50,12 @@ public sealed class RoleTests
         ["GET /api/status"] = Role.Viewer,
     };
 
-    private static readonly string[] Open = ["POST /api/auth/login", "POST /api/setup", "GET /setup", "POST /setup",
-        "POST /api/invitations/accept", "GET /invitations", "POST /invitations", "GET /healthz", "GET /readyz", "GET /openapi/v1.json"];
+    private static readonly string[] Open =
+    [
+        "POST /api/auth/login", "POST /api/setup", "GET /setup", "POST /setup", "GET /healthz", "GET /readyz", "GET /openapi/v1.json",
+        "POST /api/invitations/accept", "GET /invitations", "POST /invitations",
+        "POST /oauth/device_authorization", "POST /oauth/token", "POST /oauth/revoke", "GET /.well-known/oauth-authorization-server", "GET /device", "POST /device",
+    ];
 
     [Fact]
     public async Task Every_route_says_who_may_call_it()

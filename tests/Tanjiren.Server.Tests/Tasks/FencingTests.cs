@@ -1,6 +1,7 @@
 using System.Text;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Tasks;
+using Tanjiren.Server.Workstations.Sessions;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Server.Tests.Tasks;
@@ -30,7 +31,7 @@ public sealed class FencingTests
             (await engine.CompleteAsync(stranger, step.Id, generation)).Kind.ShouldBe(StepMoveKind.NotFound);
             (await engine.Resolver.ReleaseAsync(stranger, step.Id, generation, null, Token)).Kind.ShouldBe(StepMoveKind.NotFound);
             (await engine.BeatAsync(stranger, (step.Id, generation)))!.Leases.Single().Standing.ShouldBe(LeaseStanding.Lost);
-            (await engine.Heartbeats.WorkAsync(stranger, 0, 1, new HashSet<string>(), Token))!.Assignments.ShouldBeEmpty();
+            (await engine.Heartbeats.WorkAsync(stranger, 0, 1, new HashSet<string>(), Token)).Response!.Assignments.ShouldBeEmpty();
         }
         (await engine.ClaimAsync(oldSession, step)).Refusal.ShouldBe(ClaimRefusal.SessionEnded);
         (await engine.Logs.AppendAsync(oldSession, step.Id, generation, [Chunk(1, "x")], Token)).Kind.ShouldBe(AppendKind.SessionEnded);
@@ -39,7 +40,7 @@ public sealed class FencingTests
         (await engine.BeatAsync(oldSession, (step.Id, generation))).ShouldBeNull();
         (await engine.Heartbeats.BeatAsync(oldSession, new HeartbeatRequest { MaxConcurrent = 1, Draining = true }, Token)).ShouldBeNull();
         (await engine.QueryAsync<long>("SELECT agent_draining FROM instances WHERE id = @id", new { id = holder.InstanceId })).ShouldBe(0, "a late beat does not speak for the machine");
-        (await engine.Heartbeats.WorkAsync(oldSession, 0, 1, new HashSet<string>(), Token)).ShouldBeNull();
+        (await engine.Heartbeats.WorkAsync(oldSession, 0, 1, new HashSet<string>(), Token)).Standing.ShouldBe(SessionStanding.Ended);
 
         (await SnapshotAsync(engine, step.Id)).ShouldBe(before);
         (await engine.CompleteAsync(holder, step.Id, generation)).Kind.ShouldBe(StepMoveKind.Applied);

@@ -5,23 +5,29 @@ using Tanjiren.Protocol;
 
 namespace Tanjiren.Cli.Commands.Auth;
 
-/// <summary><c>auth login</c>: makes a personal access token, or tries one that exists, and keeps it.</summary>
+/// <summary><c>auth login</c>: signs in on a page of the server, with a password, or with a personal access token that exists; and keeps what it got.</summary>
 internal static class LoginCommand
 {
     public static CliCommand Create(CliContext cli)
     {
+        var noBrowser = Options.Flag("--no-browser", "Only print the page's address, do not open it");
         var email = Options.Text("--email", "EMAIL", "Sign in with your password, which is asked for or read from standard input; a token for this machine is made with it");
         var organization = Options.Text("--organization", "NAME", "With --email: organization to act in, by name or id (default: the one that you joined first)");
         var token = Options.Text("--token", "TOKEN", "Personal access token (tnv_…); - reads it from standard input, which keeps it out of the process list");
         var server = Options.Text("--server", "URL", $"Address of the control plane (TANVRIT_SERVER; default: {ServerAccessRules.DefaultServer})");
         var workspace = Options.Text("--workspace", "NAME", "Name to keep it under (TANVRIT_WORKSPACE; default: the organization's name)");
         var insecure = Options.Flag("--insecure-http", "Allow plain http to another machine: the token can be read on the way");
-        var command = new CliCommand("login", "Sign in with your password, or with a personal access token")
+        var command = new CliCommand("login", "Sign in on a page of the server, with your password, or with a personal access token")
         {
-            Options = { email, organization, token, server, workspace, insecure },
-            Details = "With a password, a token that is good for 90 days is made; the password itself is kept nowhere. The token is tried against the server and kept in credentials.json under TANVRIT_HOME (default ~/.tanvrit), readable by you only. The workspace becomes the one that commands use when none is named.",
+            Options = { noBrowser, email, organization, token, server, workspace, insecure },
+            Details = """
+                Without --email and --token, a page of the server opens, here or on any other device, where you approve the code that is printed. This machine then holds an access token of ten minutes, which every command renews as needed; the sign-in ends with `auth logout`, or when it is not used for 30 days. With a password, a token that is good for 90 days is made; the password itself is kept nowhere.
+
+                What was got is tried against the server and kept in credentials.json under TANVRIT_HOME (default ~/.tanvrit), readable by you only. The workspace becomes the one that commands use when none is named.
+                """,
             Examples =
             [
+                "tanvrit-compute auth login --server https://tanjiren.example.org",
                 "tanvrit-compute auth login --server https://tanjiren.example.org --email ann@example.org",
                 "tanvrit-compute auth login --server https://tanjiren.example.org --token -",
             ],
@@ -31,25 +37,32 @@ internal static class LoginCommand
             var url = ServerAccessRules.ParseUrl(parse.GetValue(server) ?? cli.Variable("TANVRIT_SERVER") ?? ServerAccessRules.DefaultServer);
             ServerAccessRules.RefuseInsecure(url, parse.GetValue(insecure));
             var (person, given) = (parse.GetValue(email), parse.GetValue(token));
-            if (person is null == given is null) throw new CliException("say who signs in", "give --email EMAIL or --token TOKEN, and only one of them");
-            var secret = given ?? await PasswordLogin.MakeTokenAsync(cli, url, person!, parse.GetValue(organization), cancellation);
-            if (secret == "-") secret = cli.Input.ReadLine() ?? "";
-            secret = secret.Trim();
-            if (!secret.StartsWith("tnv_", StringComparison.Ordinal) || secret.Any(c => !char.IsAsciiLetterOrDigit(c) && c is not ('_' or '-' or '.')))
-                throw new CliException("that is not a personal access token: one starts with tnv_", "make one with `auth login --email`, or with POST /api/auth/tokens");
+            if (person is not null && given is not null) throw new CliException("say who signs in once", "give --email EMAIL or --token TOKEN, or neither");
+            if (person is null && parse.GetValue(organization) is not null)
+                throw new CliException("--organization goes with --email", "on the page, the organization is chosen there; a token has its own");
 
-            using var client = new ClientSession(cli, new ServerAccess { Workspace = "", Url = url, Token = secret });
+            var credential = new WorkspaceCredential { Url = ServerAccessRules.Text(url), Token = "", InsecureHttp = parse.GetValue(insecure) };
+            credential = person is null && given is null
+                ? credential.With(await DeviceLogin.RunAsync(cli, url, !parse.GetValue(noBrowser), cancellation), cli.Clock.GetUtcNow())
+                : credential with { Token = CheckToken(given ?? await PasswordLogin.MakeTokenAsync(cli, url, person!, parse.GetValue(organization), cancellation), cli) };
+
+            using var client = new ClientSession(cli, new ServerAccess { Workspace = "", Url = url, Token = credential.Token });
             var me = await client.Api.GetAsync("/api/auth/me", WireJson.Default.IdentityBody, cancellation);
             var chosen = parse.GetValue(workspace) ?? cli.Variable("TANVRIT_WORKSPACE");
             var name = chosen is null ? WorkspaceName.From(me.Organization.Name) : WorkspaceName.Check(chosen);
-            var file = new CredentialFile(cli.Home);
-            file.Write(file.Read().With(name, new WorkspaceCredential
-            {
-                Url = ServerAccessRules.Text(url), Token = secret, Organization = me.Organization.Id, InsecureHttp = parse.GetValue(insecure),
-            }));
+            // Not cancelled any more: tokens that were made and not kept could only be ended elsewhere.
+            await new CredentialFile(cli.Home).UpdateAsync(c => c.With(name, credential with { Organization = me.Organization.Id }), cli.Timeouts, cli.Clock, CancellationToken.None);
             cli.Say($"signed in at {ServerAccessRules.Text(url)} as {me.Email} ({Output.Words.Of(me.Role)} of {me.Organization.Name}); workspace '{name}'");
             return ExitCode.Ok;
         });
         return command;
+    }
+
+    private static string CheckToken(string given, CliContext cli)
+    {
+        var secret = (given == "-" ? cli.Input.ReadLine() ?? "" : given).Trim();
+        return secret.StartsWith("tnv_", StringComparison.Ordinal) && secret.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-' or '.')
+            ? secret
+            : throw new CliException("that is not a personal access token: one starts with tnv_", "make one with `auth login --email`, or with POST /api/auth/tokens");
     }
 }

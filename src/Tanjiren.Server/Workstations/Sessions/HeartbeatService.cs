@@ -50,27 +50,28 @@ internal sealed class HeartbeatService(
         };
     }
 
-    /// <summary>Null when the session has ended.</summary>
-    public async Task<WorkResponse?> WorkAsync(
+    /// <summary>No response when the session is not open, or its workstation is signed out meanwhile.</summary>
+    public async Task<(SessionStanding Standing, WorkResponse? Response)> WorkAsync(
         Device device, int waitSeconds, int capacity, IReadOnlySet<string> cancelsSeen, CancellationToken cancellationToken)
     {
         using var subscription = wakeUps.Subscribe(WakeUps.Work(device.InstanceId));
         var start = clock.GetTimestamp();
         while (true)
         {
-            var response = await database.ReadAsync(async sql =>
+            var (standing, response) = await database.ReadAsync<(SessionStanding, WorkResponse?)>(async sql =>
             {
-                if (!await SessionStore.IsOpenAsync(sql, device)) return null;
+                var standing = await SessionStore.StandingAsync(sql, device);
+                if (standing != SessionStanding.Open) return (standing, null);
                 var cancels = await work.CancelsAsync(sql, device.InstanceId, device.SessionId);
-                return new WorkResponse
+                return (standing, new WorkResponse
                 {
                     Assignments = capacity == 0 ? [] : await work.PendingAsync(sql, device.OrganizationId, device.InstanceId),
                     Cancels = [.. cancels.Where(c => !cancelsSeen.Contains(c.StepId))],
-                };
+                });
             }, cancellationToken);
-            if (response is null || response.Assignments.Count > 0 || response.Cancels.Count > 0) return response;
+            if (response is null || response.Assignments.Count > 0 || response.Cancels.Count > 0) return (standing, response);
             var left = TimeSpan.FromSeconds(waitSeconds) - clock.GetElapsedTime(start);
-            if (left <= TimeSpan.Zero || wakeUps.IsClosed) return response;
+            if (left <= TimeSpan.Zero || wakeUps.IsClosed) return (standing, response);
             await subscription.WaitAsync(left, clock, cancellationToken);
         }
     }

@@ -16,8 +16,8 @@ internal static class SessionEndpoints
     public static void MapSessions(this IEndpointRouteBuilder routes)
     {
         var instance = routes.MapGroup("/api/instances/{instanceId}").WithTags("Sessions");
-        instance.MapPost("/sessions", OpenAsync).RequireDevice().AnswersProblems(404, 409, 415, 422).WithName("openSession");
-        instance.MapPost("/heartbeat", HeartbeatAsync).RequireDevice().AnswersProblems(404, 409, 415, 422).WithName("heartbeat");
+        instance.MapPost("/sessions", OpenAsync).RequireDevice(whenSignedOut: WhenSignedOut.HoldsAnyLease).AnswersProblems(404, 409, 415, 422).WithName("openSession");
+        instance.MapPost("/heartbeat", HeartbeatAsync).RequireDevice(whenSignedOut: WhenSignedOut.HoldsLease).AnswersProblems(404, 409, 415, 422).WithName("heartbeat");
         instance.MapGet("/work", WorkAsync).RequireDevice().AnswersProblems(404, 409, 422).WithName("getWork");
     }
 
@@ -73,7 +73,7 @@ internal static class SessionEndpoints
     }
 
     private static async Task<Results<Ok<WorkResponse>, Problem>> WorkAsync(
-        int? waitSeconds, int? capacity, string? cancelsSeen, Device device, HeartbeatService heartbeats, CancellationToken cancellationToken)
+        int? waitSeconds, int? capacity, string? cancelsSeen, Device device, HeartbeatService heartbeats, HttpContext context, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
         errors.Range(waitSeconds, 0, WireLimits.MaxWaitSeconds, "waitSeconds");
@@ -81,7 +81,12 @@ internal static class SessionEndpoints
         errors.Require(cancelsSeen is null or { Length: <= 64 * 1024 }, "cancelsSeen", "is too long");
         if (errors.Any) return errors.ToProblem();
         var seen = (cancelsSeen ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries).ToHashSet();
-        var response = await heartbeats.WorkAsync(device, waitSeconds ?? 25, capacity ?? 1, seen, cancellationToken);
-        return response is null ? StepEndpoints.SessionEnded() : TypedResults.Ok(response);
+        var (standing, response) = await heartbeats.WorkAsync(device, waitSeconds ?? 25, capacity ?? 1, seen, cancellationToken);
+        return standing switch
+        {
+            SessionStanding.Open => TypedResults.Ok(response),
+            SessionStanding.SignedOut => SignedOutGate.Refuse(context),
+            _ => StepEndpoints.SessionEnded(),
+        };
     }
 }

@@ -41,9 +41,18 @@ internal sealed class SessionStore(Database database, TimeProvider clock, LeaseO
         "UPDATE instance_sessions SET last_seen = tanjiren_now() WHERE id = @sessionId AND instance_id = @instanceId AND ended_at IS NULL",
         new { sessionId = device.SessionId, instanceId = device.InstanceId }) == 1;
 
-    public static Task<bool> IsOpenAsync(SqlSession sql, Device device) => sql.FirstAsync<bool>(
-        "SELECT EXISTS (SELECT 1 FROM instance_sessions WHERE id = @sessionId AND instance_id = @instanceId AND ended_at IS NULL)",
-        new { sessionId = device.SessionId, instanceId = device.InstanceId });
+    /// <summary>How the session and the sign-in behind its workstation stand now.</summary>
+    public static async Task<SessionStanding> StandingAsync(SqlSession sql, Device device) => (await sql.FirstAsync<string>("""
+        SELECT CASE
+          WHEN NOT EXISTS (SELECT 1 FROM instance_sessions WHERE id = @sessionId AND instance_id = @instanceId AND ended_at IS NULL) THEN 'ended'
+          WHEN EXISTS (SELECT 1 FROM instances i JOIN oauth_grants g ON g.id = i.grant_id WHERE i.id = @instanceId AND g.revoked_at IS NOT NULL) THEN 'signed_out'
+          ELSE 'open' END
+        """, new { sessionId = device.SessionId, instanceId = device.InstanceId })) switch
+    {
+        "open" => SessionStanding.Open,
+        "signed_out" => SessionStanding.SignedOut,
+        _ => SessionStanding.Ended,
+    };
 
     private async Task ReplaceAsync(WriteTransaction tx, Device device, OpenSessionRequest request, OpenRow? open)
     {
@@ -72,6 +81,14 @@ internal sealed class SessionStore(Database database, TimeProvider clock, LeaseO
         public long SilentMs { get; init; }
         public bool HoldsLeases { get; init; }
     }
+}
+
+internal enum SessionStanding
+{
+    Open,
+    Ended,
+    /// <summary>Open, but its workstation takes nothing more: the sign-in that it was registered with has ended.</summary>
+    SignedOut,
 }
 
 internal enum OpenSessionKind

@@ -1,0 +1,121 @@
+using System.Collections.Concurrent;
+using Microsoft.Extensions.Logging;
+using Tanjiren.Protocol;
+using Tanjiren.Tests;
+
+namespace Tanjiren.Agent.Tests;
+
+/// <summary>The sign-in behind the machine ends: what runs is finished, nothing new begins, and the next sign-in finds everything in its place.</summary>
+public sealed class SignedOutTests : IAsyncLifetime
+{
+    private readonly Lines log = new();
+    private FakeControlPlane server = null!;
+    private AgentHarness agent = null!;
+
+    private static CancellationToken Ct => TestContext.Current.CancellationToken;
+
+    public async ValueTask InitializeAsync()
+    {
+        Prerequisite.Linux();
+        server = await FakeControlPlane.StartAsync();
+        agent = await AgentHarness.PairedAsync(server);
+        agent.Logs = LoggerFactory.Create(logging => logging.AddProvider(log));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (agent is not null) await agent.DisposeAsync();
+        if (server is not null) await server.DisposeAsync();
+        log.Dispose();
+    }
+
+    [Fact]
+    public async Task What_runs_is_finished_and_reported_nothing_new_is_taken_and_the_next_sign_in_goes_on()
+    {
+        await agent.StartAsync();
+        var running = server.Shell($"echo up; while [ ! -e {agent.File("go")} ]; do sleep 0.02; done; echo done");
+        await Eventually.TrueAsync(() => running.Output().Contains("up"));
+
+        server.SignedOut = true;
+        var next = server.Enqueue("/bin/true");
+        await Eventually.TrueAsync(() => AgentStatus.Load(agent.Home)!.Notice?.Contains("tanvrit-compute auth login") == true);
+        await File.WriteAllTextAsync(agent.File("go"), "", Ct);
+
+        await Eventually.TrueAsync(() => running.Result is not null);
+        (running.Result!.Outcome, running.Output()).ShouldBe((StepOutcome.Succeeded, "up\ndone\n"));
+        var asked = server.Count("work");
+        await Eventually.TrueAsync(() => server.Count("work") >= asked + 10); // it goes on asking, for a while
+        (next.ClaimId, next.Queued).ShouldBe((null, true));
+        agent.Running.IsCompleted.ShouldBeFalse();
+        log.Count("Signed out:").ShouldBe(1);
+
+        server.SignedOut = false;
+        await Eventually.TrueAsync(() => next.Result is not null);
+        await Eventually.TrueAsync(() => AgentStatus.Load(agent.Home)!.Notice is null);
+        server.Sessions.Count.ShouldBe(1, "the session went on");
+        log.Count("Signed in again").ShouldBe(1);
+    }
+
+    [Fact]
+    public async Task It_asks_slowly()
+    {
+        await agent.StartAsync();
+        server.SignedOut = true;
+        await Eventually.TrueAsync(() => AgentStatus.Load(agent.Home)!.Notice is not null);
+        var (before, began) = (server.Count("work"), TimeProvider.System.GetTimestamp());
+
+        await Eventually.TrueAsync(() => server.Count("work") >= before + 10);
+
+        TimeProvider.System.GetElapsedTime(began).ShouldBeGreaterThan(AgentHarness.Fast.SignedOutRetry * 9);
+    }
+
+    [Fact]
+    public async Task A_result_that_comes_too_late_waits_for_the_next_sign_in()
+    {
+        await agent.StartAsync();
+        var go = server.Hold("complete");
+        var step = server.Enqueue("/bin/true");
+        await Eventually.TrueAsync(() => server.Count("complete") > 0);
+        // The lease runs out while the result is on its way, so that nothing is held any more.
+        server.SignedOut = true;
+        step.Held = false;
+        go.SetResult();
+        var tries = server.Count("complete");
+        await Eventually.TrueAsync(() => server.Count("complete") >= tries + 2);
+        step.Held = true;
+        server.SignedOut = false;
+
+        await Eventually.TrueAsync(() => step.Result is not null);
+        step.Result!.Outcome.ShouldBe(StepOutcome.Succeeded);
+    }
+
+    [Fact]
+    public async Task Started_while_signed_out_it_waits_and_then_opens_its_session()
+    {
+        server.SignedOut = true;
+        var started = agent.StartAsync();
+        await Eventually.TrueAsync(() => server.Count("sessions") >= 3);
+        await Eventually.TrueAsync(() => AgentStatus.Load(agent.Home)?.Notice?.Contains("Signed out") == true);
+        server.Sessions.ShouldBeEmpty();
+
+        server.SignedOut = false;
+        await started;
+        var step = server.Enqueue("/bin/true");
+        await Eventually.TrueAsync(() => step.Result is not null);
+    }
+
+    private sealed class Lines : ILoggerProvider, ILogger
+    {
+        private readonly ConcurrentQueue<string> lines = new();
+
+        public int Count(string text) => lines.Count(l => l.Contains(text, StringComparison.Ordinal));
+
+        public ILogger CreateLogger(string categoryName) => this;
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+        public bool IsEnabled(LogLevel logLevel) => true;
+        public void Dispose() { }
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            lines.Enqueue(formatter(state, exception));
+    }
+}
