@@ -68,7 +68,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     public void Renewed(long requestStartBootMs)
     {
         if (Lease is not { } held) return;
-        held.Renewed(requestStartBootMs);
+        held.Renewed(requestStartBootMs, parts.Platform.BootNowMs());
         parts.Watchdog.Extend(StepId, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack));
     }
 
@@ -296,7 +296,8 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
         lock (gate)
         {
             treeEnded = true;
-            reason = StepResult.Effective(stop, exit, firstSignalAt, held.DeadlineBootMs, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack));
+            var deadline = held.DeadlineAt(exit.EndedAtBootMs);
+            reason = StepResult.Effective(stop, exit, firstSignalAt, deadline, Math.Min(deadline, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack)));
         }
         // Nothing is said before the tree is dead: with the result the server may offer the step again.
         var survivors = await kills.AllAsync(exit.Leftovers);

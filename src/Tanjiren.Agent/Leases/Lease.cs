@@ -33,6 +33,10 @@ internal static class LeaseRules
 /// <summary>A lease that this agent was granted. Thread-safe: renewals come from the heartbeat, readings from the lease clock.</summary>
 internal sealed class Lease(ClaimResponse claim, long requestStartBootMs, TimeSpan longestMargin)
 {
+    /// <summary>How late a new deadline may reach the watchdog on a loaded machine.</summary>
+    private const long ExtendLatencyMs = 5000;
+
+    private readonly List<(long Deadline, long ReplacedAt)> superseded = [];
     private long deadline = LeaseRules.Deadline(requestStartBootMs, claim.LeaseTtlMs, claim.LeaseGraceMs, longestMargin);
 
     public long Generation => claim.LeaseGeneration;
@@ -46,15 +50,28 @@ internal sealed class Lease(ClaimResponse claim, long requestStartBootMs, TimeSp
     public long WatchdogDeadlineBootMs(TimeSpan slack) => Math.Min(DeadlineBootMs, HardDeadlineBootMs + (long)slack.TotalMilliseconds);
 
     /// <summary>A renewal that started then was granted. Answers may overtake each other: the deadline never moves back.</summary>
-    public long Renewed(long requestStartBootMs)
+    public long Renewed(long requestStartBootMs, long nowBootMs)
     {
         var fresh = LeaseRules.Deadline(requestStartBootMs, claim.LeaseTtlMs, claim.LeaseGraceMs, longestMargin);
-        for (var seen = Volatile.Read(ref deadline); fresh > seen;)
+        lock (superseded)
         {
-            var before = Interlocked.CompareExchange(ref deadline, fresh, seen);
-            if (before == seen) return fresh;
-            seen = before;
+            if (fresh <= deadline) return deadline;
+            superseded.RemoveAll(s => s.ReplacedAt < nowBootMs - 2 * ExtendLatencyMs);
+            superseded.Add((deadline, nowBootMs));
+            Volatile.Write(ref deadline, fresh);
+            return fresh;
         }
-        return DeadlineBootMs;
+    }
+
+    /// <summary>
+    /// The deadline by which the watchdog may have judged a process that ended then. A renewal's answer may come when the old deadline has just passed and the
+    /// watchdog has struck: then the old one counts, or the watchdog's kill would pass for the job's own end.
+    /// </summary>
+    public long DeadlineAt(long endedAtBootMs)
+    {
+        lock (superseded)
+        {
+            return superseded.Where(s => s.Deadline <= endedAtBootMs && s.ReplacedAt > endedAtBootMs - ExtendLatencyMs).Select(s => s.Deadline).Append(deadline).Min();
+        }
     }
 }

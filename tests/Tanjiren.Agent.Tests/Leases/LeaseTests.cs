@@ -15,12 +15,26 @@ public sealed class LeaseTests
     public void A_late_answer_never_moves_the_deadline_back()
     {
         var lease = Granted(requestStart: 0);
-        lease.Renewed(50_000);
+        lease.Renewed(50_000, 50_000);
         var after = lease.DeadlineBootMs;
 
-        lease.Renewed(20_000);
+        lease.Renewed(20_000, 20_000);
 
         lease.DeadlineBootMs.ShouldBe(after);
+    }
+
+    [Fact]
+    public void What_the_watchdog_killed_just_before_a_renewal_arrived_counts_by_the_old_deadline()
+    {
+        var lease = Granted(requestStart: 0);
+        var old = lease.DeadlineBootMs;
+        // Asked for in time; the answer came when the watchdog had struck, or just before and too late for the watchdog to hear of it.
+        lease.Renewed(old - 1000, old + 300);
+        lease.DeadlineAt(old + 100).ShouldBe(old);
+        lease.DeadlineAt(old + 400).ShouldBe(old);
+        // Before the old deadline nobody but the job itself or a stranger can have ended it, and long after the new one had arrived only the new one counts.
+        lease.DeadlineAt(old - 1).ShouldBe(lease.DeadlineBootMs);
+        lease.DeadlineAt(old + 10_000).ShouldBe(lease.DeadlineBootMs);
     }
 
     [Fact]
@@ -28,7 +42,7 @@ public sealed class LeaseTests
     {
         var lease = Granted(requestStart: 1000);
 
-        lease.Renewed(500_000);
+        lease.Renewed(500_000, 500_000);
 
         lease.HardDeadlineBootMs.ShouldBe(61_000);
     }
@@ -40,7 +54,7 @@ public sealed class LeaseTests
 
         lease.WatchdogDeadlineBootMs(TimeSpan.FromSeconds(10)).ShouldBe(71_000);
         lease.WatchdogDeadlineBootMs(TimeSpan.FromHours(1)).ShouldBe(lease.DeadlineBootMs);
-        lease.Renewed(500_000);
+        lease.Renewed(500_000, 500_000);
         lease.WatchdogDeadlineBootMs(TimeSpan.FromSeconds(10)).ShouldBe(71_000);
     }
 
