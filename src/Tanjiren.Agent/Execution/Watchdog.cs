@@ -30,7 +30,7 @@ public static class Watchdog
     }
 }
 
-/// <summary>One thread reads, one kills, one writes the log: a full log pipe or a long kill delays nothing else.</summary>
+/// <summary>One thread reads, one stops, one kills, one writes the log: a full log pipe or a long kill delays nothing else.</summary>
 internal sealed class WatchdogLoop(Stream answers, TextWriter log)
 {
     /// <summary>Longest sleep while a tree is watched: a wait does not count time asleep, so the clock itself is read this often.</summary>
@@ -53,6 +53,8 @@ internal sealed class WatchdogLoop(Stream answers, TextWriter log)
         public ulong Mark { get; } = mark;
         public long Deadline { get; set; } = deadline;
         public ProcessTree Tree { get; set; } = tree;
+        /// <summary>Its deadline has passed and it may have been stopped: no later word saves it, or it would stand still for ever.</summary>
+        public bool Condemned { get; set; }
         /// <summary>Processes were found after the deadline or the agent's end: said once.</summary>
         public bool Announced { get; set; }
     }
@@ -62,11 +64,39 @@ internal sealed class WatchdogLoop(Stream answers, TextWriter log)
         var writer = StartThread("watchdog log", WriteLog);
         // Said before the first line is read: an answer to one must not come before it.
         Answer(WatchdogMessage.Ready);
+        _ = StartThread("watchdog stop", StopOnTime);
         _ = StartThread("watchdog input", () => ReadInput(input));
         var code = Guard();
         _lines.Writer.TryComplete();
         _ = writer.Join(FlushLog);
         return code;
+    }
+
+    /// <summary>
+    /// Stops what is due at its very deadline. Apart from the kills: each of those searches the whole machine, which may take most of a second on a loaded one, and
+    /// another deadline may pass meanwhile.
+    /// </summary>
+    private void StopOnTime()
+    {
+        while (true)
+        {
+            List<ProcessTree> due = [];
+            lock (_gate)
+            {
+                var now = BootClock.NowMs;
+                foreach (var watched in _watched.Values.Where(w => !w.Condemned && (_ended || w.Deadline <= now)))
+                {
+                    watched.Condemned = true;
+                    due.Add(watched.Tree);
+                }
+                if (due.Count == 0)
+                {
+                    Monitor.Wait(_gate, UntilNextDeadlineLocked(now));
+                    continue;
+                }
+            }
+            foreach (var tree in due) tree.StopGroup();
+        }
     }
 
     /// <summary>Sleeps until a deadline or the end of input, kills what is due, and looks again.</summary>
@@ -82,7 +112,7 @@ internal sealed class WatchdogLoop(Stream answers, TextWriter log)
             {
                 var now = BootClock.NowMs;
                 ended = _ended;
-                due = [.. _watched.Where(w => ended || w.Value.Deadline <= now)];
+                due = [.. _watched.Where(w => ended || w.Value.Condemned || w.Value.Deadline <= now)];
                 if (due.Count == 0)
                 {
                     if (ended) return 0;
@@ -91,8 +121,6 @@ internal sealed class WatchdogLoop(Stream answers, TextWriter log)
                 }
             }
 
-            // All of them before the first search: behind one that takes its time the others would run on past their deadlines.
-            foreach (var (_, watched) in due) watched.Tree.StopGroup();
             int left = 0, refused = 0;
             foreach (var (stepId, watched) in due)
             {
@@ -132,9 +160,11 @@ internal sealed class WatchdogLoop(Stream answers, TextWriter log)
         return (left, refused);
     }
 
-    private TimeSpan UntilNextDeadlineLocked(long now) => _watched.Count == 0
-        ? Timeout.InfiniteTimeSpan
-        : Min(TimeSpan.FromMilliseconds(Math.Max(1, _watched.Values.Min(w => w.Deadline) - now)), ReadClock);
+    private TimeSpan UntilNextDeadlineLocked(long now)
+    {
+        var next = _watched.Values.Where(w => !w.Condemned).Min(w => (long?)w.Deadline);
+        return next is null ? Timeout.InfiniteTimeSpan : Min(TimeSpan.FromMilliseconds(Math.Max(1, next.Value - now)), ReadClock);
+    }
 
     private static TimeSpan Min(TimeSpan a, TimeSpan b) => a < b ? a : b;
 
@@ -179,7 +209,7 @@ internal sealed class WatchdogLoop(Stream answers, TextWriter log)
             else if (message.Verb == WatchdogVerb.Root)
                 watched.Tree = new ProcessTree(watched.Mark, message.Pid, message.StepId, message.Value, spared: _agent);
             else if (message.Verb == WatchdogVerb.Extend)
-                (watched.Deadline, watched.Announced) = (message.Value, false);
+                watched.Deadline = message.Value;
             else
                 _watched.Remove(message.StepId);
             Monitor.PulseAll(_gate);
