@@ -21,6 +21,9 @@ internal static class SqliteLibrary
             _initialized = true;
             NativeLibrary.SetDllImportResolver(typeof(SQLitePCL.SQLite3Provider_e_sqlite3).Assembly, Resolve);
             SQLitePCL.Batteries_V2.Init();
+            // Each of our connections has one user at a time, so the locks within one are pure cost; nobody reads the allocator's statistics.
+            SQLitePCL.raw.sqlite3_config(SQLitePCL.raw.SQLITE_CONFIG_MULTITHREAD);
+            SQLitePCL.raw.sqlite3_config(SQLitePCL.raw.SQLITE_CONFIG_MEMSTATUS, 0);
         }
     }
 
