@@ -61,8 +61,8 @@ internal sealed class CachedCommand(CachingConnection cache, DbConnection connec
     }
 
     /// <summary>
-    /// Dapper names its parameters as in C#, and for a name that a statement does not have as it stands the library tries three others, each time: a fifth of a
-    /// short statement's time.
+    /// Dapper names its parameters as in C#, and for a name that a statement does not have as it stands the library tries three others, at each
+    /// execution.
     /// </summary>
     private sealed class NamedParameter : SqliteParameter
     {
