@@ -5,13 +5,20 @@ namespace Tanjiren.Bench;
 /// <summary>What eng/bench prepared (environment) and what was asked for (arguments).</summary>
 internal sealed record BenchSettings
 {
+    private static readonly string[] Verbs = ["dispatch", "noop", "commands", "heartbeats", "logs", "idle", "fleet"];
+
     public required string Verb { get; init; }
     /// <summary>Turns that each contender gets.</summary>
     public int Rounds { get; init; } = 7;
     /// <summary>Latency samples in one turn.</summary>
     public int Samples { get; init; } = 100;
-    /// <summary>No-op jobs in one turn.</summary>
+    /// <summary>Jobs in one turn, no-op ones and commands; four times as many heartbeats.</summary>
     public int Jobs { get; init; } = 2000;
+    /// <summary>Output of the job that is tailed.</summary>
+    public int Mebibytes { get; init; } = 128;
+    public int IdleSeconds { get; init; } = 60;
+    public int Workstations { get; init; } = 10_000;
+    public int FleetSeconds { get; init; } = 600;
     /// <summary>Only contenders with this in their name, to look at one of them; null: all.</summary>
     public string? Only { get; init; }
     /// <summary>The report goes here as well as to standard output.</summary>
@@ -25,8 +32,8 @@ internal sealed record BenchSettings
 
     public static BenchSettings Parse(string[] args)
     {
-        if (args is not [("dispatch" or "noop" or "all") and var verb, .. var rest] || rest.Length % 2 != 0)
-            throw new FormatException("usage: eng/bench dispatch|noop|all [--rounds N] [--samples N] [--jobs N] [--only TEXT] [--out FILE]");
+        if (args is not [var verb, .. var rest] || !(verb == "all" || Verbs.Contains(verb)) || rest.Length % 2 != 0)
+            throw new FormatException($"usage: eng/bench {string.Join('|', Verbs)}|all [--rounds N] [--samples N] [--jobs N] [--mebibytes N] [--idle-seconds N] [--workstations N] [--fleet-seconds N] [--only TEXT] [--out FILE]");
         var settings = new BenchSettings { Verb = verb };
         foreach (var pair in rest.Chunk(2))
         {
@@ -35,6 +42,10 @@ internal sealed record BenchSettings
                 "--rounds" => settings with { Rounds = Number(pair[1]) },
                 "--samples" => settings with { Samples = Number(pair[1]) },
                 "--jobs" => settings with { Jobs = Number(pair[1]) },
+                "--mebibytes" => settings with { Mebibytes = Number(pair[1]) },
+                "--idle-seconds" => settings with { IdleSeconds = Number(pair[1]) },
+                "--workstations" => settings with { Workstations = Number(pair[1]) },
+                "--fleet-seconds" => settings with { FleetSeconds = Number(pair[1]) },
                 "--only" => settings with { Only = pair[1] },
                 "--out" => settings with { Out = pair[1] },
                 var unknown => throw new FormatException($"unknown option {unknown}"),
@@ -42,6 +53,8 @@ internal sealed record BenchSettings
         }
         return settings;
     }
+
+    public bool Measures(string flow) => Verb == flow || Verb == "all";
 
     public bool Wants(string name) => Only is null || name.Contains(Only, StringComparison.OrdinalIgnoreCase);
 

@@ -17,6 +17,7 @@ internal interface IThroughputContender : IAsyncDisposable
 {
     string Name { get; }
 
+    /// <summary>Asked when the rounds are over: it may say what they cost.</summary>
     string Measures { get; }
 
     Task<double> RunAsync(int items, CancellationToken cancellation);

@@ -50,6 +50,17 @@ internal sealed class Report
         Footnotes(rows);
     }
 
+    /// <summary>A table that is made already.</summary>
+    public void Table(string title, string aim, string table)
+    {
+        Line();
+        Line($"## {title}");
+        Line();
+        Line(aim);
+        Line();
+        Line(table);
+    }
+
     public override string ToString() => _text.ToString();
 
     private void Footnotes(IReadOnlyList<Measured> rows)

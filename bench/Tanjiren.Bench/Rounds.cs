@@ -16,13 +16,13 @@ internal sealed record Measured(string Name, string Measures, IReadOnlyList<doub
 internal static class Rounds
 {
     public static Task<IReadOnlyList<Measured>> LatencyAsync(IReadOnlyList<Entry<ILatencyContender>> entries, BenchSettings settings, CancellationToken cancellation) =>
-        RunAsync(entries, settings, one => (one.Name, one.Measures, () => one.SampleAsync(settings.Samples, cancellation)));
+        RunAsync(entries, settings, one => (one.Name, () => one.Measures, () => one.SampleAsync(settings.Samples, cancellation)));
 
-    public static Task<IReadOnlyList<Measured>> ThroughputAsync(IReadOnlyList<Entry<IThroughputContender>> entries, BenchSettings settings, CancellationToken cancellation) =>
-        RunAsync(entries, settings, one => (one.Name, one.Measures, async () => [await one.RunAsync(settings.Jobs, cancellation)]));
+    public static Task<IReadOnlyList<Measured>> ThroughputAsync(IReadOnlyList<Entry<IThroughputContender>> entries, int items, BenchSettings settings, CancellationToken cancellation) =>
+        RunAsync(entries, settings, one => (one.Name, () => one.Measures, async () => [await one.RunAsync(items, cancellation)]));
 
     private static async Task<IReadOnlyList<Measured>> RunAsync<T>(
-        IReadOnlyList<Entry<T>> entries, BenchSettings settings, Func<T, (string Name, string Measures, Func<Task<double[]>> Turn)> describe) where T : IAsyncDisposable
+        IReadOnlyList<Entry<T>> entries, BenchSettings settings, Func<T, (string Name, Func<string> Measures, Func<Task<double[]>> Turn)> describe) where T : IAsyncDisposable
     {
         var contenders = new List<T>();
         try
@@ -37,7 +37,7 @@ internal static class Rounds
         }
     }
 
-    private static async Task<IReadOnlyList<Measured>> RunAsync(IReadOnlyList<(string Name, string Measures, Func<Task<double[]>> Turn)> contenders, int rounds)
+    private static async Task<IReadOnlyList<Measured>> RunAsync(IReadOnlyList<(string Name, Func<string> Measures, Func<Task<double[]>> Turn)> contenders, int rounds)
     {
         var results = contenders.Select(_ => new List<double[]>()).ToArray();
         // The first round warms caches, compilers and connections, and does not count.
@@ -51,6 +51,6 @@ internal static class Rounds
                     results[i].Add(values);
             }
         }
-        return [.. contenders.Select((one, i) => new Measured(one.Name, one.Measures, results[i]))];
+        return [.. contenders.Select((one, i) => new Measured(one.Name, one.Measures(), results[i]))];
     }
 }

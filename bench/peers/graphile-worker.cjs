@@ -2,11 +2,13 @@
 //   dispatch N            N samples: addJob called -> first instruction of the handler, milliseconds; the row is committed before a worker sees it
 //   noop N CONCURRENCY    N jobs added one commit each by 16 producers while the worker runs them; jobs a second until the last one is complete
 //   batched N CONCURRENCY the same with its local queue and batched completion: fewer, larger commits
+//   spawn N CONCURRENCY   as noop, and every handler starts /bin/true and waits for it
 //   drain N CONCURRENCY   N jobs added in one statement beforehand, as its own perfTest does; jobs a second of running them only
 // Environment: DATABASE_URL, NODE_PATH (where graphile-worker is installed).
 "use strict";
 const { run, makeWorkerUtils, Logger, runMigrations } = require("graphile-worker");
 const { Pool } = require("pg");
+const { spawn } = require("node:child_process");
 const readline = require("node:readline");
 
 const quiet = new Logger(() => () => {});
@@ -15,7 +17,8 @@ const pool = new Pool({ connectionString: process.env.DATABASE_URL, max: 40 });
 pool.on("error", (error) => console.error(error));
 pool.on("connect", (client) => client.on("error", (error) => console.error(error)));
 const onJob = { handler: () => {} };
-const taskList = { probe: (payload) => onJob.handler(payload) };
+let work = null;
+const taskList = { probe: (payload) => (work ? work().then(() => onJob.handler(payload)) : onJob.handler(payload)) };
 const shared = { pgPool: pool, noHandleSignals: true, logger: quiet, crontab: "" };
 const seconds = (from) => Number(process.hrtime.bigint() - from) / 1e9;
 
@@ -77,6 +80,15 @@ async function noop(count, concurrency, preset) {
   return result;
 }
 
+async function commands(count, concurrency) {
+  work = () => new Promise((resolve, reject) => spawn("/bin/true", { stdio: "ignore" }).on("error", reject).on("exit", resolve));
+  try {
+    return await noop(count, concurrency);
+  } finally {
+    work = null;
+  }
+}
+
 async function drain(count, concurrency) {
   await pool.query("select graphile_worker.add_job('probe', json_build_object('i', i)) from generate_series(1, $1) as i", [count]);
   return finishedAfter(count, () => run({ ...shared, taskList, concurrency: Number(concurrency) }));
@@ -86,6 +98,7 @@ const verbs = {
   dispatch,
   noop,
   drain,
+  spawn: commands,
   batched: (count, concurrency) =>
     noop(count, concurrency, { worker: { concurrentJobs: Number(concurrency), localQueue: { size: 2 * concurrency, refetchDelay: { durationMs: 0 } }, completeJobBatchDelay: 0 } }),
 };

@@ -47,7 +47,7 @@ internal sealed class CachedCommand(CachingConnection cache, DbConnection connec
     /// <summary>Statements are short; a cancelled token is seen before the next one.</summary>
     public override void Cancel() { }
 
-    protected override DbParameter CreateDbParameter() => new SqliteParameter();
+    protected override DbParameter CreateDbParameter() => new NamedParameter();
 
     protected override void Dispose(bool disposing)
     {
@@ -58,6 +58,16 @@ internal sealed class CachedCommand(CachingConnection cache, DbConnection connec
             else if (_inner is not null) cache.Give(_inner);
         }
         base.Dispose(disposing);
+    }
+
+    /// <summary>
+    /// Dapper names its parameters as in C#, and for a name that a statement does not have as it stands the library tries three others, at each
+    /// execution.
+    /// </summary>
+    private sealed class NamedParameter : SqliteParameter
+    {
+        [AllowNull]
+        public override string ParameterName { get => base.ParameterName; set => base.ParameterName = "@" + value; }
     }
 
     private T Guard<T>(Func<T> execute)

@@ -21,6 +21,9 @@ internal static class SqliteLibrary
             _initialized = true;
             NativeLibrary.SetDllImportResolver(typeof(SQLitePCL.SQLite3Provider_e_sqlite3).Assembly, Resolve);
             SQLitePCL.Batteries_V2.Init();
+            // Nobody reads the allocator's statistics, which take a lock each time. The locks within a connection stay: each has one user at a time, but a statement
+            // that was leaked ends on the finalizer's thread.
+            SQLitePCL.raw.sqlite3_config(SQLitePCL.raw.SQLITE_CONFIG_MEMSTATUS, 0);
         }
     }
 
