@@ -73,7 +73,7 @@ internal static class DatabaseInvariants
         ("whose session claimed it is the same workstation", "SELECT c.step_id FROM step_claims c JOIN instance_sessions i ON i.id = c.session_id WHERE i.instance_id <> c.instance_id"),
         ("who made a task was a member or is recorded", """
             SELECT t.id FROM tasks t WHERE NOT EXISTS (SELECT 1 FROM memberships m WHERE m.organization_id = t.organization_id AND m.user_id = t.created_by)
-              AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.organization_id = t.organization_id AND a.subject = t.created_by AND a.action = 'member.removed')
+              AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.organization_id = t.organization_id AND a.subject = t.created_by AND a.action IN ('member.removed', 'member.left'))
             """),
         ("who holds a credential that works is a member", """
             SELECT c.id FROM credentials c WHERE c.revoked_at IS NULL
@@ -95,12 +95,12 @@ internal static class DatabaseInvariants
             SELECT id FROM organizations o WHERE NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = o.id AND a.action = 'organization.created' AND a.organization_id = o.id)
             """),
         ("each credential is in the audit log", """
-            SELECT id FROM credentials c WHERE c.name <> 'up' AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = c.id AND a.actor = c.user_id
-              AND a.organization_id = c.organization_id AND a.action = CASE c.kind WHEN 'session' THEN 'identity.signed_in' ELSE 'token.created' END)
+            SELECT id FROM credentials c WHERE c.name <> 'up' AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = coalesce(c.grant_id, c.id) AND a.actor = c.user_id
+              AND a.organization_id = c.organization_id AND a.action = CASE c.kind WHEN 'session' THEN 'identity.signed_in' WHEN 'oauth' THEN 'oauth.device_approved' ELSE 'token.created' END)
             """),
         ("each membership is in the audit log", """
             SELECT m.user_id FROM memberships m WHERE NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.organization_id = m.organization_id
-              AND (a.action = 'member.added' AND a.subject = m.user_id OR a.action = 'organization.created' AND a.actor = m.user_id))
+              AND (a.action = 'member.added' AND a.subject = m.user_id OR a.action IN ('organization.created', 'invitation.accepted') AND a.actor = m.user_id))
             """),
         ("each bound key is in the audit log", """
             SELECT k.id FROM instance_keys k JOIN instances i ON i.id = k.instance_id WHERE NOT EXISTS (SELECT 1 FROM audit_events a

@@ -8,7 +8,11 @@ internal sealed class Lessons(Cast cast)
     public async Task LearnAsync(Draft draft, Answer answer)
     {
         if (answer.Status == 401 && draft.Route.Name != "login") await ReplaceAsync(draft);
-        else if (answer.Status is >= 200 and < 300) LearnSuccess(draft, answer);
+        else if (answer.Status is >= 200 and < 300)
+        {
+            LearnSuccess(draft, answer);
+            if (draft.Route.Name == "transferOwnership") await cast.TakeOwnershipBackAsync();
+        }
         else if (answer.Status is 404 or 409 && draft.Step is { } step) Forget(draft, step, answer);
         if (draft.Device is { } device && draft.Route.Admission == Admission.Key && !cast.Agents.Contains(device)) device.Dispose();
     }
