@@ -33,6 +33,8 @@ internal sealed class FakeControlPlane : IAsyncDisposable
     public string Nonce { get; set; } = "nonce-1";
     /// <summary>Whether heartbeats carry what is queued, as they always do at a real server.</summary>
     public bool PendingInHeartbeats { get; set; }
+    /// <summary>Whether a heartbeat's answer about a lease that it named tells the claim.</summary>
+    public bool TellsNamedClaims { get; set; } = true;
     /// <summary>Steps that long-polls have offered.</summary>
     public int WorkOffered { get; private set; }
     public int TokensIssued { get; private set; }
@@ -263,7 +265,7 @@ internal sealed class FakeControlPlane : IAsyncDisposable
         List<LeaseAnswer> answers;
         lock (gate)
         {
-            answers = steps.Values.Where(s => s.Held).Select(Held).ToList();
+            answers = steps.Values.Where(s => s.Held).Select(s => Held(s, tellsClaim: true)).ToList();
             foreach (var report in request.Steps!)
                 if (answers.All(a => a.StepId != report.StepId))
                     answers.Add(new LeaseAnswer { StepId = report.StepId, LeaseGeneration = report.LeaseGeneration ?? 0, Standing = LeaseStanding.Lost, ClaimId = report.ClaimId });
@@ -280,7 +282,7 @@ internal sealed class FakeControlPlane : IAsyncDisposable
         lock (gate)
         {
             pending = PendingInHeartbeats ? steps.Values.Where(s => s.Queued).Select(Pending).ToList() : [];
-            answers = steps.Values.Where(s => s.Held).Select(Held).ToList();
+            answers = steps.Values.Where(s => s.Held).Select(s => Held(s, TellsNamedClaims || request.Leases!.All(l => l.StepId != s.Id))).ToList();
             foreach (var lease in request.Leases!)
                 if (answers.All(a => a.StepId != lease.StepId || a.LeaseGeneration != lease.LeaseGeneration))
                     answers.Add(new LeaseAnswer { StepId = lease.StepId, LeaseGeneration = lease.LeaseGeneration, Standing = LeaseStanding.Lost });
@@ -289,8 +291,8 @@ internal sealed class FakeControlPlane : IAsyncDisposable
             WireJson.Default.HeartbeatResponse);
     }
 
-    private static LeaseAnswer Held(FakeStep s) =>
-        new() { StepId = s.Id, LeaseGeneration = s.Generation, ClaimId = s.ClaimId, Standing = LeaseStanding.Held, CancelRequested = s.CancelRequested };
+    private static LeaseAnswer Held(FakeStep s, bool tellsClaim) =>
+        new() { StepId = s.Id, LeaseGeneration = s.Generation, ClaimId = tellsClaim ? s.ClaimId : null, Standing = LeaseStanding.Held, CancelRequested = s.CancelRequested };
 
     private static PendingStep Pending(FakeStep s) => new() { StepId = s.Id, TaskId = s.TaskId, ExpectedGeneration = s.Generation, Intent = "test" };
 

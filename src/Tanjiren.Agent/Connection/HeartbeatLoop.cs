@@ -74,7 +74,8 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
             }
             LastBeatAt = parts.Clock.GetUtcNow();
             asked = TimeSpan.FromSeconds(Math.Clamp(reply.Value!.NextHeartbeatSeconds, 1, 300));
-            foreach (var answer in reply.Value.Leases) Act(answer, started, inWork);
+            var named = request.Leases!.Select(l => (l.StepId, l.LeaseGeneration)).ToHashSet();
+            foreach (var answer in reply.Value.Leases) Act(answer, started, inWork, named.Contains((answer.StepId, answer.LeaseGeneration)));
             claimer.Offer(session, reply.Value.PendingTasks);
             parts.Outbox.Wake();
             return ReplyKind.Ok;
@@ -102,7 +103,7 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
         };
     }
 
-    private void Act(LeaseAnswer answer, long requestStart, HashSet<string> inWork)
+    private void Act(LeaseAnswer answer, long requestStart, HashSet<string> inWork, bool named)
     {
         var runner = parts.Steps.Find(answer.StepId);
         if (runner?.Lease is { } lease && lease.Generation == answer.LeaseGeneration)
@@ -122,8 +123,8 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
             if (answer.CancelRequested) runner.Stop(StopReason.Cancel);
             return;
         }
-        // A claim of this moment, or one that ended since the request left: the answer is older than what we know.
-        if (runner is not null || (answer.ClaimId is { } claim && inWork.Contains(claim))) return;
+        // A result that waits in the outbox, which says its own word; a claim of this moment, or one that ended since the request left.
+        if (named || runner is not null || (answer.ClaimId is { } claim && inWork.Contains(claim))) return;
         if (answer.Standing is LeaseStanding.Held or LeaseStanding.NotRenewed) reconciler.HandBackUnknown(answer);
     }
 

@@ -73,15 +73,17 @@ internal sealed partial class Reconciler(AgentPlatform platform, Journal journal
 
     /// <summary>
     /// The server thinks that we hold a lease of which no open claim tells: a claim whose answer was lost and which was given up. It goes back as never
-    /// started, unless the journal knows of a spawn or has lost records; then nobody can say how it ended.
+    /// started, unless the journal knows of a spawn or has lost records, or the server does not say which claim it means; then nobody can say how it ended.
     /// </summary>
     /// <returns>False when it could not be journalled; it is tried again with the next heartbeat.</returns>
     public bool HandBackUnknown(LeaseAnswer answer)
     {
         // One hand-back at a time: heartbeats repeat themselves until the server has it.
         var claimId = answer.ClaimId ?? $"{Ids.Claim}unknown_{answer.StepId}_{answer.LeaseGeneration}";
-        if (outbox.Find(claimId) is not null) return true;
-        var mayHaveSpawned = journal.Damaged || journal.Read(s => s.MayHaveSpawned(claimId));
+        if (outbox.Find(claimId) is { HasWord: true }) return true;
+        // Its last word could not be journalled when the session opened.
+        if (outbox.Find(claimId) is not null && journal.Read(s => s.Find(claimId)) is { } known) return Settle(known, answer);
+        var mayHaveSpawned = answer.ClaimId is null || journal.Damaged || journal.Read(s => s.MayHaveSpawned(claimId));
         LogUnknown(answer.StepId, answer.LeaseGeneration, mayHaveSpawned);
         try
         {
@@ -97,12 +99,12 @@ internal sealed partial class Reconciler(AgentPlatform platform, Journal journal
         return mayHaveSpawned ? SayUnknown(claim, answer.LeaseGeneration) : GiveBack(claim, answer.LeaseGeneration);
     }
 
-    private void Settle(JournaledClaim claim, LeaseAnswer? answer)
+    private bool Settle(JournaledClaim claim, LeaseAnswer? answer)
     {
-        var upload = outbox.Resume(claim);
-        if (answer is null or { Standing: LeaseStanding.Lost or LeaseStanding.Completed }) upload.SayNothing();
-        else if (claim.Report == StepReportState.UnknownOutcome) SayUnknown(claim, answer.LeaseGeneration);
-        else GiveBack(claim, answer.LeaseGeneration);
+        if (answer is not (null or { Standing: LeaseStanding.Lost or LeaseStanding.Completed }))
+            return claim.Report == StepReportState.UnknownOutcome ? SayUnknown(claim, answer.LeaseGeneration) : GiveBack(claim, answer.LeaseGeneration);
+        outbox.Resume(claim).SayNothing();
+        return true;
     }
 
     private bool SayUnknown(JournaledClaim claim, long generation)

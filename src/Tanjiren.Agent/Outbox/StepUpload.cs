@@ -41,6 +41,12 @@ internal sealed partial class StepUpload : IDisposable
     public long Generation { get; private set; }
     public ChunkLog Chunks { get; }
 
+    /// <summary>Whether the claim's last word is decided; what it is may still be on its way.</summary>
+    public bool HasWord
+    {
+        get { lock (gate) return lastWord != LastWord.None; }
+    }
+
     /// <summary>Completes when the server has the last word, or will never take it.</summary>
     public Task Answered => answered.Task;
 

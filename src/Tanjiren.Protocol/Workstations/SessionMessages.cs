@@ -108,6 +108,7 @@ public sealed record LeaseAnswer
     public required string StepId { get; init; }
     public required long LeaseGeneration { get; init; }
     public required LeaseStanding Standing { get; init; }
+    /// <summary>The claim that holds the lease; absent when it is lost or completed.</summary>
     public string? ClaimId { get; init; }
     /// <summary>An operator wants it cancelled.</summary>
     public bool CancelRequested { get; init; }

@@ -24,20 +24,20 @@ internal sealed class LeaseBook(Counters counters)
         {
             var alive = lease.TickAgeMs <= maxTickAgeMs;
             var row = alive
-                ? await tx.FirstAsync<CancelRow>("""
+                ? await tx.FirstAsync<ClaimRow>("""
                     UPDATE steps SET lease_state = 'held', lease_expires_at = tanjiren_now() + lease_ttl_ms
                     WHERE id = @stepId AND state = 'running' AND lease_holder = @instanceId AND lease_session = @sessionId AND lease_generation = @leaseGeneration
-                    RETURNING 1 AS found, cancel_requested_at
+                    RETURNING claim_id, cancel_requested_at
                     """, new { stepId = lease.StepId, instanceId, sessionId, leaseGeneration = lease.LeaseGeneration })
-                : await tx.FirstAsync<CancelRow>("""
-                    SELECT 1 AS found, cancel_requested_at FROM steps
+                : await tx.FirstAsync<ClaimRow>("""
+                    SELECT claim_id, cancel_requested_at FROM steps
                     WHERE id = @stepId AND state = 'running' AND lease_holder = @instanceId AND lease_session = @sessionId AND lease_generation = @leaseGeneration
                     """, new { stepId = lease.StepId, instanceId, sessionId, leaseGeneration = lease.LeaseGeneration });
             answers.Add(row is null
                 ? await EndedAsync(tx, instanceId, lease.StepId, lease.LeaseGeneration)
                 : new LeaseAnswer
                 {
-                    StepId = lease.StepId, LeaseGeneration = lease.LeaseGeneration, CancelRequested = row.CancelRequestedAt is not null,
+                    StepId = lease.StepId, LeaseGeneration = lease.LeaseGeneration, ClaimId = row.ClaimId, CancelRequested = row.CancelRequestedAt is not null,
                     Standing = alive ? LeaseStanding.Held : LeaseStanding.NotRenewed,
                 });
         }
@@ -104,8 +104,9 @@ internal sealed class LeaseBook(Counters counters)
         return new LeaseAnswer { StepId = stepId, LeaseGeneration = generation, Standing = completed ? LeaseStanding.Completed : LeaseStanding.Lost };
     }
 
-    private sealed record CancelRow
+    private sealed record ClaimRow
     {
+        public string? ClaimId { get; init; }
         public long? CancelRequestedAt { get; init; }
     }
 

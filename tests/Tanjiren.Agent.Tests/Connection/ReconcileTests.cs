@@ -180,6 +180,24 @@ public sealed class ReconcileTests : IAsyncLifetime
         step.Releases.ShouldBe(0);
     }
 
+    /// <summary>The first heartbeat of a new life names the lease whose result it is about to send, and the server's answer says that it is held.</summary>
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task A_lease_whose_result_is_on_its_way_is_not_handed_back_as_never_started(bool tellsNamedClaims)
+    {
+        ServerHolds();
+        server.TellsNamedClaims = tellsNamedClaims;
+        Journalled(Claiming(), Leased(), Spawning(ProcessMarks.New()));
+        var complete = server.Hold("complete");
+
+        await agent.StartAsync();
+        await Eventually.TrueAsync(() => AgentStatus.Load(agent.Home)?.LastHeartbeatAt is not null);
+        complete.SetResult();
+
+        await Eventually.TrueAsync(() => step.Result is not null);
+        server.Heartbeats.First().Leases!.Single().Phase.ShouldBe(StepPhase.Uploading);
+        (step.Result!.Reason, step.Releases).ShouldBe((StepReason.UnknownOutcome, 0));
+    }
+
     [Fact]
     public async Task A_journal_that_lost_records_proves_nothing_about_a_lease_it_does_not_know()
     {

@@ -37,7 +37,8 @@ public sealed class LeaseReconcilerTests
         await engine.ClaimAsync(machine, step);
         await engine.ServeAsync(Engine.TtlSeconds + 3);
 
-        (await engine.BeatAsync(machine, (step.Id, 1)))!.Leases.Single().Standing.ShouldBe(LeaseStanding.Held);
+        var renewed = (await engine.BeatAsync(machine, (step.Id, 1)))!.Leases.Single();
+        (renewed.Standing, renewed.ClaimId).ShouldBe((LeaseStanding.Held, await engine.QueryAsync<string>("SELECT claim_id FROM steps")));
 
         (await engine.StepAsync(task)).LeaseState.ShouldBe(LeaseState.Held);
         (await engine.StepAsync(task)).LeaseGeneration.ShouldBe(1);

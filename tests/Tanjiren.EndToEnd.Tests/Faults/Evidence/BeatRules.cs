@@ -31,6 +31,11 @@ internal static class BeatRules
         [.. beats.Where(beat => beat.Kind == BeatKind.Start).GroupBy(beat => (beat.StepId, beat.Generation)).Where(starts => starts.Count() > 1)
             .Select(starts => $"{starts.Key.StepId}: generation {starts.Key.Generation} was started {starts.Count()} times")];
 
+    /// <summary>A step that may not be queued again is run by one process at most, whatever the generations.</summary>
+    public static IReadOnlyList<string> SecondRuns(IReadOnlyList<Beat> beats, IReadOnlySet<string> onceOnly) =>
+        [.. beats.Where(beat => beat.Kind == BeatKind.Start && onceOnly.Contains(beat.StepId)).GroupBy(beat => beat.StepId).Where(starts => starts.Count() > 1)
+            .Select(starts => $"{starts.Key} may run once and was started {starts.Count()} times")];
+
     /// <summary>Every step that the server calls succeeded has an end in the file, written under the generation whose result was taken.</summary>
     public static IReadOnlyList<string> SuccessesWithoutEnd(IReadOnlyList<Beat> beats, IEnumerable<StepBody> steps)
     {

@@ -24,6 +24,14 @@ public sealed class BeatRulesTests
     }
 
     [Fact]
+    public void A_second_run_of_what_may_run_once_is_seen()
+    {
+        Beat[] beats = [Start(1, "p1", 1), Start(2, "p2", 2)];
+        BeatRules.SecondRuns(beats, new HashSet<string>()).ShouldBeEmpty();
+        BeatRules.SecondRuns(beats, new HashSet<string> { "s1" }).ShouldHaveSingleItem();
+    }
+
+    [Fact]
     public void A_success_needs_the_end_of_its_own_generation()
     {
         Beat[] beats = [Start(1, "p1", 1), new(2, BeatKind.End, "p1", "s1", 1, 0)];
