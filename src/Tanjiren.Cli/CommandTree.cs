@@ -48,6 +48,7 @@ internal static class CommandTree
                 LoginCommand.Create(cli), LogoutCommand.Create(cli), WhoamiCommand.Create(cli), PrintTokenCommand.Create(cli),
                 GrantsCommand.Create(cli), RevokeCommand.Create(cli)),
             ServerCommand.Create(cli),
+            CompletionCommand.Create(cli),
         };
         foreach (var option in root.Options)
             switch (option)
@@ -55,6 +56,8 @@ internal static class CommandTree
                 case HelpOption help:
                     help.Action = new HelpText();
                     help.Description = "Show this help";
+                    // They look like paths, and completion would offer them at every Tab.
+                    foreach (var alias in (string[])["/?", "/h", "-?"]) help.Aliases.Remove(alias);
                     break;
                 case VersionOption version:
                     version.Action = new VersionText();

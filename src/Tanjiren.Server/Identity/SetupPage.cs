@@ -13,7 +13,7 @@ internal static class SetupPage
     public static void Map(IEndpointRouteBuilder routes)
     {
         routes.MapGet("/setup", Show).ExcludeFromDescription();
-        routes.MapPost("/setup", SubmitAsync).ExcludeFromDescription();
+        routes.MapPost("/setup", SubmitAsync).TakesLittle().ExcludeFromDescription();
     }
 
     private static IResult Show(string? code, HttpContext context, FormPages pages) => Render(context, pages, code ?? "", null, 200);
@@ -39,8 +39,8 @@ internal static class SetupPage
         var url = address.UrlOf(context.Request);
         return FormPages.Page(context, Title, $"""
             <p>{Html(owner!.Email)} is the owner of {Html(owner.OrganizationName)} now. You are signed in.</p>
-            <p>Next, on the machine that you work at, sign the command line in; it asks for the password:</p>
-            <pre>tanvrit-compute auth login --server {Html(url)} --email {Html(owner.Email)}</pre>
+            <p>Next, on the machine that you work at, sign the command line in; it shows a code, which you approve on a page like this one:</p>
+            <pre>tanvrit-compute auth login --server {Html(url)}</pre>
             """, 200);
     }
 

@@ -44,6 +44,37 @@ public sealed class ReadCommandsTests : IAsyncLifetime
         (await cli.InvokeAsync("jobs", "logs", Wire.TaskId, "--step", "step_x")).ShouldBe(125);
     }
 
+    /// <summary>Every command that has <c>-o</c> prints for a program what <c>--json</c> and the id are, and nothing beside it.</summary>
+    [Fact]
+    public async Task Ids_alone_or_json_for_the_next_command_of_a_script()
+    {
+        var job = Wire.Task(TaskState.Completed, Wire.Step(StepState.Succeeded, 0));
+        server.On("GET", TaskPath, job);
+        server.On("GET", "/api/tasks", new Page<TaskBody> { Items = [job, job with { Id = "task_b" }] });
+
+        (await cli.InvokeAsync("jobs", "list", "-o", "id")).ShouldBe(0);
+        (cli.Output.Text, cli.Error.Text).ShouldBe(($"{Wire.TaskId}\ntask_b\n", ""));
+        (await cli.InvokeAsync("jobs", "show", Wire.TaskId, "--output", "id")).ShouldBe(0);
+        (cli.Output.Text, cli.Error.Text).ShouldBe(($"{Wire.TaskId}\n", ""));
+        (await cli.InvokeAsync("jobs", "show", Wire.TaskId, "-o", "json")).ShouldBe(0);
+        var json = cli.Output.Text;
+        JsonSerializer.Deserialize(json, WireJson.Default.TaskBody)!.Id.ShouldBe(Wire.TaskId);
+        (await cli.InvokeAsync("jobs", "show", Wire.TaskId, "--json")).ShouldBe(0);
+        cli.Output.Text.ShouldBe(json);
+    }
+
+    [Theory]
+    [InlineData("error: both --json and -o id are given; give one of them", "jobs", "list", "--json", "-o", "id")]
+    [InlineData("error: --output: 'yaml' is not one of id, json", "jobs", "list", "-o", "yaml")]
+    [InlineData("error: -o id is given, and the job is not detached", "jobs", "run", "--tag", "x", "-o", "id", "--", "true")]
+    public async Task What_cannot_be_printed_is_said_before_anything_is_asked(string said, params string[] arguments)
+    {
+        (await cli.InvokeAsync(arguments)).ShouldBe(125);
+        cli.Error.Text.ShouldStartWith(said + "\nhint: ");
+        cli.Output.Text.ShouldBeEmpty();
+        server.Requests.ShouldBeEmpty();
+    }
+
     [Fact]
     public async Task Following_shows_one_step_until_the_end_and_exits_zero()
     {

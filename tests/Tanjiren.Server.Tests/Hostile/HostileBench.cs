@@ -111,6 +111,8 @@ internal sealed class HostileBench : IAsyncDisposable
         Settings = new Dictionary<string, string?>
         {
             ["Tanjiren:DeviceTrust:PairingsPerAddress"] = PairingsPerAddress.ToString(), ["Tanjiren:DeviceTrust:PairingsPerCode"] = PairingsPerCode.ToString(),
+            // Every row signs somebody in from this one address.
+            ["Tanjiren:OAuth:RequestsPerAddress"] = "1000", ["Tanjiren:OAuth:UserCodeTries"] = "1000",
         },
     }, configureApp: MapProbe);
 

@@ -17,6 +17,9 @@ internal sealed record HostileRequest(string Name, HttpStatusCode Status, ErrorC
     /// <summary>The error name of RFC 9449 or RFC 6750 in <c>WWW-Authenticate: DPoP</c>; empty: that challenge without an error; null: not about a proof.</summary>
     public string? Error { get; init; }
 
+    /// <summary>The error of RFC 6749 §5.2 or RFC 8628 §3.5 in the body; such a refusal is no problem, and <see cref="Code"/> says nothing.</summary>
+    public string? OAuthError { get; init; }
+
     /// <summary>How often the route is rightly served on the way: the first use of what is then replayed.</summary>
     public int Served { get; init; }
 

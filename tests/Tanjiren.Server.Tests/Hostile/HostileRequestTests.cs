@@ -1,3 +1,4 @@
+using Tanjiren.Server.Tests.Identity.OAuth;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Server.Tests.Hostile;
@@ -6,7 +7,7 @@ namespace Tanjiren.Server.Tests.Hostile;
 public sealed class HostileRequestTests(HostileRequestTests.Benches benches) : IClassFixture<HostileRequestTests.Benches>
 {
     private static readonly IReadOnlyDictionary<string, HostileRequest> Table =
-        new[] { ProofRows.All, PairingRows.All, BrowserRows.All }.SelectMany(rows => rows).ToDictionary(row => row.Name);
+        new[] { ProofRows.All, PairingRows.All, OAuthRows.All, BrowserRows.All }.SelectMany(rows => rows).ToDictionary(row => row.Name);
 
     public static TheoryData<DatabaseKind, string> Rows()
     {
@@ -38,6 +39,11 @@ public sealed class HostileRequestTests(HostileRequestTests.Benches benches) : I
 
         var response = await row.Send(bench);
 
+        if (row.OAuthError is not null)
+        {
+            await Task.FromResult(response).RefusedAsync(row.OAuthError, row.Status);
+            return;
+        }
         var problem = await response.ProblemAsync(row.Status, row.Code);
         row.Tells?.Invoke(problem);
         (bench.Handled - handled).ShouldBe(row.Served);

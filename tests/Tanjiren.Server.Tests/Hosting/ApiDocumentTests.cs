@@ -21,6 +21,22 @@ public sealed class ApiDocumentTests
         Operations(document).Select(o => o.Route).Order().ShouldBe(mapped.Order());
     }
 
+    /// <summary>
+    /// What scripts and clients stand on: a change of the API shows in a diff, where a field that is renamed or gone is seen before anybody's script breaks.
+    /// </summary>
+    [Fact]
+    public async Task It_is_the_one_that_the_repository_keeps()
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);
+        var now = JsonSerializer.Serialize(await DocumentAsync(server), Readable).ReplaceLineEndings("\n").Replace(server.Url, "http://127.0.0.1:7433") + "\n";
+        var kept = SourceFile("docs", "openapi.v1.json");
+        if (Environment.GetEnvironmentVariable("TANJIREN_KEEP_API") is "1") await File.WriteAllTextAsync(kept, now, TestContext.Current.CancellationToken);
+        var (was, @is) = ((await File.ReadAllTextAsync(kept, TestContext.Current.CancellationToken)).Split('\n'), now.Split('\n'));
+        var first = was.Zip(@is).TakeWhile(lines => lines.First == lines.Second).Count();
+        first.ShouldBe(Math.Max(was.Length, @is.Length),
+            $"docs/openapi.v1.json, line {first + 1}: '{was.ElementAtOrDefault(first)}' was, '{@is.ElementAtOrDefault(first)}' is. If that is meant, keep it: TANJIREN_KEEP_API=1 PROJECTS=Server eng/test -class '*ApiDocumentTests'");
+    }
+
     [Fact]
     public async Task Every_operation_has_an_id_of_its_own_and_declares_its_problems()
     {
@@ -79,6 +95,11 @@ public sealed class ApiDocumentTests
         Values("InstanceStatus").ShouldBe(["offline", "online", "relay_online"]);
         Values("WorkerStatus").ShouldBe(["offline", "ready", "busy"]);
     }
+
+    private static readonly JsonSerializerOptions Readable = new() { WriteIndented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    private static string SourceFile(string directory, string name, [System.Runtime.CompilerServices.CallerFilePath] string here = "") =>
+        Path.Combine(Path.GetDirectoryName(here)!, "..", "..", "..", directory, name);
 
     private static async Task<JsonElement> DocumentAsync(ServerFixture server)
     {

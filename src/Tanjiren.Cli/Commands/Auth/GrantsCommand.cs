@@ -10,19 +10,18 @@ internal static class GrantsCommand
 {
     public static CliCommand Create(CliContext cli)
     {
-        var json = Options.Json("Print { items: [...] } as JSON");
         var command = new CliCommand("grants", "List the machines that you are signed in on")
         {
-            Options = { json },
             Details = "One line for each sign-in by `auth login` in this organization. Personal access tokens are not among them (GET /api/auth/tokens).",
         };
+        var output = new OutputOptions(command, "Print { items: [...] } as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
             using var client = ClientSession.Open(cli, server.Of(parse));
             var all = await client.Grants.ListAsync(cancellation);
-            if (parse.GetValue(json)) Json.Write(cli, new Page<GrantBody> { Items = all }, w => w.PageGrantBody);
-            else if (all.Count == 0) cli.Say("no sign-ins; this one is by a personal access token");
+            if (output.TryWrite(cli, parse, new Page<GrantBody> { Items = all }, w => w.PageGrantBody, g => g.Id)) return ExitCode.Ok;
+            if (all.Count == 0) cli.Say("no sign-ins; this one is by a personal access token");
             else Table(cli, all);
             return ExitCode.Ok;
         });

@@ -11,15 +11,14 @@ internal static class WhoamiCommand
 {
     public static CliCommand Create(CliContext cli)
     {
-        var json = Options.Json("Print the answer of GET /api/auth/me");
-        var command = new CliCommand("whoami", "Show who is signed in, and where") { Options = { json } };
+        var command = new CliCommand("whoami", "Show who is signed in, and where");
+        var output = new OutputOptions(command, "Print the answer of GET /api/auth/me");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
             using var client = ClientSession.Open(cli, server.Of(parse));
             var me = await client.Api.GetAsync("/api/auth/me", WireJson.Default.IdentityBody, cancellation);
-            if (parse.GetValue(json)) Json.Write(cli, me, w => w.IdentityBody);
-            else
+            if (!output.TryWrite(cli, parse, me, w => w.IdentityBody, me.UserId))
                 new FieldList()
                     .Add("user", me.Email)
                     .Add("role", Words.Of(me.Role))

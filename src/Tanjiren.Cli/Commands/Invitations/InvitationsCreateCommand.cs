@@ -16,14 +16,14 @@ internal static class InvitationsCreateCommand
         var email = new Argument<string?>("EMAIL") { Description = "Only this address may accept (default: whoever has the link)", Arity = ArgumentArity.ZeroOrOne };
         var role = Options.Choice("--role", "Role that they get (default member)", RoleWords.All);
         var hours = Options.Number("--expires-in-hours", "N", "Hours until the link stops working (default 72)", 1, 720);
-        var json = Options.Json("Print the invitation and its link as JSON");
         var command = new CliCommand("create", "Make a link by which one person joins the organization")
         {
             Arguments = { email },
-            Options = { role, hours, json },
+            Options = { role, hours },
             Details = "The link works once, and is shown only now. Whoever has it can join, as the address that you name if you name one; send it by a way that only they read. It ends when you may no longer give its role.",
             Examples = ["tanvrit-compute invitations create ann@example.org --role admin"],
         };
+        var output = new OutputOptions(command, "Print the invitation and its link as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
@@ -32,11 +32,7 @@ internal static class InvitationsCreateCommand
             {
                 Email = parse.GetValue(email), Role = RoleWords.Parse(parse.GetValue(role) ?? "member"), ExpiresInHours = parse.GetValue(hours),
             }, cancellation);
-            if (parse.GetValue(json))
-            {
-                Json.Write(cli, made, w => w.CreatedInvitation);
-                return ExitCode.Ok;
-            }
+            if (output.TryWrite(cli, parse, made, w => w.CreatedInvitation, made.Invitation.Id)) return ExitCode.Ok;
             cli.Out.WriteLine(made.Link);
             cli.Say($"for {Text.Safe(made.Invitation.Email ?? "whoever has the link")} as {Words.Of(made.Invitation.Role)}; works once, until {Text.Instant(made.Invitation.ExpiresAt, cli.Clock)}");
             return ExitCode.Ok;

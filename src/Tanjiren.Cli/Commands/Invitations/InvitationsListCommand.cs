@@ -10,19 +10,18 @@ internal static class InvitationsListCommand
 {
     public static CliCommand Create(CliContext cli)
     {
-        var json = Options.Json("Print { items: [...] } as JSON");
         var command = new CliCommand("list", "List the invitations and what became of them")
         {
-            Options = { json },
             Details = "They are kept for 30 days after their last hour. The links are not shown again.",
         };
+        var output = new OutputOptions(command, "Print { items: [...] } as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
             using var client = ClientSession.Open(cli, server.Of(parse));
             var all = await client.Organizations.InvitationsAsync(cancellation);
-            if (parse.GetValue(json)) Json.Write(cli, new Page<InvitationBody> { Items = all }, w => w.PageInvitationBody);
-            else if (all.Count == 0) cli.Say("no invitations; make one with `tanvrit-compute invitations create EMAIL`");
+            if (output.TryWrite(cli, parse, new Page<InvitationBody> { Items = all }, w => w.PageInvitationBody, i => i.Id)) return ExitCode.Ok;
+            if (all.Count == 0) cli.Say("no invitations; make one with `tanvrit-compute invitations create EMAIL`");
             else
             {
                 var table = new TableView(cli).Columns("FOR", "ROLE", "STATE", "EXPIRES", "ID");

@@ -12,8 +12,8 @@ internal static class JobsListCommand
     {
         var status = Options.Choice("--status", "Only jobs in this state", [.. Enum.GetValues<TaskState>().Select(s => Words.Of(s))]);
         var limit = Options.Number("--limit", "N", "How many, newest first (default 50)", 1, 10_000);
-        var json = Options.Json("Print { items: [...] } as JSON");
-        var command = new CliCommand("list", "List jobs, newest first") { Options = { status, limit, json } };
+        var command = new CliCommand("list", "List jobs, newest first") { Options = { status, limit } };
+        var output = new OutputOptions(command, "Print { items: [...] } as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
@@ -29,8 +29,8 @@ internal static class JobsListCommand
             }
             while (cursor is not null && jobs.Count < wanted);
 
-            if (parse.GetValue(json)) Json.Write(cli, new Page<TaskBody> { Items = jobs, NextCursor = cursor }, w => w.PageTaskBody);
-            else if (jobs.Count == 0) cli.Say("no jobs; run one with `tanvrit-compute jobs run`");
+            if (output.TryWrite(cli, parse, new Page<TaskBody> { Items = jobs, NextCursor = cursor }, w => w.PageTaskBody, j => j.Id)) return ExitCode.Ok;
+            if (jobs.Count == 0) cli.Say("no jobs; run one with `tanvrit-compute jobs run`");
             else
             {
                 Table(cli, jobs);

@@ -49,12 +49,12 @@ internal static class JobsRunCommand
         var priority = Options.Number("--priority", "N", "From -100 to 100, higher first (default 0)", -100, 100);
         var key = Options.Text("--idempotency-key", "KEY", "The same key within 24 h finds the job instead of making another (default: random)");
         var detach = Options.Flag("--detach", "Print the job's id and leave it running", "-d");
-        var json = Options.Json("Print the job as JSON when it ends (with --detach: when it is made) instead of its output");
         var prefix = Options.Flag("--prefix", "Lead each line with the workstation's name, also with one step");
         var raw = Options.Flag("--raw", "Never lead lines with a name");
         foreach (var option in (Option[])[workstations, tags, labels, all, any, maxParallel, stopAfter, timeout, queueTimeout, onWorkerLost, grace, env, cwd, shell,
-            cpu, memory, gpus, intent, priority, key, detach, json, prefix, raw])
+            cpu, memory, gpus, intent, priority, key, detach, prefix, raw])
             command.Options.Add(option);
+        var output = new OutputOptions(command, "Print the job as JSON when it ends (with --detach: when it is made) instead of its output");
         var server = new ServerOptions(command);
         var operand = new CommandOperand(command);
 
@@ -62,6 +62,7 @@ internal static class JobsRunCommand
         {
             var (set, taken) = JobSpec.Environment(parse.GetValue(env)!);
             if (parse.GetValue(prefix) && parse.GetValue(raw)) throw new CliException("both --prefix and --raw are given", "give one of them");
+            if (output.IsId(parse) && !parse.GetValue(detach)) throw new CliException("-o id is given, and the job is not detached", "add --detach, or use --json for the job as it ended");
             var request = new CreateTaskRequest
             {
                 Command = JobSpec.Command(operand.Of(parse), parse.GetValue(shell)),
@@ -86,7 +87,7 @@ internal static class JobsRunCommand
             {
                 IdempotencyKey = parse.GetValue(key) ?? Guid.NewGuid().ToString("N"),
                 Detach = parse.GetValue(detach),
-                Json = parse.GetValue(json),
+                Json = output.IsJson(parse),
                 Prefix = parse.GetValue(prefix) ? PrefixMode.Always : parse.GetValue(raw) ? PrefixMode.Never : PrefixMode.Auto,
             }, interrupts);
         });

@@ -14,15 +14,14 @@ internal static class JobsShowCommand
     public static CliCommand Create(CliContext cli)
     {
         var id = new Argument<string>("JOB") { Description = "Id of the job (task_…)" };
-        var json = Options.Json("Print the job as JSON");
-        var command = new CliCommand("show", "Show a job and its steps") { Arguments = { id }, Options = { json } };
+        var command = new CliCommand("show", "Show a job and its steps") { Arguments = { id } };
+        var output = new OutputOptions(command, "Print the job as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
             using var client = ClientSession.Open(cli, server.Of(parse));
             var job = await client.Tasks.GetAsync(parse.GetValue(id)!, cancellation);
-            if (parse.GetValue(json)) Json.Write(cli, job, w => w.TaskBody);
-            else Show(cli, job);
+            if (!output.TryWrite(cli, parse, job, w => w.TaskBody, job.Id)) Show(cli, job);
             return ExitCode.Ok;
         });
         return command;

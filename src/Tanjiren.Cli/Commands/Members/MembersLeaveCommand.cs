@@ -10,12 +10,12 @@ internal static class MembersLeaveCommand
     public static CliCommand Create(CliContext cli)
     {
         var yes = Options.Flag("--yes", "Do not ask", "-y");
-        var json = Options.Json("Print who left, and what, as JSON");
         var command = new CliCommand("leave", "Leave the organization yourself")
         {
-            Options = { yes, json },
+            Options = { yes },
             Details = "Your tokens in this organization end at once, this one too. The owner can't leave: hand over first with `organizations transfer`.",
         };
+        var output = new OutputOptions(command, "Print who left, and what, as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
@@ -27,8 +27,8 @@ internal static class MembersLeaveCommand
                 return ExitCode.Cancelled;
             }
             await client.Organizations.RemoveAsync(me.UserId, cancellation);
-            if (parse.GetValue(json)) Json.Write(cli, me, w => w.IdentityBody);
-            else cli.Say($"you have left {Text.Safe(me.Organization.Name)}; forget its token here with `tanvrit-compute auth logout --workspace {Text.CommandLine([client.Api.Access.Workspace])}`");
+            if (!output.TryWrite(cli, parse, me, w => w.IdentityBody, me.UserId))
+                cli.Say($"you have left {Text.Safe(me.Organization.Name)}; forget its token here with `tanvrit-compute auth logout --workspace {Text.CommandLine([client.Api.Access.Workspace])}`");
             return ExitCode.Ok;
         });
         return command;

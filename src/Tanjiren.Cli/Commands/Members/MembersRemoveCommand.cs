@@ -13,13 +13,13 @@ internal static class MembersRemoveCommand
     {
         var who = new Argument<string>("MEMBER") { Description = "E-mail or id" };
         var yes = Options.Flag("--yes", "Do not ask", "-y");
-        var json = Options.Json("Print the removed member as JSON");
         var command = new CliCommand("remove", "Remove a member from the organization")
         {
             Arguments = { who },
-            Options = { yes, json },
+            Options = { yes },
             Details = "Their sessions, tokens and invitations here end at once; their account, their jobs and the workstations stay.",
         };
+        var output = new OutputOptions(command, "Print the removed member as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
@@ -33,8 +33,8 @@ internal static class MembersRemoveCommand
                 return ExitCode.Cancelled;
             }
             await client.Organizations.RemoveAsync(member.UserId, cancellation);
-            if (parse.GetValue(json)) Json.Write(cli, member, w => w.MemberBody);
-            else cli.Say($"{Text.Safe(member.Email)} is removed from {Text.Safe(me.Organization.Name)}");
+            if (!output.TryWrite(cli, parse, member, w => w.MemberBody, member.UserId))
+                cli.Say($"{Text.Safe(member.Email)} is removed from {Text.Safe(me.Organization.Name)}");
             return ExitCode.Ok;
         });
         return command;

@@ -10,22 +10,17 @@ internal static class OrganizationsListCommand
 {
     public static CliCommand Create(CliContext cli)
     {
-        var json = Options.Json("Print { items: [...] } as JSON");
         var command = new CliCommand("list", "List the organizations that you are in")
         {
-            Options = { json },
             Details = "A token acts in one of them, which is marked. To act in another, sign in there: `auth login --organization NAME`.",
         };
+        var output = new OutputOptions(command, "Print { items: [...] } as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
             using var client = ClientSession.Open(cli, server.Of(parse));
             var all = await client.Organizations.ListAsync(cancellation);
-            if (parse.GetValue(json))
-            {
-                Json.Write(cli, new Page<OrganizationBody> { Items = all }, w => w.PageOrganizationBody);
-                return ExitCode.Ok;
-            }
+            if (output.TryWrite(cli, parse, new Page<OrganizationBody> { Items = all }, w => w.PageOrganizationBody, o => o.Id)) return ExitCode.Ok;
             var here = (await client.Organizations.MeAsync(cancellation)).Organization.Id;
             var table = new TableView(cli).Columns("NAME", "HERE", "ID");
             foreach (var one in all) table.Row(one.Name, one.Id == here ? "*" : "", one.Id);

@@ -13,13 +13,13 @@ internal static class OrganizationsTransferCommand
     {
         var who = new Argument<string>("MEMBER") { Description = "E-mail or id of the member who becomes the owner" };
         var yes = Options.Flag("--yes", "Do not ask", "-y");
-        var json = Options.Json("Print the new owner as JSON");
         var command = new CliCommand("transfer", "Make another member the owner; you become an admin")
         {
             Arguments = { who },
-            Options = { yes, json },
+            Options = { yes },
             Details = "Only the owner can do it, and only the new owner can undo it.",
         };
+        var output = new OutputOptions(command, "Print the new owner as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
@@ -32,8 +32,8 @@ internal static class OrganizationsTransferCommand
                 return ExitCode.Cancelled;
             }
             member = await client.Organizations.TransferAsync(member.UserId, cancellation);
-            if (parse.GetValue(json)) Json.Write(cli, member, w => w.MemberBody);
-            else cli.Say($"{Text.Safe(member.Email)} is the owner of {Text.Safe(organization.Name)} now; you are an admin");
+            if (!output.TryWrite(cli, parse, member, w => w.MemberBody, member.UserId))
+                cli.Say($"{Text.Safe(member.Email)} is the owner of {Text.Safe(organization.Name)} now; you are an admin");
             return ExitCode.Ok;
         });
         return command;

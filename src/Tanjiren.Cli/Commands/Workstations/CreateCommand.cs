@@ -14,22 +14,21 @@ internal static class CreateCommand
     {
         var name = new Argument<string>("NAME") { Description = "Name, unique in the organization" };
         var tags = Options.Repeated("--tag", "TAG", "Tag to give it; repeatable");
-        var json = Options.Json("Print the workstation as JSON");
         var command = new CliCommand("create", "Register a workstation")
         {
             Arguments = { name },
-            Options = { tags, json },
+            Options = { tags },
             Details = "It stays offline until its machine is paired: make a code with `workstations pair-code` and use it there.",
             Examples = ["tanvrit-compute workstations create build-1 --tag linux --tag gpu"],
         };
+        var output = new OutputOptions(command, "Print the workstation as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
             using var client = ClientSession.Open(cli, server.Of(parse));
             var made = await client.Instances.CreateAsync(
                 new CreateInstanceRequest { Name = parse.GetValue(name), Tags = parse.GetValue(tags) is { Length: > 0 } t ? t : null }, cancellation);
-            if (parse.GetValue(json)) Json.Write(cli, made, w => w.InstanceBody);
-            else
+            if (!output.TryWrite(cli, parse, made, w => w.InstanceBody, made.Id))
             {
                 cli.Out.WriteLine($"{Text.Safe(made.Name)}  {made.Id}");
                 cli.Say($"next: `tanvrit-compute workstations pair-code {Text.CommandLine([Text.Safe(made.Name)])}`");

@@ -12,15 +12,14 @@ internal static class DrainCommand
     public static CliCommand Create(CliContext cli)
     {
         var name = new Argument<string>("WORKSTATION") { Description = "Name or id" };
-        var json = Options.Json("Print the workstation as JSON");
-        var command = new CliCommand("drain", "Let a workstation finish what it runs and take nothing new") { Arguments = { name }, Options = { json } };
+        var command = new CliCommand("drain", "Let a workstation finish what it runs and take nothing new") { Arguments = { name } };
+        var output = new OutputOptions(command, "Print the workstation as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
             using var client = ClientSession.Open(cli, server.Of(parse));
             var one = await client.Instances.DrainAsync(parse.GetValue(name)!, cancellation);
-            if (parse.GetValue(json)) Json.Write(cli, one, w => w.InstanceBody);
-            else cli.Say($"{Text.Safe(one.Name)} takes nothing new; what runs there finishes");
+            if (!output.TryWrite(cli, parse, one, w => w.InstanceBody, one.Id)) cli.Say($"{Text.Safe(one.Name)} takes nothing new; what runs there finishes");
             return ExitCode.Ok;
         });
         return command;

@@ -10,8 +10,8 @@ internal static class ListCommand
 {
     public static CliCommand Create(CliContext cli)
     {
-        var json = Options.Json("Print { items: [...] } as JSON");
-        var command = new CliCommand("list", "List the workstations of the organization") { Options = { json } };
+        var command = new CliCommand("list", "List the workstations of the organization");
+        var output = new OutputOptions(command, "Print { items: [...] } as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
@@ -26,8 +26,8 @@ internal static class ListCommand
             }
             while (cursor is not null);
 
-            if (parse.GetValue(json)) Json.Write(cli, new Page<InstanceBody> { Items = all }, w => w.PageInstanceBody);
-            else if (all.Count == 0) cli.Say("no workstations yet; register one with `tanvrit-compute workstations create NAME`, or this machine with `agent run`");
+            if (output.TryWrite(cli, parse, new Page<InstanceBody> { Items = all }, w => w.PageInstanceBody, i => i.Id)) return ExitCode.Ok;
+            if (all.Count == 0) cli.Say("no workstations yet; register one with `tanvrit-compute workstations create NAME`, or this machine with `agent run`");
             else Table(cli, all);
             return ExitCode.Ok;
         });

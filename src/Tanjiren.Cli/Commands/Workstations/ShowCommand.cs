@@ -12,15 +12,14 @@ internal static class ShowCommand
     public static CliCommand Create(CliContext cli)
     {
         var name = new Argument<string>("WORKSTATION") { Description = "Name or id" };
-        var json = Options.Json("Print the workstation as JSON");
-        var command = new CliCommand("show", "Show one workstation") { Arguments = { name }, Options = { json } };
+        var command = new CliCommand("show", "Show one workstation") { Arguments = { name } };
+        var output = new OutputOptions(command, "Print the workstation as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
             using var client = ClientSession.Open(cli, server.Of(parse));
             var one = await client.Instances.GetAsync(parse.GetValue(name)!, cancellation);
-            if (parse.GetValue(json)) Json.Write(cli, one, w => w.InstanceBody);
-            else
+            if (!output.TryWrite(cli, parse, one, w => w.InstanceBody, one.Id))
                 new FieldList()
                     .Add("name", one.Name)
                     .Add("id", one.Id)

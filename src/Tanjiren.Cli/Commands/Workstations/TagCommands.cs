@@ -18,15 +18,15 @@ internal static class TagCommands
     {
         var name = new Argument<string>("WORKSTATION") { Description = "Name or id" };
         var tags = new Argument<string[]>("TAG") { Description = "One or more tags", Arity = ArgumentArity.OneOrMore };
-        var json = Options.Json("Print the workstation as JSON");
-        var command = new CliCommand(verb, description) { Arguments = { name, tags }, Options = { json } };
+        var command = new CliCommand(verb, description) { Arguments = { name, tags } };
+        var output = new OutputOptions(command, "Print the workstation as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
             using var client = ClientSession.Open(cli, server.Of(parse));
             var one = await client.Instances.UpdateAsync(parse.GetValue(name)!, change(parse.GetValue(tags)!), cancellation);
-            if (parse.GetValue(json)) Json.Write(cli, one, w => w.InstanceBody);
-            else cli.Out.WriteLine($"{Text.Safe(one.Name)}: {(one.Tags.Count == 0 ? "no tags" : string.Join(", ", one.Tags))}");
+            if (!output.TryWrite(cli, parse, one, w => w.InstanceBody, one.Id))
+                cli.Out.WriteLine($"{Text.Safe(one.Name)}: {(one.Tags.Count == 0 ? "no tags" : string.Join(", ", one.Tags))}");
             return ExitCode.Ok;
         });
         return command;

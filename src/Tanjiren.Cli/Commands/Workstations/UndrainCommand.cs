@@ -12,15 +12,14 @@ internal static class UndrainCommand
     public static CliCommand Create(CliContext cli)
     {
         var name = new Argument<string>("WORKSTATION") { Description = "Name or id" };
-        var json = Options.Json("Print the workstation as JSON");
-        var command = new CliCommand("undrain", "Let a drained workstation take work again") { Arguments = { name }, Options = { json } };
+        var command = new CliCommand("undrain", "Let a drained workstation take work again") { Arguments = { name } };
+        var output = new OutputOptions(command, "Print the workstation as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
             using var client = ClientSession.Open(cli, server.Of(parse));
             var one = await client.Instances.UndrainAsync(parse.GetValue(name)!, cancellation);
-            if (parse.GetValue(json)) Json.Write(cli, one, w => w.InstanceBody);
-            else cli.Say($"{Text.Safe(one.Name)} takes work again");
+            if (!output.TryWrite(cli, parse, one, w => w.InstanceBody, one.Id)) cli.Say($"{Text.Safe(one.Name)} takes work again");
             return ExitCode.Ok;
         });
         return command;

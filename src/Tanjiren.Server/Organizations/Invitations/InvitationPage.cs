@@ -15,7 +15,7 @@ internal sealed class InvitationPage(InvitationAcceptance acceptance, Invitation
     {
         routes.MapGet(Path, (string? code, HttpContext context, InvitationPage page, CancellationToken cancellationToken) =>
             page.OfferAsync(context, new AcceptInvitationRequest { Code = code }, null, 200, cancellationToken)).ExcludeFromDescription();
-        routes.MapPost(Path, (HttpContext context, InvitationPage page, CancellationToken cancellationToken) => page.SubmitAsync(context, cancellationToken)).ExcludeFromDescription();
+        routes.MapPost(Path, (HttpContext context, InvitationPage page, CancellationToken cancellationToken) => page.SubmitAsync(context, cancellationToken)).TakesLittle().ExcludeFromDescription();
     }
 
     private async Task<IResult> SubmitAsync(HttpContext context, CancellationToken cancellationToken)
@@ -40,8 +40,8 @@ internal sealed class InvitationPage(InvitationAcceptance acceptance, Invitation
         IdentityEndpoints.SetCookie(context, address, session.Secret, session.ExpiresAt);
         return Answer(context, $"""
             <p>{Html(member!.Email)} is {WithArticle(member.Role.ToString().ToLowerInvariant())} of {Html(member.OrganizationName)} now. You are signed in.</p>
-            <p>To use the command line, sign it in; it asks for the password:</p>
-            <pre>tanvrit-compute auth login --server {Html(address.UrlOf(context.Request))} --email {Html(member.Email)} --organization {Html(member.OrganizationId)}</pre>
+            <p>To use the command line, sign it in; it shows a code, which you approve on a page like this one:</p>
+            <pre>tanvrit-compute auth login --server {Html(address.UrlOf(context.Request))}</pre>
             """, 200);
     }
 
