@@ -19,6 +19,8 @@ internal sealed class LockedExecution
     private readonly Row _row;
     private readonly long _now;
     private readonly List<EventRow> _events = [];
+    private readonly StringBuilder _also = new();
+    private readonly DynamicParameters _arguments = new();
     private int _active;
     private int _open;
     private int _failed;
@@ -75,27 +77,32 @@ internal sealed class LockedExecution
     public void AddEvent(string kind, string? stepId = null, long? generation = null, string? instanceId = null, string? detail = null) =>
         _events.Add(new EventRow(NextEventSeq(), _now, stepId, kind, generation, instanceId, detail));
 
-    public async Task MoveTaskAsync(TaskState to)
+    /// <summary>A statement, ended by a semicolon, for <see cref="SaveAsync"/> to run before its own: one round trip for all of them.</summary>
+    public void Also(string sql, object arguments)
+    {
+        _also.AppendLine(sql);
+        _arguments.AddDynamicParams(arguments);
+    }
+
+    public void MoveTask(TaskState to)
     {
         if (!TaskRules.MayMove(TaskState, to)) throw new InvalidOperationException($"A task can't move from {TaskState} to {to}.");
-        await _tx.ExecuteAsync("""
-            UPDATE tasks SET state = @to, started_at = CASE WHEN @to = 'executing' THEN @now ELSE started_at END WHERE id = @taskId AND state = @from
-            """, new { taskId = TaskId, from = _row.TaskState, to = WireNames.Of(to), now = _now });
+        Also("UPDATE tasks SET state = @moveTo, started_at = CASE WHEN @moveTo = 'executing' THEN @moveAt ELSE started_at END WHERE id = @moved AND state = @moveFrom;",
+            new { moved = TaskId, moveFrom = _row.TaskState, moveTo = WireNames.Of(to), moveAt = _now });
         _row.TaskState = WireNames.Of(to);
     }
 
-    /// <summary>Writes the counters and events, and ends the task when its last step has ended. Wakes listeners after the commit.</summary>
+    /// <summary>Writes the counters, the events and what was put off till now, and ends the task when its last step has ended. Wakes listeners after the commit.</summary>
     public async Task SaveAsync(WakeUps wakeUps)
     {
         var ends = _open != 0 && OpenSteps == 0;
         if (ends) await EndTaskAsync();
-        // One command, and so one round trip, for all of it.
-        var arguments = new DynamicParameters();
-        var sql = new StringBuilder("""
+        var (sql, arguments) = (_also, _arguments);
+        sql.Append("""
             UPDATE executions SET active_steps = active_steps + @active, open_steps = open_steps + @open, failed_steps = failed_steps + @failed,
-              cancelled_steps = cancelled_steps + @cancelled, event_seq = @eventSeq WHERE id = @id;
+              cancelled_steps = cancelled_steps + @cancelled, event_seq = @eventSeq WHERE id = @execution;
             """);
-        arguments.Add("id", ExecutionId);
+        arguments.Add("execution", ExecutionId);
         arguments.Add("active", _active);
         arguments.Add("open", _open);
         arguments.Add("failed", _failed);
@@ -152,8 +159,8 @@ internal sealed class LockedExecution
             SELECT s.*, i.name AS instance_name FROM steps s LEFT JOIN instances i ON i.id = coalesce(s.claimed_by, s.target_instance_id)
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId = TaskId });
-        await _tx.ExecuteAsync("UPDATE tasks SET state = @to, ended_at = @now, outcome_summary = @summary WHERE id = @taskId AND state = @from",
-            new { taskId = TaskId, to = WireNames.Of(to), now = _now, summary = OutcomeSummary.Of(to, steps), from = _row.TaskState });
+        Also("UPDATE tasks SET state = @endTo, ended_at = @endAt, outcome_summary = @summary WHERE id = @ended AND state = @endFrom;",
+            new { ended = TaskId, endTo = WireNames.Of(to), endAt = _now, summary = OutcomeSummary.Of(to, steps), endFrom = _row.TaskState });
         _row.TaskState = WireNames.Of(to);
         AddEvent("taskEnded", detail: WireNames.Of(to));
     }

@@ -39,21 +39,24 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
             "SELECT id, draining, agent_draining, max_concurrent, tags, labels FROM instances WHERE id = @id AND removed_at IS NULL" + tx.ForUpdate,
             new { id = device.InstanceId });
         if (claimer is null) return ClaimResult.Refused(ClaimRefusal.NotFound);
-        // Asked anew, not read from the lock's own statement: that one may have waited with an old snapshot while a successor opened its session under the
-        // workstation's row, and a claim for the predecessor would be carried along by nobody.
-        var standing = await SessionStore.StandingAsync(tx, device);
+        // The standing is asked for anew, not read from the lock's own statement: that one may have waited with an old snapshot while a successor opened its
+        // session under the workstation's row, and a claim for the predecessor would be carried along by nobody.
+        var step = await tx.FirstAsync<OfferedStep>($"""
+            SELECT s.*, (SELECT count(*) FROM steps r WHERE r.lease_holder = @instanceId AND r.state = 'running') AS running_here, {SessionStore.StandingSql} AS standing
+            FROM steps s WHERE s.id = @stepId{(tx.ForUpdate.Length > 0 ? tx.ForUpdate + " OF s" : "")}
+            """, new { stepId, instanceId = device.InstanceId, sessionId = device.SessionId });
+        if (step is null) return ClaimResult.Refused(ClaimRefusal.NotFound);
+        var standing = SessionStore.StandingOf(step.Standing);
         if (standing == SessionStanding.Ended) return ClaimResult.Refused(ClaimRefusal.SessionEnded);
         if (standing == SessionStanding.SignedOut) return ClaimResult.Refused(ClaimRefusal.SignedOut);
 
-        var step = await tx.FirstAsync<StepRow>("SELECT * FROM steps WHERE id = @stepId" + tx.ForUpdate, new { stepId });
-        if (step is null || !await IsTargetAsync(tx, step, claimer)) return ClaimResult.Refused(ClaimRefusal.NotFound);
+        if (!await IsTargetAsync(tx, step, claimer)) return ClaimResult.Refused(ClaimRefusal.NotFound);
         if (step.ClaimId == claimId) return await RepeatAsync(tx, device, locked, step);
         if (step.State != "queued" || step.LeaseGeneration != expectedGeneration)
             return ClaimResult.Refused(ClaimRefusal.Moved, step.State);
         if (claimer.Draining != 0 || claimer.AgentDraining != 0) return ClaimResult.Refused(ClaimRefusal.Draining, step.State);
         if (locked.MaxParallel != 0 && locked.ActiveSteps >= locked.MaxParallel) return ClaimResult.Refused(ClaimRefusal.MaxParallel, step.State);
-        var active = await tx.FirstAsync<long>("SELECT count(*) FROM steps WHERE lease_holder = @id AND state = 'running'", new { id = device.InstanceId });
-        if (active >= claimer.MaxConcurrent) return ClaimResult.Refused(ClaimRefusal.AtCapacity, step.State);
+        if (step.RunningHere >= claimer.MaxConcurrent) return ClaimResult.Refused(ClaimRefusal.AtCapacity, step.State);
 
         var generation = await tx.FirstAsync<long?>("""
             UPDATE steps SET state = 'running', lease_state = 'held', lease_holder = @instanceId, lease_session = @sessionId,
@@ -65,11 +68,11 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
             new { stepId, instanceId = device.InstanceId, sessionId = device.SessionId, claimId, expectedGeneration, ttlMs = options.TtlMs, now = locked.Now });
         if (generation is null) return ClaimResult.Refused(ClaimRefusal.Moved, step.State);
 
-        await tx.ExecuteAsync("""
+        locked.Also("""
             INSERT INTO step_claims (step_id, generation, claim_id, instance_id, session_id, claimed_at)
-            VALUES (@stepId, @generation, @claimId, @instanceId, @sessionId, @now)
+            VALUES (@stepId, @generation, @claimId, @instanceId, @sessionId, @now);
             """, new { stepId, generation, claimId, instanceId = device.InstanceId, sessionId = device.SessionId, now = locked.Now });
-        if (locked.TaskState == TaskState.Queued) await locked.MoveTaskAsync(TaskState.Executing);
+        if (locked.TaskState == TaskState.Queued) locked.MoveTask(TaskState.Executing);
         locked.Add(active: 1);
         locked.AddEvent("claimed", stepId, generation, device.InstanceId);
         await locked.SaveAsync(wakeUps);
@@ -117,6 +120,13 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
             Resources = spec.Resources,
             CancelRequested = cancelRequested,
         };
+    }
+
+    private sealed record OfferedStep : StepRow
+    {
+        /// <summary>Steps that the claiming workstation runs already.</summary>
+        public long RunningHere { get; init; }
+        public string Standing { get; init; } = "";
     }
 
     private sealed record ClaimerRow

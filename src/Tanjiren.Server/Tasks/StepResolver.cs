@@ -107,18 +107,17 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
     {
         var locked = await LockedExecution.OfStepAsync(tx, stepId, clock, device.InstanceId, device.SessionId);
         if (locked is null || locked.OrganizationId != device.OrganizationId) return (StepMove.NotFound, null, null);
-        var held = await tx.FirstAsync<string?>("SELECT instance_id FROM step_claims WHERE step_id = @stepId AND generation = @generation",
-            new { stepId, generation });
-        var step = await locked.StepAsync(stepId);
-        var isOwn = held == device.InstanceId;
+        var step = await tx.FirstAsync<ClaimedStep>("""
+            SELECT s.*, c.instance_id AS claimant, c.answered, EXISTS (SELECT 1 FROM step_claims WHERE step_id = s.id AND instance_id = @instanceId) AS claimed_here
+            FROM steps s LEFT JOIN step_claims c ON c.step_id = s.id AND c.generation = @generation WHERE s.id = @stepId
+            """, new { stepId, generation, instanceId = device.InstanceId });
         // Who never held a lease on it learns nothing about the step, not even that it exists.
-        if (!isOwn && !await tx.FirstAsync<bool>("SELECT EXISTS (SELECT 1 FROM step_claims WHERE step_id = @stepId AND instance_id = @instanceId)",
-            new { stepId, instanceId = device.InstanceId })) return (StepMove.NotFound, null, null);
-        if (!locked.SessionOpen) return (new StepMove(StepMoveKind.SessionEnded, step!.State), null, null);
-        if (isOwn && await tx.FirstAsync<string?>("SELECT answered FROM step_claims WHERE step_id = @stepId AND generation = @generation", new { stepId, generation }) == answer)
-            return (new StepMove(StepMoveKind.AlreadyDone, step!.State), null, null);
-        if (isOwn && step!.CompletedGeneration == generation) return (null, locked, step);
-        if (step!.IsHeldBy(device.InstanceId, device.SessionId, generation)) return (null, locked, step);
+        if (step is not { ClaimedHere: true }) return (StepMove.NotFound, null, null);
+        var isOwn = step.Claimant == device.InstanceId;
+        if (!locked.SessionOpen) return (new StepMove(StepMoveKind.SessionEnded, step.State), null, null);
+        if (isOwn && step.Answered == answer) return (new StepMove(StepMoveKind.AlreadyDone, step.State), null, null);
+        if (isOwn && step.CompletedGeneration == generation) return (null, locked, step);
+        if (step.IsHeldBy(device.InstanceId, device.SessionId, generation)) return (null, locked, step);
         if (isOwn) await NoteLateAsync(tx, device, locked, stepId, generation);
         return (Lost(step), null, null);
     }
@@ -157,6 +156,16 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
             new { id = step.Id, instanceId = device.InstanceId, sessionId = device.SessionId, generation }) != 1) return false;
         await tx.ExecuteAsync("UPDATE step_claims SET answered = @answer WHERE step_id = @id AND generation = @generation", new { id = step.Id, generation, answer });
         return true;
+    }
+
+    private sealed record ClaimedStep : StepRow
+    {
+        /// <summary>The workstation that claimed the generation in question.</summary>
+        public string? Claimant { get; init; }
+        /// <summary>What it was told about that generation already.</summary>
+        public string? Answered { get; init; }
+        /// <summary>Whether the asking workstation ever claimed the step.</summary>
+        public bool ClaimedHere { get; init; }
     }
 
     private static StepMove Lost(StepRow step) => new(StepMoveKind.LeaseLost, step.State);

@@ -26,7 +26,7 @@ internal sealed record TaskRow
 }
 
 /// <summary>A row of <c>steps</c>, with the name of the workstation and the log counters of its newest claim where a query joins them.</summary>
-internal sealed record StepRow
+internal record StepRow
 {
     public string Id { get; init; } = "";
     public string ExecutionId { get; init; } = "";

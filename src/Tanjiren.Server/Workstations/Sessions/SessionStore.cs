@@ -42,12 +42,18 @@ internal sealed class SessionStore(Database database, TimeProvider clock, LeaseO
         new { sessionId = device.SessionId, instanceId = device.InstanceId }) == 1;
 
     /// <summary>How the session and the sign-in behind its workstation stand now.</summary>
-    public static async Task<SessionStanding> StandingAsync(SqlSession sql, Device device) => (await sql.FirstAsync<string>("""
-        SELECT CASE
+    public static async Task<SessionStanding> StandingAsync(SqlSession sql, Device device) =>
+        StandingOf(await sql.FirstAsync<string>("SELECT " + StandingSql, new { sessionId = device.SessionId, instanceId = device.InstanceId }));
+
+    /// <summary>An expression over <c>@sessionId</c> and <c>@instanceId</c>, for <see cref="StandingOf"/>.</summary>
+    public const string StandingSql = """
+        CASE
           WHEN NOT EXISTS (SELECT 1 FROM instance_sessions WHERE id = @sessionId AND instance_id = @instanceId AND ended_at IS NULL) THEN 'ended'
           WHEN EXISTS (SELECT 1 FROM instances i JOIN oauth_grants g ON g.id = i.grant_id WHERE i.id = @instanceId AND g.revoked_at IS NOT NULL) THEN 'signed_out'
           ELSE 'open' END
-        """, new { sessionId = device.SessionId, instanceId = device.InstanceId })) switch
+        """;
+
+    public static SessionStanding StandingOf(string? word) => word switch
     {
         "open" => SessionStanding.Open,
         "signed_out" => SessionStanding.SignedOut,
