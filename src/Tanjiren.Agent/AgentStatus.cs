@@ -1,6 +1,6 @@
 namespace Tanjiren.Agent;
 
-/// <summary>What <c>agent status</c> shows (<c>status.json</c>), written by the running agent at most once a second.</summary>
+/// <summary>What <c>agent status</c> shows (<c>status.json</c>), written by the running agent at most once a second, every five seconds while nothing runs.</summary>
 public sealed record AgentStatus
 {
     public required int ProcessId { get; init; }

@@ -78,7 +78,7 @@ public sealed record AgentTimeouts
     /// <summary>Pause before a dead watchdog is started again. Default 1 s.</summary>
     public TimeSpan WatchdogRestart { get; init; } = TimeSpan.FromSeconds(1);
 
-    /// <summary><c>status.json</c> is at most this old while something changes. Default 1 s.</summary>
+    /// <summary><c>status.json</c> is at most this old while steps run, five times that while none does. Default 1 s.</summary>
     public TimeSpan StatusWrite { get; init; } = TimeSpan.FromSeconds(1);
 
     /// <summary>The order that the guarantees rest on; one sentence for each that is broken.</summary>

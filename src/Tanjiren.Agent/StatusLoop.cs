@@ -7,15 +7,29 @@ namespace Tanjiren.Agent;
 internal sealed partial class StatusLoop(AgentHome home, AgentOptions options, AgentIdentity identity, RunnerParts parts, HeartbeatLoop heartbeat,
     SessionLoop sessionLoop, TimeProvider clock, ILogger log)
 {
+    private const int IdleTicks = 5;
+
     private readonly DateTimeOffset startedAt = clock.GetUtcNow();
     private AgentStatus? written;
     private bool troubled;
 
     public async Task RunAsync(CancellationToken ct)
     {
-        using var timer = new PeriodicTimer(options.Timeouts.StatusWrite, clock);
-        do RunOnce(Now(running: true));
-        while (await timer.WaitForNextTickAsync(ct));
+        while (true)
+        {
+            RunOnce(Now(running: true));
+            await Task.Delay(options.Timeouts.StatusWrite, clock, ct);
+            if (parts.Steps.Active == 0) await IdleAsync(ct);
+        }
+    }
+
+    /// <summary>An agent with nothing to do wakes its machine seldom: until a step comes, for a few ticks at most.</summary>
+    private async Task IdleAsync(CancellationToken ct)
+    {
+        using var ticks = new CancellationTokenSource(options.Timeouts.StatusWrite * (IdleTicks - 1), clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(ct, ticks.Token);
+        await parts.Steps.WaitAsync(steps => steps.Active > 0, either.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        ct.ThrowIfCancellationRequested();
     }
 
     /// <summary>The last word: not connected, nothing runs.</summary>

@@ -4,19 +4,28 @@ using Tanjiren.Agent.Execution;
 namespace Tanjiren.Agent.Leases;
 
 /// <summary>
-/// The lease clock: reads the machine's clock every second and kills what its lease no longer covers, whatever the other loops do. A jump means that the machine
+/// The lease clock: while there are steps, reads the machine's clock every second and kills what its lease no longer covers, whatever the other loops do. A jump means that the machine
 /// slept: every tree is stopped first, because the server may have given the steps away meanwhile, then the leases are renewed, and each tree goes on or dies.
 /// </summary>
 internal sealed partial class LeaseClockLoop(AgentPlatform platform, StepTable steps, SessionKeeper sessions, HeartbeatLoop heartbeat,
     AgentTimeouts timeouts, TimeProvider clock, ILogger log)
 {
-    // Read at once, not with the first tick: a machine may fall asleep in the agent's first second too.
     private long lastReading = platform.BootNowMs();
 
     public async Task RunAsync(CancellationToken ct)
     {
-        using var timer = new PeriodicTimer(timeouts.LeaseTick, clock);
-        while (await timer.WaitForNextTickAsync(ct)) await RunOnceAsync(ct);
+        while (true)
+        {
+            if (steps.Active == 0)
+            {
+                // There is nothing that the clock could take away, and an idle machine is let sleep.
+                await steps.WaitAsync(s => s.Active > 0, ct);
+                // Read at once, not with the first tick: the machine may fall asleep in the step's first second too.
+                lastReading = platform.BootNowMs();
+            }
+            await Task.Delay(timeouts.LeaseTick, clock, ct);
+            await RunOnceAsync(ct);
+        }
     }
 
     public async Task RunOnceAsync(CancellationToken ct)
