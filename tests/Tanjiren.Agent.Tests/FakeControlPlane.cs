@@ -55,6 +55,8 @@ internal sealed class FakeControlPlane : IAsyncDisposable
     public long TtlMs { get; set; } = 90_000;
     public long GraceMs { get; set; } = 120_000;
     public ConcurrentQueue<string> Requests { get; } = new();
+    /// <summary>Route and <c>traceparent</c> of each proved request.</summary>
+    public ConcurrentQueue<(string Route, string TraceParent)> Traces { get; } = new();
     public ConcurrentQueue<OpenSessionRequest> Sessions { get; } = new();
     public ConcurrentQueue<HeartbeatRequest> Heartbeats { get; } = new();
     public ConcurrentQueue<ClaimRequest> Claims { get; } = new();
@@ -167,6 +169,7 @@ internal sealed class FakeControlPlane : IAsyncDisposable
         }
         if (!await ProvedAsync(context, route, body)) return;
         Requests.Enqueue(route);
+        Traces.Enqueue((route, context.Request.Headers["traceparent"].ToString()));
         if (holds.TryGetValue(route, out var hold)) await hold.Task.WaitAsync(context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (refusals.TryGetValue(route, out var queue) && queue.TryDequeue(out var refusal))
         {
@@ -294,7 +297,7 @@ internal sealed class FakeControlPlane : IAsyncDisposable
     private static LeaseAnswer Held(FakeStep s, bool tellsClaim) =>
         new() { StepId = s.Id, LeaseGeneration = s.Generation, ClaimId = tellsClaim ? s.ClaimId : null, Standing = LeaseStanding.Held, CancelRequested = s.CancelRequested };
 
-    private static PendingStep Pending(FakeStep s) => new() { StepId = s.Id, TaskId = s.TaskId, ExpectedGeneration = s.Generation, Intent = "test" };
+    private static PendingStep Pending(FakeStep s) => new() { StepId = s.Id, TaskId = s.TaskId, ExpectedGeneration = s.Generation, Intent = "test", TraceParent = s.TraceParent };
 
     private async Task WorkAsync(HttpContext context)
     {
@@ -356,6 +359,7 @@ internal sealed class FakeControlPlane : IAsyncDisposable
         {
             StepId = step.Id, TaskId = step.TaskId, ExecutionId = "exe_1", Intent = "test", LeaseGeneration = step.Generation, LeaseTtlMs = TtlMs,
             LeaseGraceMs = GraceMs, TimeoutMs = step.TimeoutMs, Command = step.Command, WorkingDirectory = "/", CancelRequested = step.CancelRequested,
+            TraceParent = step.TraceParent, TraceState = step.TraceState,
         }, WireJson.Default.ClaimResponse);
     }
 

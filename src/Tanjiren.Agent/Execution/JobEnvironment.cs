@@ -1,5 +1,7 @@
 using System.Collections;
+using System.Diagnostics;
 using System.Globalization;
+using System.Text;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.Execution;
@@ -30,8 +32,8 @@ internal static class JobEnvironment
 
     private static StringComparer Names => OperatingSystem.IsWindows() ? StringComparer.OrdinalIgnoreCase : StringComparer.Ordinal;
 
-    public static IReadOnlyDictionary<string, string> Build(ClaimResponse claim) =>
-        Build(claim.StepId, claim.TaskId, claim.LeaseGeneration, claim.Environment, claim.EnvironmentFromMachine);
+    public static IReadOnlyDictionary<string, string> Build(ClaimResponse claim, ActivityContext trace) =>
+        Build(claim.StepId, claim.TaskId, claim.LeaseGeneration, claim.Environment, claim.EnvironmentFromMachine, trace: trace);
 
     /// <param name="stepId">TANJIREN_STEP_ID.</param>
     /// <param name="taskId">TANJIREN_TASK_ID.</param>
@@ -39,9 +41,10 @@ internal static class JobEnvironment
     /// <param name="environment">Set by the task; wins over the base.</param>
     /// <param name="fromMachine">Names whose values come from this machine, and win over both. Names that are not set here are left out, as are <see cref="Withheld"/>.</param>
     /// <param name="machine">The agent's own environment; absent: as it is.</param>
+    /// <param name="trace">TRACEPARENT and TRACESTATE, unless the task sets a TRACEPARENT of its own: the state of another trace beside it would be wrong.</param>
     public static IReadOnlyDictionary<string, string> Build(string stepId, string taskId, long generation,
         IReadOnlyDictionary<string, string>? environment, IReadOnlyList<string>? fromMachine,
-        IReadOnlyDictionary<string, string>? machine = null)
+        IReadOnlyDictionary<string, string>? machine = null, ActivityContext? trace = null)
     {
         machine ??= OfThisProcess();
         // The identity comes first, so that a search of a process's environment finds it at once; it is set again last, so that no task overrides it.
@@ -52,6 +55,8 @@ internal static class JobEnvironment
         foreach (var (name, value) in environment ?? new Dictionary<string, string>()) result[name] = value;
         foreach (var name in fromMachine ?? [])
             if (!IsOwn(name) && machine.TryGetValue(name, out var value)) result[name] = value;
+        if (trace is { } span && result.TryAdd(TraceContext.ParentVariable, TraceContext.Format(span)) && span.TraceState is { } state)
+            result.TryAdd(TraceContext.StateVariable, state);
         Identify();
         return result;
 
@@ -63,8 +68,13 @@ internal static class JobEnvironment
         }
     }
 
-    /// <summary>Names that a task asked of the machine and does not get, because they are the agent's own; for its log.</summary>
+    /// <summary>Names that a task asked of the machine and does not get, because they are the agent's own.</summary>
     public static IReadOnlyList<string> Withheld(IReadOnlyList<string>? fromMachine) => [.. (fromMachine ?? []).Where(IsOwn)];
+
+    /// <summary>The line of the job's log that says so; null when nothing was withheld.</summary>
+    public static byte[]? WithheldNotice(IReadOnlyList<string>? fromMachine) => Withheld(fromMachine) is { Count: > 0 } withheld
+        ? Encoding.UTF8.GetBytes($"[tanjiren] not passed on, because they are the agent's own: {string.Join(", ", withheld)}\n")
+        : null;
 
     private static bool IsOwn(string name) => OwnPrefixes.Any(p => name.StartsWith(p, StringComparison.OrdinalIgnoreCase));
 

@@ -31,6 +31,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private bool treeEnded;
     private long lastTick = parts.Platform.BootNowMs();
     private readonly TreeKills kills = new(pending.StepId, parts.Log);
+    private readonly StepTrace trace = new(pending);
 
     public string StepId => pending.StepId;
     public string TaskId => pending.TaskId;
@@ -104,9 +105,8 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     {
         try
         {
-            var claim = await ClaimAsync();
-            if (claim is null) return;
-            upload = parts.Outbox.Begin(ClaimId, StepId, claim.LeaseGeneration);
+            if (await ClaimAsync() is not { } claim) return;
+            upload = parts.Outbox.Begin(ClaimId, StepId, claim.LeaseGeneration, trace.TraceParent);
             upload.LeaseLost = () => Stop(StopReason.LeaseLost);
             decided.TrySetResult(ClaimVerdict.Granted);
             await ExecuteAsync(claim);
@@ -123,6 +123,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
 
     private async Task<ClaimResponse?> ClaimAsync()
     {
+        using var span = trace.Claim();
         // Without a durable claim id a lost answer could not be told from a claim that was never made.
         if (!TryJournal(new JournalEntry { Kind = JournalKind.Claiming, ClaimId = ClaimId, StepId = StepId, TaskId = TaskId }, durable: true)) return null;
         var answer = await new ClaimAttempt(pending, ClaimId, sessionId, parts).RunAsync(giveUp.Token);
@@ -134,9 +135,10 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
 
     private ClaimResponse Granted(ClaimResponse claim, long requestStart)
     {
+        trace.Granted(claim);
         lock (gate) lease = new Lease(claim, requestStart, parts.Options.Timeouts.LeaseMargin);
         parts.Steps.Changed(); // the heartbeat may have to beat sooner
-        TryJournal(new JournalEntry { Kind = JournalKind.Leased, ClaimId = ClaimId, TaskId = claim.TaskId, Generation = claim.LeaseGeneration }, durable: false);
+        TryJournal(new JournalEntry { Kind = JournalKind.Leased, ClaimId = ClaimId, TaskId = claim.TaskId, Generation = claim.LeaseGeneration, TraceParent = trace.TraceParent }, durable: false);
         if (claim.CancelRequested) Stop(StopReason.Cancel);
         return claim;
     }
@@ -144,6 +146,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private async Task ExecuteAsync(ClaimResponse claim)
     {
         var held = Lease!;
+        using var run = trace.Run();
         var argv = JobCommand.Argv(claim.Command);
         if (argv is null)
         {
@@ -151,6 +154,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
             return;
         }
         var mark = ProcessMarks.New();
+        using var spawn = trace.Spawn();
         if (!await PrepareAsync(held, mark)) return;
 
         ILaunchedProcess process;
@@ -163,7 +167,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
                 Mark = mark,
                 Argv = argv,
                 WorkingDirectory = claim.WorkingDirectory ?? JobCommand.HomeDirectory(),
-                Environment = JobEnvironment.Build(claim),
+                Environment = JobEnvironment.Build(claim, run.Context),
             });
         }
         catch (SpawnFailedException e)
@@ -173,6 +177,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
             await FinishAsync(StepResult.Failed(StepReason.SpawnFailed, e.Message), 0);
             return;
         }
+        spawn.Dispose();
         var exit = await WatchAsync(claim, process, mark, held);
         await RecordExitAsync(held, exit, startedAt);
     }
@@ -270,9 +275,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
         {
             using (process)
             {
-                var withheld = JobEnvironment.Withheld(claim.EnvironmentFromMachine);
-                if (withheld.Count > 0)
-                    output!.Write(LogStream.System, System.Text.Encoding.UTF8.GetBytes($"[tanjiren] not passed on, because they are the agent's own: {string.Join(", ", withheld)}\n"), Tick);
+                if (JobEnvironment.WithheldNotice(claim.EnvironmentFromMachine) is { } notice) output!.Write(LogStream.System, notice, Tick);
                 var exit = process.Run((stream, data) =>
                 {
                     Tick();
@@ -325,6 +328,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
             phase = StepPhase.Exited;
         }
         var result = StepResult.Seal(words, StepId, lease!.Generation, durationMs, upload!.Chunks.LastSeq, output);
+        trace.Ended(result);
         while (!TryJournal(new JournalEntry { Kind = JournalKind.Result, ClaimId = ClaimId, Result = result }, durable: true))
         {
             Tick();
@@ -345,9 +349,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
 
     private async Task WaitForAnswerAsync()
     {
-        bool sessionEnded;
-        lock (gate) sessionEnded = stop == StopReason.SessionEnded;
-        if (sessionEnded) return;
+        lock (gate) if (stop == StopReason.SessionEnded) return;
         // Uploads outlive sessions: when this one ends, the next one reports the result as exited and the upload goes on under it.
         await upload!.Answered.WaitAsync(giveUp.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
@@ -362,8 +364,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private void Kill(ProcessTree target, StopReason reason)
     {
         if (reason >= StopReason.Abort) output?.Abandon();
-        var grace = reason == StopReason.Cancel ? parts.Options.Timeouts.CancelGrace : TimeSpan.Zero;
-        kills.Start(target, grace);
+        kills.Start(target, reason == StopReason.Cancel ? parts.Options.Timeouts.CancelGrace : TimeSpan.Zero);
     }
 
     private void Tick() => Volatile.Write(ref lastTick, parts.Platform.BootNowMs());

@@ -53,6 +53,8 @@ internal sealed record JournalEntry
     public long? StartTime { get; init; }
     public long? Seq { get; init; }
     public CompleteRequest? Result { get; init; }
+    /// <summary>Of <see cref="JournalKind.Leased"/>: the task's trace, so that what is sent after a restart is still in it.</summary>
+    public string? TraceParent { get; init; }
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]

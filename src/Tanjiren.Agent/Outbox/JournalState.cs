@@ -19,6 +19,7 @@ internal sealed record JournaledClaim
     public bool Releasing { get; init; }
     public bool Answered { get; init; }
     public long StoredSeq { get; init; }
+    public string? TraceParent { get; init; }
 
     public bool MayHaveSpawned => Mark is not null && !NotSpawned;
 
@@ -89,7 +90,7 @@ internal sealed class JournalState
         }
         claims[id] = entry.Kind switch
         {
-            JournalKind.Leased => claim with { Generation = entry.Generation, TaskId = entry.TaskId ?? claim.TaskId },
+            JournalKind.Leased => claim with { Generation = entry.Generation, TaskId = entry.TaskId ?? claim.TaskId, TraceParent = entry.TraceParent },
             JournalKind.Spawning => claim with { Mark = entry.Mark, MachineId = entry.MachineId, NotSpawned = false },
             JournalKind.NotSpawned => claim with { NotSpawned = true },
             JournalKind.Spawned => claim with { Pid = entry.Pid },
@@ -112,7 +113,7 @@ internal sealed class JournalState
         {
             JournalEntry Of(JournalKind kind) => new() { Kind = kind, ClaimId = c.ClaimId };
             yield return Of(JournalKind.Claiming) with { StepId = c.StepId, TaskId = c.TaskId };
-            if (c.Generation is not null) yield return Of(JournalKind.Leased) with { Generation = c.Generation };
+            if (c.Generation is not null) yield return Of(JournalKind.Leased) with { Generation = c.Generation, TraceParent = c.TraceParent };
             if (c.Mark is not null) yield return Of(JournalKind.Spawning) with { Mark = c.Mark, MachineId = c.MachineId };
             if (c.Pid is not null) yield return Of(JournalKind.Spawned) with { Pid = c.Pid };
             if (c.NotSpawned) yield return Of(JournalKind.NotSpawned);

@@ -34,15 +34,16 @@ internal sealed class OutboxSender : IDisposable
     public int Count => uploads.Count;
 
     /// <summary>Starts the upload of a fresh claim.</summary>
-    public StepUpload Begin(string claimId, string stepId, long generation) =>
-        Add(new StepUpload(claimId, stepId, generation, ChunkLog.Create(home.Outbox, claimId, Budget, options.Timeouts, parts.Clock, parts.Log), parts));
+    public StepUpload Begin(string claimId, string stepId, long generation, string? traceParent) =>
+        Add(new StepUpload(claimId, stepId, generation, ChunkLog.Create(home.Outbox, claimId, Budget, options.Timeouts, parts.Clock, parts.Log), parts) { TraceParent = traceParent });
 
     /// <summary>The upload of a claim that the journal knows; taken up from the disk if it does not run yet.</summary>
     public StepUpload Resume(JournaledClaim claim) =>
         uploads.TryGetValue(claim.ClaimId, out var running)
             ? running
             : Add(new StepUpload(claim.ClaimId, claim.StepId, claim.Generation ?? 0,
-                ChunkLog.Recover(home.Outbox, claim.ClaimId, claim.StoredSeq, Budget, options.Timeouts, parts.Clock, parts.Log), parts));
+                ChunkLog.Recover(home.Outbox, claim.ClaimId, claim.StoredSeq, Budget, options.Timeouts, parts.Clock, parts.Log), parts)
+            { TraceParent = claim.TraceParent });
 
     public StepUpload? Find(string claimId) => uploads.GetValueOrDefault(claimId);
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Tanjiren.Agent.Connection;
+using Tanjiren.Agent.Execution;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.Outbox;
@@ -40,6 +41,9 @@ internal sealed partial class StepUpload : IDisposable
     public string StepId { get; }
     public long Generation { get; private set; }
     public ChunkLog Chunks { get; }
+
+    /// <summary>The trace of its task; every request of the upload is in it.</summary>
+    public string? TraceParent { get; init; }
 
     /// <summary>Whether the claim's last word is decided; what it is may still be on its way.</summary>
     public bool HasWord
@@ -82,6 +86,7 @@ internal sealed partial class StepUpload : IDisposable
     /// <summary>Returns when the server has everything and the claim is closed in the journal.</summary>
     public async Task RunAsync(CancellationToken ct)
     {
+        using var span = StepTrace.Upload(StepId, TraceParent);
         while (true)
         {
             if (!TrySync())

@@ -20,6 +20,7 @@ internal sealed class JobRunner(CliContext cli, ClientSession client)
 {
     public async Task<int> RunAsync(CreateTaskRequest request, JobRunOptions options, Interrupts interrupts)
     {
+        using var span = JobTrace.Start(cli);
         // The first Ctrl-C does not stop the creation: a task whose id we never learn could not be cancelled.
         TaskBody task;
         try
@@ -33,6 +34,7 @@ internal sealed class JobRunner(CliContext cli, ClientSession client)
             return ExitCode.Cancelled;
         }
 
+        JobTrace.Created(span, task);
         if (options.Detach)
         {
             if (interrupts.First.IsCancellationRequested) await client.Tasks.CancelAsync(task.Id, "interrupted", interrupts.Second);
@@ -40,10 +42,10 @@ internal sealed class JobRunner(CliContext cli, ClientSession client)
             else cli.Out.WriteLine(task.Id);
             return ExitCode.Ok;
         }
-        return await StayAsync(task, options, interrupts);
+        return await StayAsync(task, options, interrupts, span);
     }
 
-    private async Task<int> StayAsync(TaskBody task, JobRunOptions options, Interrupts interrupts)
+    private async Task<int> StayAsync(TaskBody task, JobRunOptions options, Interrupts interrupts, System.Diagnostics.Activity span)
     {
         var output = new JobOutput(cli.Output, cli.Error, options.Prefix);
         output.Learn(task);
@@ -70,7 +72,9 @@ internal sealed class JobRunner(CliContext cli, ClientSession client)
             output.Finish();
             if (options.Json) Json.Write(cli, ended, w => w.TaskBody);
             EndReport.Write(cli, ended);
-            return JobExit.Of(ended);
+            var code = JobExit.Of(ended);
+            JobTrace.Ended(span, ended, code);
+            return code;
         }
         catch (OperationCanceledException) when (interrupts.Second.IsCancellationRequested)
         {

@@ -120,6 +120,10 @@ public sealed record ClaimResponse
     public IReadOnlyList<string>? EnvironmentFromMachine { get; init; }
     public ResourceSpec? Resources { get; init; }
     public bool CancelRequested { get; init; }
+    /// <summary>W3C <c>traceparent</c> of the task: spans of the step and of its job go under it. Absent for tasks from before tasks had traces.</summary>
+    public string? TraceParent { get; init; }
+    /// <summary>W3C <c>tracestate</c> that came with it; at most 512 characters.</summary>
+    public string? TraceState { get; init; }
 }
 
 /// <summary><c>POST /api/steps/{id}/complete?session=…</c>: the result, sent from the outbox until it is answered.</summary>

@@ -155,6 +155,8 @@ public sealed record TaskBody
     public DateTimeOffset? CancelRequestedAt { get; init; }
     /// <summary>One paragraph, written when the task ends.</summary>
     public string? OutcomeSummary { get; init; }
+    /// <summary>The W3C trace that the task belongs to: that of the request that created it. Absent for tasks from before tasks had traces.</summary>
+    public string? TraceId { get; init; }
     /// <summary>Absent in lists.</summary>
     public ExecutionBody? Execution { get; init; }
 }

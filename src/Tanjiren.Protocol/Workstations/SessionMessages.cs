@@ -136,6 +136,8 @@ public sealed record PendingStep
     public required long ExpectedGeneration { get; init; }
     public required string Intent { get; init; }
     public int Priority { get; init; }
+    /// <summary>W3C <c>traceparent</c> of the task, so that the claim is in its trace already; absent for tasks from before tasks had traces.</summary>
+    public string? TraceParent { get; init; }
 }
 
 /// <summary>

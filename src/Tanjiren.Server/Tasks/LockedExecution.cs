@@ -39,6 +39,7 @@ internal sealed class LockedExecution
     public TaskState TaskState => WireNames.Parse<TaskState>(_row.TaskState);
     public string Spec => _row.Spec;
     public string Intent => _row.Intent;
+    public TaskTrace Trace => new(_row.TraceParent, _row.TraceState);
     public int MaxParallel => _row.MaxParallel;
     public int ActiveSteps => _row.ActiveSteps + _active;
     public int OpenSteps => _row.OpenSteps + _open;
@@ -168,7 +169,7 @@ internal sealed class LockedExecution
     private static async Task<LockedExecution?> LockAsync(WriteTransaction tx, TimeProvider clock, string condition, object arguments)
     {
         var row = await tx.FirstAsync<Row>($"""
-            SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.cancel_requested_at, e.id AS execution_id, e.max_parallel,
+            SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.cancel_requested_at, t.trace_parent, t.trace_state, e.id AS execution_id, e.max_parallel,
               e.stop_after_failures, e.active_steps, e.open_steps, e.failed_steps, e.cancelled_steps, e.event_seq,
               EXISTS (SELECT 1 FROM instance_sessions s WHERE s.id = @sessionId AND s.instance_id = @instanceId AND s.ended_at IS NULL) AS session_open
             FROM tasks t JOIN executions e ON e.task_id = t.id WHERE {condition}{(tx.ForUpdate.Length > 0 ? tx.ForUpdate + " OF t, e" : "")}
@@ -192,6 +193,8 @@ internal sealed class LockedExecution
         public string TaskState { get; set; } = "";
         public string Spec { get; init; } = "";
         public string Intent { get; init; } = "";
+        public string? TraceParent { get; init; }
+        public string? TraceState { get; init; }
         public long? CancelRequestedAt { get; init; }
         public string ExecutionId { get; init; } = "";
         public int MaxParallel { get; init; }

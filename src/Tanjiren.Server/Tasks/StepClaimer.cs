@@ -119,6 +119,8 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
             EnvironmentFromMachine = spec.EnvironmentFromMachine,
             Resources = spec.Resources,
             CancelRequested = cancelRequested,
+            TraceParent = locked.Trace.Parent,
+            TraceState = locked.Trace.State,
         };
     }
 

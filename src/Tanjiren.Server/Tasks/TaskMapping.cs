@@ -35,6 +35,7 @@ internal static class TaskMapping
             EndedAt = Instant(task.EndedAt),
             CancelRequestedAt = Instant(task.CancelRequestedAt),
             OutcomeSummary = task.OutcomeSummary,
+            TraceId = task.Trace.TraceId,
             Execution = execution,
         };
     }

@@ -20,6 +20,10 @@ internal sealed record TaskRow
     public long? EndedAt { get; init; }
     public long? CancelRequestedAt { get; init; }
     public string? OutcomeSummary { get; init; }
+    public string? TraceParent { get; init; }
+    public string? TraceState { get; init; }
+
+    public TaskTrace Trace => new(TraceParent, TraceState);
 
     /// <summary>The validated request with every default filled in.</summary>
     public CreateTaskRequest ParseSpec() => JsonSerializer.Deserialize(Spec, WireJson.Default.CreateTaskRequest)!;

@@ -19,6 +19,7 @@ internal sealed class TaskService(
         var errors = new FieldErrors();
         var spec = TaskRequestRules.Normalize(request, options.GraceSeconds, errors);
         if (errors.Any) return CreateTaskResult.Refused(errors.ToProblem());
+        var trace = TaskTrace.OfRequest();
 
         return await database.WriteAsync(async tx =>
         {
@@ -35,7 +36,7 @@ internal sealed class TaskService(
                 await idempotency.ReleaseAsync(tx, caller, key);
                 return CreateTaskResult.Refused(unmet.ToProblem());
             }
-            await InsertAsync(tx, caller, taskId, spec, targets);
+            await InsertAsync(tx, caller, taskId, spec, targets, trace);
             await audit.AppendAsync(tx, caller, "task.created", taskId, spec.Intent);
             return new CreateTaskResult(taskId, null, Repeated: false);
         }, cancellationToken);
@@ -67,14 +68,14 @@ internal sealed class TaskService(
         return new ResolvedTargets(matching, null);
     }
 
-    private async Task InsertAsync(WriteTransaction tx, Caller caller, string taskId, CreateTaskRequest spec, ResolvedTargets targets)
+    private async Task InsertAsync(WriteTransaction tx, Caller caller, string taskId, CreateTaskRequest spec, ResolvedTargets targets, TaskTrace trace)
     {
         var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
         var executionId = Ids.New(Ids.Execution, clock);
         var stepCount = Math.Max(1, targets.Instances.Count);
         await tx.ExecuteAsync("""
-            INSERT INTO tasks (id, organization_id, intent, mode, state, approval_status, spec, priority, created_by, created_at)
-            VALUES (@taskId, @organizationId, @intent, 'command', 'queued', 'not_required', @json, @priority, @userId, @now);
+            INSERT INTO tasks (id, organization_id, intent, mode, state, approval_status, spec, priority, created_by, created_at, trace_parent, trace_state)
+            VALUES (@taskId, @organizationId, @intent, 'command', 'queued', 'not_required', @json, @priority, @userId, @now, @traceParent, @traceState);
             INSERT INTO executions (id, task_id, organization_id, max_parallel, stop_after_failures, active_steps, open_steps, failed_steps, cancelled_steps,
               event_seq, created_at)
             VALUES (@executionId, @taskId, @organizationId, @maxParallel, @stopAfterFailures, 0, @stepCount, 0, 0, 1, @now);
@@ -84,6 +85,7 @@ internal sealed class TaskService(
             {
                 taskId, executionId, organizationId = caller.OrganizationId, intent = spec.Intent, json = JsonSerializer.Serialize(spec, WireJson.Default.CreateTaskRequest), priority = spec.Priority,
                 userId = caller.UserId, now, maxParallel = spec.MaxParallel, stopAfterFailures = spec.StopAfterFailures, stepCount,
+                traceParent = trace.Parent, traceState = trace.State,
             });
 
         var selectorId = targets.Selector is null ? null : await SelectorIdAsync(tx, caller.OrganizationId, targets.Selector);

@@ -29,6 +29,7 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
         return [.. found.OrderByDescending(s => s.Priority).ThenBy(s => s.Id, StringComparer.Ordinal).Take(WireLimits.MaxPendingTasks).Select(s => new PendingStep
         {
             StepId = s.Id, TaskId = s.TaskId, ExpectedGeneration = s.LeaseGeneration, Intent = s.Intent, Priority = s.Priority,
+            TraceParent = s.TraceParent,
         })];
     }
 
@@ -39,7 +40,7 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
         """, new { instanceId, sessionId });
 
     private static string Select(string target) => $"""
-        SELECT s.id, s.task_id, s.lease_generation, s.priority, t.intent
+        SELECT s.id, s.task_id, s.lease_generation, s.priority, t.intent, t.trace_parent
         FROM steps s JOIN executions e ON e.id = s.execution_id JOIN tasks t ON t.id = s.task_id
         WHERE s.state = 'queued' AND {target} AND (e.max_parallel = 0 OR e.active_steps < e.max_parallel)
         ORDER BY s.priority DESC, s.id LIMIT @limit
@@ -78,5 +79,6 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
         public long LeaseGeneration { get; init; }
         public int Priority { get; init; }
         public string Intent { get; init; } = "";
+        public string? TraceParent { get; init; }
     }
 }

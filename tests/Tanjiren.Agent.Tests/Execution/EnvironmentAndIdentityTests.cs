@@ -1,4 +1,5 @@
 using Tanjiren.Agent.Execution;
+using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.Tests.Execution;
 
@@ -34,6 +35,19 @@ public sealed class EnvironmentAndIdentityTests
         result.Keys.ShouldNotContain("TANVRIT_HOME");
         result.Keys.ShouldNotContain("Tanjiren__Key");
         JobEnvironment.Withheld(asked).ShouldBe(["TANVRIT_HOME", "Tanjiren__Key", "TANJIREN_STEP_ID"]);
+    }
+
+    [Fact]
+    public void A_job_gets_the_trace_of_its_run_unless_the_task_names_another()
+    {
+        var run = TraceContext.Parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1")!.Value;
+        var result = JobEnvironment.Build("step_1", "task_1", 4, null, null, Machine, run);
+        (result["TRACEPARENT"], result["TRACESTATE"]).ShouldBe(("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1"));
+
+        var own = new Dictionary<string, string> { ["TRACEPARENT"] = "mine" };
+        result = JobEnvironment.Build("step_1", "task_1", 4, own, null, Machine, run);
+        result["TRACEPARENT"].ShouldBe("mine");
+        result.Keys.ShouldNotContain("TRACESTATE");
     }
 
     [Fact]

@@ -28,6 +28,19 @@ public sealed class JournalTests : IDisposable
         again.Damaged.ShouldBeFalse();
     }
 
+    [Fact]
+    public void The_trace_of_a_claim_outlives_a_restart_and_a_snapshot()
+    {
+        using (var journal = Open())
+        {
+            journal.Append(Claiming("clm_1"), durable: true);
+            journal.Append(Of("clm_1", JournalKind.Leased) with { Generation = 3, TraceParent = "00-a-b-01" }, durable: true);
+        }
+        using var again = Open();
+        again.Read(s => s.Find("clm_1"))!.TraceParent.ShouldBe("00-a-b-01");
+        again.Read(s => s.Snapshot().Single(e => e.Kind == JournalKind.Leased)).TraceParent.ShouldBe("00-a-b-01");
+    }
+
     [Theory]
     [InlineData(1)]
     [InlineData(5)]

@@ -44,6 +44,7 @@ internal static class JobsShowCommand
             .Add("started", job.StartedAt is null ? null : Text.Instant(job.StartedAt, cli.Clock))
             .Add("ended", job.EndedAt is null ? null : Text.Instant(job.EndedAt, cli.Clock))
             .Add("outcome", job.OutcomeSummary)
+            .Add("trace", job.TraceId)
             .Write(cli.Out);
         if (job.Execution is not { Steps.Count: > 0 } execution) return;
         cli.Out.WriteLine();
