@@ -27,6 +27,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
     private readonly SessionLoop sessionLoop;
     private readonly LeaseClockLoop leaseClock;
     private readonly StatusLoop status;
+    private readonly AgentMetrics metrics;
 
     public RunningAgent(AgentOptions options, AgentIdentity identity, AgentHome home, AgentPlatform platform, DeviceTransport transport, TimeProvider clock,
         ILoggerFactory logs)
@@ -40,7 +41,8 @@ internal sealed partial class RunningAgent : IAsyncDisposable
         steps = new StepTable(options.MaxConcurrent);
         watchdog = new WatchdogKeeper(options, platform, clock, logs.CreateLogger("Tanjiren.Agent.Watchdog"));
         var machineId = MachineIdentity.MachineId(home.Directory);
-        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, machineId, clock, logs.CreateLogger("Tanjiren.Agent.Steps"));
+        metrics = new AgentMetrics(steps, outbox, () => client.Connected);
+        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, machineId, metrics, clock, logs.CreateLogger("Tanjiren.Agent.Steps"));
         var reconciler = new Reconciler(platform, journal, outbox, machineId, log);
         claimer = new StepClaimer(parts);
         heartbeat = new HeartbeatLoop(parts, claimer, reconciler, MachineLabels.Read(options));
@@ -92,6 +94,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
 
     public ValueTask DisposeAsync()
     {
+        metrics.Dispose();
         outbox.Dispose();
         journal.Dispose();
         return ValueTask.CompletedTask;

@@ -43,6 +43,7 @@ internal sealed partial class DeviceTransport : IDisposable
             UseProxy = !ServerAddress.IsLoopback(new Uri(baseUrl)),
             AllowAutoRedirect = false, // a proof is bound to its URL
             UseCookies = false,
+            ActivityHeadersPropagator = null, // TraceContext.Carry
             AutomaticDecompression = DecompressionMethods.None,
         })
         {
@@ -155,6 +156,7 @@ internal sealed partial class DeviceTransport : IDisposable
         // ECDsa instances are not safe for two threads at once.
         lock (signing) proof = DPoPProof.Create(key, publicKey, method.Method, url, body, clock.GetUtcNow(), accessToken, nonce);
         var request = new HttpRequestMessage(method, url) { Version = HttpVersion.Version11, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        TraceContext.Carry(request);
         request.Headers.TryAddWithoutValidation(DPoPProof.Header, proof);
         if (accessToken is not null) request.Headers.TryAddWithoutValidation("Authorization", "DPoP " + accessToken);
         if (body.Length > 0)

@@ -31,7 +31,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private bool treeEnded;
     private long lastTick = parts.Platform.BootNowMs();
     private readonly TreeKills kills = new(pending.StepId, parts.Log);
-    private readonly StepTrace trace = new(pending);
+    private readonly StepTrace trace = new(pending, parts.Metrics);
 
     public string StepId => pending.StepId;
     public string TaskId => pending.TaskId;

@@ -7,7 +7,7 @@ namespace Tanjiren.Agent.Execution;
 /// The spans of one claim, all in the trace of its task: <c>step claim</c>, <c>step run</c> with <c>step spawn</c> in it, and <c>step upload</c>, which runs
 /// beside the step and ends with the server's last answer. The requests that are made meanwhile carry them. The job's own parent is <c>step run</c>.
 /// </summary>
-internal sealed class StepTrace(PendingStep pending)
+internal sealed class StepTrace(PendingStep pending, AgentMetrics metrics)
 {
     public const string SourceName = "Tanjiren.Agent";
 
@@ -37,6 +37,7 @@ internal sealed class StepTrace(PendingStep pending)
 
     public void Ended(CompleteRequest result)
     {
+        metrics.Ended(result);
         if (run is null || result.Outcome is not { } outcome) return;
         var words = Cicd.ResultOf(outcome, result.Reason);
         run.SetTag(Cicd.TaskRunResult, words);

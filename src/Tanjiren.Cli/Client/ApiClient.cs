@@ -32,6 +32,7 @@ internal sealed class ApiClient : IDisposable
             AllowAutoRedirect = false,
             UseCookies = !byToken,
             ConnectTimeout = timeouts.Connect,
+            ActivityHeadersPropagator = null, // TraceContext.Carry
         })
         {
             BaseAddress = access.Url,
@@ -132,6 +133,7 @@ internal sealed class ApiClient : IDisposable
     private async Task<HttpResponseMessage> ExchangeOnceAsync(HttpRequestMessage request, HttpCompletionOption completion,
         CancellationToken limited, CancellationToken cancellation)
     {
+        TraceContext.Carry(request);
         HttpResponseMessage response;
         try
         {

@@ -43,6 +43,7 @@ internal static class ServerCommand
 
     private static async Task<int> RunAsync(CliContext cli, ControlPlaneOptions options)
     {
+        using var telemetry = Telemetry.Start(cli, TelemetryRole.Server);
         using var interrupts = cli.ListenForInterrupts();
         await using var app = LocalControlPlane.Build(options);
         await LocalControlPlane.StartAsync(app, options.Urls, "choose others with --urls");

@@ -30,6 +30,7 @@ internal static class UpCommand
         command.SetAction(async (parse, _) =>
         {
             var words = operand.Of(parse);
+            using var telemetry = Telemetry.Start(cli, TelemetryRole.Up);
             using var interrupts = cli.ListenForInterrupts();
             return await new UpSession(cli, new UpOptions
             {

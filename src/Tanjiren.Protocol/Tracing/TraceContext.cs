@@ -12,6 +12,9 @@ public static class TraceContext
     public const string ParentVariable = "TRACEPARENT";
     public const string StateVariable = "TRACESTATE";
 
+    private const string ParentHeader = "traceparent";
+    private const string StateHeader = "tracestate";
+
     /// <summary>What everybody must be able to pass on (W3C Trace Context §3.3.1.5); longer ones are left behind.</summary>
     public const int MaxStateLength = 512;
 
@@ -25,6 +28,18 @@ public static class TraceContext
     /// <summary>The state, if it is one that may be passed on: printable ASCII of bounded length. It goes into a database and into environments.</summary>
     public static string? State(string? traceState) =>
         traceState is { Length: > 0 and <= MaxStateLength } && traceState.All(c => c is >= ' ' and <= '~') ? traceState : null;
+
+    /// <summary>
+    /// Makes the current span the parent of what the server does with this request. Clients do it themselves, with <c>ActivityHeadersPropagator</c> off: the
+    /// runtime's own way puts a span of its own in between, which nobody exports and every viewer misses.
+    /// </summary>
+    public static void Carry(HttpRequestMessage request)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        if (Activity.Current is not { IdFormat: ActivityIdFormat.W3C } span || request.Headers.Contains(ParentHeader)) return;
+        request.Headers.TryAddWithoutValidation(ParentHeader, Format(span.Context));
+        if (State(span.TraceStateString) is { } state) request.Headers.TryAddWithoutValidation(StateHeader, state);
+    }
 
     /// <summary>
     /// Starts a span, and makes it the current one, under <paramref name="parent"/> or, without one, under the current one. Always returns one: with nobody

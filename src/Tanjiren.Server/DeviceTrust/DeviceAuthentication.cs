@@ -1,4 +1,5 @@
 using Tanjiren.Protocol;
+using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Problems;
 
 namespace Tanjiren.Server.DeviceTrust;
@@ -7,7 +8,7 @@ namespace Tanjiren.Server.DeviceTrust;
 /// Admits workstations to their routes: verifies the proof, gives the handler the verified body, and hands out the next nonce with every answer, the
 /// refusals included.
 /// </summary>
-internal sealed class DeviceAuthentication(RequestDelegate next, DPoPVerifier verifier, ProofNonces nonces)
+internal sealed class DeviceAuthentication(RequestDelegate next, DPoPVerifier verifier, ProofNonces nonces, Counters counters)
 {
     public async Task InvokeAsync(HttpContext context)
     {
@@ -31,7 +32,8 @@ internal sealed class DeviceAuthentication(RequestDelegate next, DPoPVerifier ve
         var (proof, refusal) = await verifier.VerifyAsync(context, withToken: device is not null, maxBodyBytes.Value);
         if (proof is null)
         {
-            await RefuseAsync(context, refusal!);
+            counters.Add(refusal!.Error == "use_dpop_nonce" ? Counted.NoncesAsked : Counted.ProofsRefused);
+            await RefuseAsync(context, refusal);
             return;
         }
         using var body = proof.Body;

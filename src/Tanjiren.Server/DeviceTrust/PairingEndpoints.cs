@@ -61,12 +61,12 @@ internal static class PairingEndpoints
         if ((limiter.Take("pair-address:" + AttemptLimiter.KeyOf(address), options.PairingsPerAddress, AttemptWindow)
             ?? limiter.Take("pair-code:" + CredentialSecret.HashOf(PairingCodes.Normalize(code)), options.PairingsPerCode, AttemptWindow)) is { } seconds)
         {
-            counters.Add("pairingsLimited");
+            counters.Add(Counted.PairingsLimited);
             return SignIn.TooMany("tries to pair", seconds);
         }
 
         var (result, workstation) = await codes.PairAsync(code, key, hostName, address?.ToString(), cancellationToken);
-        counters.Add(result is PairResult.Applied or PairResult.AlreadyDone ? "pairings" : "pairingsRefused");
+        counters.Add(result is PairResult.Applied or PairResult.AlreadyDone ? Counted.Pairings : Counted.PairingsRefused);
         switch (result)
         {
             case PairResult.InvalidCode:

@@ -18,6 +18,12 @@ namespace Tanjiren.Server.Hosting;
 /// <summary>Builds a control plane. Reads as its table of contents.</summary>
 public static class ControlPlane
 {
+    /// <summary>Name of the server's own activity source and meter.</summary>
+    public const string TelemetryName = "Tanjiren.Server";
+
+    /// <summary>Name of the framework's activity source, whose spans of requests the server describes.</summary>
+    public const string RequestSource = "Microsoft.AspNetCore";
+
     /// <summary>An application that is ready to start; its database is migrated when it starts.</summary>
     /// <exception cref="FormatException">A setting can't be understood or is refused; the message names it.</exception>
     public static WebApplication Build(ControlPlaneOptions options)
@@ -40,6 +46,7 @@ public static class ControlPlane
 
         var app = builder.Build();
         // The order matters: every error is answered, foreign hosts see nothing, and only a chosen route says who may call it.
+        app.UseMiddleware<RequestSpans>();
         app.UseTrustedProxies();
         app.UseMiddleware<ErrorAnswers>();
         app.UseHostGuard();
@@ -62,7 +69,7 @@ public static class ControlPlane
     private static IServiceCollection AddData(this IServiceCollection services, ControlPlaneOptions options)
     {
         var provider = DatabaseUrl.Open(options.Database, options.Clock);
-        if (provider is PostgresProvider postgres) services.AddSingleton(postgres).AddHostedService<PostgresWakeUps>();
+        if (provider is PostgresProvider postgres) services.AddSingleton(postgres).AddLoop<PostgresWakeUps>();
         return services.AddSingleton(new Database(provider)).AddSingleton<Migrator>().AddSingleton<AuditLog>();
     }
 
@@ -70,7 +77,7 @@ public static class ControlPlane
     {
         services.AddRoutingCore();
         services.AddSingleton(options).AddSingleton(options.Clock);
-        services.AddHostedService<ServerStart>();
+        services.AddMetrics().AddHostedService<ServerStart>().AddHostedService<StatusMetrics>();
         services.AddFeatureOptions<HostingOptions>("Hosting");
         services.AddSingleton<ServerAddress>().AddSingleton<AttemptLimiter>().AddSingleton<Idempotency>().AddSingleton<WakeUps>().AddSingleton<Counters>();
         services.AddLoop<ExpiredRowsLoop>();

@@ -13,9 +13,9 @@ internal static class HealthEndpoints
 {
     public static void MapHealth(this IEndpointRouteBuilder routes)
     {
-        routes.MapGet("/healthz", () => TypedResults.Text("alive")).WithName("healthz").WithTags("Health")
+        routes.MapGet("/healthz", () => TypedResults.Text("alive")).WithMetadata(NotTraced.Instance).WithName("healthz").WithTags("Health")
             .WithSummary("The process serves; says nothing about its database.").Produces<string>(200, "text/plain");
-        routes.MapGet("/readyz", ReadyAsync).WithName("readyz").WithTags("Health")
+        routes.MapGet("/readyz", ReadyAsync).WithMetadata(NotTraced.Instance).WithName("readyz").WithTags("Health")
             .WithSummary("The database answers and is migrated.").Produces<string>(200, "text/plain").AnswersProblems(503);
         routes.MapGet("/api/status", Status).WithName("getStatus").WithTags("Health")
             .WithSummary("The server and each of its loops.").RequireRole(Role.Viewer);
@@ -35,13 +35,13 @@ internal static class HealthEndpoints
         }
     }
 
-    private static Ok<StatusBody> Status(Caller _, IEnumerable<PeriodicLoop> loops, Counters counters, Database database, TimeProvider clock) =>
+    private static Ok<StatusBody> Status(Caller _, IEnumerable<ILoop> loops, Counters counters, Database database, TimeProvider clock) =>
         TypedResults.Ok(new StatusBody
         {
             Version = typeof(HealthEndpoints).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown",
             Database = database.Provider.Name,
             ServerTime = clock.GetUtcNow(),
-            Loops = [.. loops.Select(loop => loop.Status()), Requests(counters)],
+            Loops = [.. loops.Select(loop => loop.Record.Status()), Requests(counters)],
         });
 
     /// <summary>What requests did, in the shape of a loop, so that one table shows everything that works here.</summary>

@@ -1,11 +1,16 @@
 using System.Diagnostics;
+using Tanjiren.Protocol;
+using Tanjiren.Server.Tasks;
 
 namespace Tanjiren.Server.Hosting;
 
 /// <summary>The server's own spans, beside those that the framework makes of requests.</summary>
 internal static class Spans
 {
-    public const string SourceName = "Tanjiren.Server";
+    public static readonly ActivitySource Source = new(ControlPlane.TelemetryName);
 
-    public static readonly ActivitySource Source = new(SourceName);
+    /// <summary>What the reconciler did to a step, in the trace of its task: there it is missed. Passes that change nothing are no spans.</summary>
+    public static void Reconciled(TaskTrace trace, string stepId, string did, DateTimeOffset began) =>
+        Source.StartActivity("reconcile step", ActivityKind.Internal, TraceContext.Parse(trace.Parent, trace.State) ?? default,
+            [new(Cicd.TaskRunId, stepId), new(ServerMeter.Item, did)], startTime: began)?.Dispose();
 }

@@ -43,7 +43,7 @@ internal sealed class SignIn(
         if ((limiter.Take("login-address:" + AttemptLimiter.KeyOf(address), options.LoginsPerAddress, window)
             ?? limiter.Take(accountKey, options.LoginsPerAccount, window)) is { } seconds)
         {
-            counters.Add("loginsLimited");
+            counters.Add(Counted.LoginsLimited);
             return (TooMany("sign-ins", seconds), null);
         }
 
@@ -51,7 +51,7 @@ internal sealed class SignIn(
             "SELECT id, password_hash FROM users WHERE email = @email", new { email }), cancellationToken);
         if (!passwords.Verify(user?.PasswordHash, password) || user is null)
         {
-            counters.Add("loginsRefused");
+            counters.Add(Counted.LoginsRefused);
             return (Problem.Of(401, ErrorCode.InvalidCredentials, "The e-mail or the password is wrong.",
                 "Check both; an admin of your organization can tell whether you have an account."), null);
         }

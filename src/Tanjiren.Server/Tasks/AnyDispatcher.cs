@@ -11,8 +11,11 @@ namespace Tanjiren.Server.Tasks;
 /// </summary>
 internal sealed partial class AnyDispatcher(
     Database database, InstanceDirectory directory, WakeUps wakeUps, TimeProvider clock, LeaseOptions options, WorkstationOptions workstations, ILogger<AnyDispatcher> logger)
-    : IHostedService, IDisposable
+    : IHostedService, ILoop, IDisposable
 {
+    /// <summary>A pass is one step's: from the first candidate that is woken to the claim.</summary>
+    public LoopRecord Record { get; } = new("dispatcher", clock);
+
     private readonly Lock _gate = new();
     private readonly Dictionary<string, Dispatching> _running = [];
     private readonly CancellationTokenSource _stop = new();
@@ -74,14 +77,17 @@ internal sealed partial class AnyDispatcher(
 
     private async Task DispatchAsync(string stepId, CancellationToken cancellationToken)
     {
+        var began = clock.GetTimestamp();
         try
         {
             foreach (var instanceId in await CandidatesAsync(stepId, cancellationToken))
             {
                 wakeUps.Notify(WakeUps.Work(instanceId));
+                Record.Count("woken");
                 await Task.Delay(TimeSpan.FromMilliseconds(options.NextCandidateMs), clock, cancellationToken);
-                if (!await IsQueuedAsync(stepId, cancellationToken)) return;
+                if (!await IsQueuedAsync(stepId, cancellationToken)) break;
             }
+            Record.Ran(clock.GetElapsedTime(began));
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
@@ -89,6 +95,7 @@ internal sealed partial class AnyDispatcher(
         }
         catch (Exception e)
         {
+            Record.Failed(e, clock.GetElapsedTime(began));
             LogFailed(logger, stepId, e);
         }
     }

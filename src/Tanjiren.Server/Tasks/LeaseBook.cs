@@ -44,8 +44,8 @@ internal sealed class LeaseBook(Counters counters)
         var (renewed, refused) = (answers.Count(a => a.Standing == LeaseStanding.Held), answers.Count(a => a.Standing == LeaseStanding.Lost));
         tx.OnCommit(() =>
         {
-            if (renewed > 0) counters.Add("renewals", renewed);
-            if (refused > 0) counters.Add("renewalsRefused", refused);
+            if (renewed > 0) counters.Add(Counted.Renewals, renewed);
+            if (refused > 0) counters.Add(Counted.RenewalsRefused, refused);
         });
         return [.. answers, .. await UnnamedAsync(tx, instanceId, sessionId, [.. held.Select(l => l.StepId)])];
     }

@@ -94,10 +94,14 @@ internal sealed class LockedExecution
     }
 
     /// <summary>Writes the counters, the events and what was put off till now, and ends the task when its last step has ended. Wakes listeners after the commit.</summary>
-    public async Task SaveAsync(WakeUps wakeUps)
+    public async Task SaveAsync(WakeUps wakeUps, RunMetrics metrics)
     {
         var ends = _open != 0 && OpenSteps == 0;
-        if (ends) await EndTaskAsync();
+        if (ends)
+        {
+            var run = await EndTaskAsync();
+            _tx.OnCommit(() => metrics.Ended(run));
+        }
         var (sql, arguments) = (_also, _arguments);
         sql.Append("""
             UPDATE executions SET active_steps = active_steps + @active, open_steps = open_steps + @open, failed_steps = failed_steps + @failed,
@@ -152,7 +156,7 @@ internal sealed class LockedExecution
         arguments.Add($"detail{i}", e.Detail, DbType.String);
     }
 
-    private async Task EndTaskAsync()
+    private async Task<EndedRun> EndTaskAsync()
     {
         var to = TaskRules.Conclude(_row.CancelledSteps + _cancelled, FailedSteps);
         if (!TaskRules.MayMove(TaskState, to)) throw new InvalidOperationException($"A task can't move from {TaskState} to {to}.");
@@ -164,13 +168,14 @@ internal sealed class LockedExecution
             new { ended = TaskId, endTo = WireNames.Of(to), endAt = _now, summary = OutcomeSummary.Of(to, steps), endFrom = _row.TaskState });
         _row.TaskState = WireNames.Of(to);
         AddEvent("taskEnded", detail: WireNames.Of(to));
+        return EndedRun.Of(_row.Mode, _row.CreatedAt, _row.StartedAt, _now, to, steps);
     }
 
     private static async Task<LockedExecution?> LockAsync(WriteTransaction tx, TimeProvider clock, string condition, object arguments)
     {
         var row = await tx.FirstAsync<Row>($"""
-            SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.cancel_requested_at, t.trace_parent, t.trace_state, e.id AS execution_id, e.max_parallel,
-              e.stop_after_failures, e.active_steps, e.open_steps, e.failed_steps, e.cancelled_steps, e.event_seq,
+            SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.mode, t.created_at, t.started_at, t.cancel_requested_at,
+              t.trace_parent, t.trace_state, e.id AS execution_id, e.max_parallel, e.stop_after_failures, e.active_steps, e.open_steps, e.failed_steps, e.cancelled_steps, e.event_seq,
               EXISTS (SELECT 1 FROM instance_sessions s WHERE s.id = @sessionId AND s.instance_id = @instanceId AND s.ended_at IS NULL) AS session_open
             FROM tasks t JOIN executions e ON e.task_id = t.id WHERE {condition}{(tx.ForUpdate.Length > 0 ? tx.ForUpdate + " OF t, e" : "")}
             """, arguments);
@@ -193,6 +198,9 @@ internal sealed class LockedExecution
         public string TaskState { get; set; } = "";
         public string Spec { get; init; } = "";
         public string Intent { get; init; } = "";
+        public string Mode { get; init; } = "";
+        public long CreatedAt { get; init; }
+        public long? StartedAt { get; init; }
         public string? TraceParent { get; init; }
         public string? TraceState { get; init; }
         public long? CancelRequestedAt { get; init; }

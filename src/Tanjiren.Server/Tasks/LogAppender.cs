@@ -10,7 +10,7 @@ namespace Tanjiren.Server.Tasks;
 /// Stores output, keyed by (step, generation, sequence) and append-only. A workstation appends to generations that it held, also after they ended: nothing
 /// that a machine printed is lost, and no state moves. A chunk that is stored already is dropped when it is the same and refused when it is not.
 /// </summary>
-internal sealed class LogAppender(Database database, TimeProvider clock, WakeUps wakeUps, Counters counters)
+internal sealed class LogAppender(Database database, TimeProvider clock, WakeUps wakeUps, Counters counters, RunMetrics metrics)
 {
     private const int RowsPerInsert = 64;
 
@@ -21,8 +21,8 @@ internal sealed class LogAppender(Database database, TimeProvider clock, WakeUps
         Device device, string stepId, long generation, IReadOnlyList<LogChunk> chunks, CancellationToken cancellationToken)
     {
         var result = await database.WriteAsync(tx => AppendAsync(tx, device, stepId, generation, chunks), cancellationToken);
-        if (result.Kind is AppendKind.Stored) counters.Add("logChunks", chunks.Count);
-        else if (result.Kind is not AppendKind.NotFound) counters.Add("writesRefused");
+        if (result.Kind is AppendKind.Stored) counters.Add(Counted.LogChunks, chunks.Count);
+        else if (result.Kind is not AppendKind.NotFound) counters.Add(Counted.WritesRefused);
         return result;
     }
 
@@ -50,7 +50,7 @@ internal sealed class LogAppender(Database database, TimeProvider clock, WakeUps
         foreach (var batch in fresh.Chunk(RowsPerInsert)) await InsertAsync(tx, locked, stepId, generation, batch);
         await tx.ExecuteAsync("UPDATE step_claims SET log_seq = @seq, log_bytes = log_bytes + @bytes WHERE step_id = @stepId AND generation = @generation",
             new { stepId, generation, seq = fresh[^1].Seq, bytes });
-        await locked.SaveAsync(wakeUps);
+        await locked.SaveAsync(wakeUps, metrics);
         return new AppendResult(AppendKind.Stored, fresh[^1].Seq);
     }
 

@@ -11,10 +11,12 @@ namespace Tanjiren.Server.Tasks;
 /// The one door from queued to running. Everything that can forbid the start is checked in one transaction under the execution's lock; the claim raises the
 /// fencing token. Exactly one claimer wins; the same claim id again gets the same answer, because a lost response must not cost the step.
 /// </summary>
-internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOptions options, WakeUps wakeUps, Counters counters)
+internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOptions options, WakeUps wakeUps, Counters counters, RunMetrics metrics)
 {
     public async Task<ClaimResult> ClaimAsync(Device device, string stepId, string claimId, long expectedGeneration, CancellationToken cancellationToken)
     {
+        using var span = Spans.Source.StartActivity("claim step");
+        span?.SetTag(Cicd.TaskRunId, stepId);
         ClaimResult result;
         try
         {
@@ -25,7 +27,8 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
             // This claim id claimed another step: an id names one claim for ever.
             result = ClaimResult.Refused(ClaimRefusal.Moved, "queued");
         }
-        counters.Add(result.Refusal switch { null => result.Repeated ? "claimsRepeated" : "claims", _ => "claimsRefused" });
+        counters.Add(result.Refusal switch { null => result.Repeated ? Counted.ClaimsRepeated : Counted.Claims, _ => Counted.ClaimsRefused });
+        span?.SetTag(ServerMeter.Result, result.Refusal?.ToString() ?? (result.Repeated ? "Repeated" : "Granted"));
         return result;
     }
 
@@ -75,7 +78,8 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         if (locked.TaskState == TaskState.Queued) locked.MoveTask(TaskState.Executing);
         locked.Add(active: 1);
         locked.AddEvent("claimed", stepId, generation, device.InstanceId);
-        await locked.SaveAsync(wakeUps);
+        await locked.SaveAsync(wakeUps, metrics);
+        if (step.Attempts == 0) tx.OnCommit(() => metrics.Dispatched(locked.Now - step.CreatedAt));
         return ClaimResult.Granted(Answer(locked, step, generation.Value, step.TimeoutMs, options.TtlMs, cancelRequested: false));
     }
 

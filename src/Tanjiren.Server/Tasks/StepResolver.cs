@@ -6,7 +6,8 @@ using Tanjiren.Server.Hosting;
 namespace Tanjiren.Server.Tasks;
 
 /// <summary>What the holder of a lease may do to its step: complete it, or give it back. A zombie's write is refused by the generation (T-09).</summary>
-internal sealed class StepResolver(Database database, TimeProvider clock, WakeUps wakeUps, AnyDispatcher dispatcher, Counters counters)
+internal sealed class StepResolver(Database database, TimeProvider clock, WakeUps wakeUps, AnyDispatcher dispatcher, Counters counters,
+    RunMetrics metrics)
 {
     /// <summary>What <c>step_claims.answered</c> holds after a release; after a requeue by unknown outcome it is the result's digest.</summary>
     private const string ReleaseAnswer = "released";
@@ -16,9 +17,9 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
         var move = await database.WriteAsync(tx => CompleteAsync(tx, device, stepId, result), cancellationToken);
         counters.Add(move.Kind switch
         {
-            StepMoveKind.Applied => "completions",
-            StepMoveKind.AlreadyDone => "completionsRepeated",
-            _ => "writesRefused",
+            StepMoveKind.Applied => Counted.Completions,
+            StepMoveKind.AlreadyDone => Counted.CompletionsRepeated,
+            _ => Counted.WritesRefused,
         });
         return move;
     }
@@ -29,9 +30,9 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
         var move = await database.WriteAsync(tx => ReleaseAsync(tx, device, stepId, generation, reason), cancellationToken);
         counters.Add(move.Kind switch
         {
-            StepMoveKind.Applied => "released",
-            StepMoveKind.AlreadyDone => "releasesRepeated",
-            _ => "writesRefused",
+            StepMoveKind.Applied => Counted.Released,
+            StepMoveKind.AlreadyDone => Counted.ReleasesRepeated,
+            _ => Counted.WritesRefused,
         });
         return move;
     }
@@ -61,7 +62,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
             if (!await RequeueAsync(tx, device, step, generation, result.ResultDigest!)) return Lost(step);
             locked!.Add(active: -1);
             locked.AddEvent("requeued", stepId, generation, device.InstanceId, "unknownOutcome");
-            tx.OnCommit(() => counters.Add("requeues"));
+            tx.OnCommit(() => counters.Add(Counted.Requeues));
         }
         else
         {
@@ -73,7 +74,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
             if (to == StepState.Failed) await StepEnding.StopRolloutAsync(tx, locked);
         }
         await locked.WakeTargetsAsync(wakeUps, dispatcher);
-        await locked.SaveAsync(wakeUps);
+        await locked.SaveAsync(wakeUps, metrics);
         return new StepMove(StepMoveKind.Applied, WireNames.Of(to));
     }
 
@@ -97,7 +98,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
             locked.AddEvent("released", stepId, generation, device.InstanceId, reason);
         }
         await locked.WakeTargetsAsync(wakeUps, dispatcher);
-        await locked.SaveAsync(wakeUps);
+        await locked.SaveAsync(wakeUps, metrics);
         return new StepMove(StepMoveKind.Applied, step.CancelRequestedAt is not null ? "cancelled" : "queued");
     }
 
@@ -129,7 +130,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
             new { stepId, generation });
         if (first == 0) return;
         locked.AddEvent("lateResult", stepId, generation, device.InstanceId);
-        await locked.SaveAsync(wakeUps);
+        await locked.SaveAsync(wakeUps, metrics);
     }
 
     private static async Task<bool> EndAsync(WriteTransaction tx, Device device, StepRow step, long generation, StepState to, StepOutcome outcome,

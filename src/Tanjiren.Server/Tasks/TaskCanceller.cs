@@ -10,7 +10,7 @@ namespace Tanjiren.Server.Tasks;
 /// Cancel ends what is queued at once and asks the holders of what runs: only they can say whether the process ended before the first signal. A
 /// silent holder is resolved by the reconciler after TTL and grace.
 /// </summary>
-internal sealed class TaskCanceller(Database database, TimeProvider clock, WakeUps wakeUps, AuditLog audit)
+internal sealed class TaskCanceller(Database database, TimeProvider clock, WakeUps wakeUps, AuditLog audit, RunMetrics metrics)
 {
     public Task<CancelResult> CancelAsync(Caller caller, string taskId, string? reason, CancellationToken cancellationToken) =>
         database.WriteAsync(async tx =>
@@ -29,7 +29,7 @@ internal sealed class TaskCanceller(Database database, TimeProvider clock, WakeU
                 """, new { taskId, now = locked.Now });
             locked.AddEvent("cancelRequested", detail: reason);
             await audit.AppendAsync(tx, caller, "task.cancel", taskId, reason);
-            await locked.SaveAsync(wakeUps);
+            await locked.SaveAsync(wakeUps, metrics);
             tx.OnCommit(() =>
             {
                 foreach (var holder in holders) wakeUps.Notify(WakeUps.Work(holder));

@@ -50,6 +50,7 @@ internal record StepRow
     public byte[]? OutputPreview { get; init; }
     public string OnWorkerLost { get; init; } = "";
     public int Attempts { get; init; }
+    public long CreatedAt { get; init; }
     public string? ClaimedBy { get; init; }
     public string? ClaimId { get; init; }
     public long? ClaimedAt { get; init; }

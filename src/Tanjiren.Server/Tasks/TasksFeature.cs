@@ -17,9 +17,8 @@ internal static class TasksFeature
         services.AddSingleton<LogAppender>();
         services.AddSingleton<LeaseBook>();
         services.AddSingleton<WorkQuery>();
-        services.AddSingleton<AnyDispatcher>();
-        services.AddHostedService(provider => provider.GetRequiredService<AnyDispatcher>());
-        return services.AddLoop<LeaseReconciler>();
+        services.AddSingleton<RunMetrics>();
+        return services.AddLoop<AnyDispatcher>().AddLoop<LeaseReconciler>().AddLoop<WorkGauges>();
     }
 
     public static void MapTasks(this IEndpointRouteBuilder routes)

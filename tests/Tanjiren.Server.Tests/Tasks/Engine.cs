@@ -202,7 +202,7 @@ internal sealed class Engine : IAsyncDisposable
     private ServiceProvider Build(Database database)
     {
         var services = new ServiceCollection();
-        services.AddLogging();
+        services.AddLogging().AddMetrics().AddSingleton<RunMetrics>();
         services.AddSingleton<TimeProvider>(Clock);
         services.AddSingleton(database);
         services.AddSingleton(new LeaseOptions { TtlSeconds = TtlSeconds, GraceSeconds = GraceSeconds, DeadlineSlackSeconds = 5 });

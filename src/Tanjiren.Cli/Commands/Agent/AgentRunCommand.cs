@@ -34,6 +34,7 @@ internal static class AgentRunCommand
         command.Options.Add(verbose);
         command.SetAction(async (parse, cancellation) =>
         {
+            using var telemetry = Telemetry.Start(cli, TelemetryRole.Agent);
             using var interrupts = cli.ListenForInterrupts();
             using var logs = LoggerFactory.Create(HostLogging.ToStandardError(parse.GetValue(verbose) ? LogLevel.Debug : LogLevel.Information));
             var workspace = place.Workspace(parse);

@@ -1,6 +1,7 @@
 using System.CommandLine;
 
 using Tanjiren.Cli.Client;
+using Tanjiren.Cli.Hosting;
 using Tanjiren.Cli.Jobs;
 using Tanjiren.Cli.Parsing;
 using Tanjiren.Protocol;
@@ -81,6 +82,7 @@ internal static class JobsRunCommand
                 Intent = parse.GetValue(intent),
                 Priority = parse.GetValue(priority),
             };
+            using var telemetry = Telemetry.Start(cli, TelemetryRole.Command);
             using var client = ClientSession.Open(cli, server.Of(parse));
             using var interrupts = cli.ListenForInterrupts();
             return await new JobRunner(cli, client).RunAsync(request, new JobRunOptions

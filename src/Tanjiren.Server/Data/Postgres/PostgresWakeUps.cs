@@ -10,8 +10,11 @@ namespace Tanjiren.Server.Data.Postgres;
 /// connection everybody waiting here is woken to look for themselves.
 /// </summary>
 internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps wakeUps, TimeProvider clock, ILogger<PostgresWakeUps> logger)
-    : BackgroundService
+    : BackgroundService, ILoop
 {
+    /// <summary>A pass is one batch that was sent; a failure is a lost connection, either way.</summary>
+    public LoopRecord Record { get; } = new("wake-ups", clock);
+
     private const string ChannelName = "tanjiren_wake_ups";
     private const int MaxBatch = 500;
     private static readonly TimeSpan RetryDelay = TimeSpan.FromSeconds(1);
@@ -46,6 +49,7 @@ internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps
             }
             catch (Exception e)
             {
+                Record.Failed(e, next: clock.GetUtcNow() + RetryDelay);
                 LogLost(logger, e);
                 await Task.Delay(RetryDelay, clock, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
@@ -61,6 +65,7 @@ internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps
             var separator = notification.Payload.IndexOf(' ');
             if (separator < 0 || notification.Payload.AsSpan(0, separator).SequenceEqual(_origin)) return;
             wakeUps.NotifyLocal(notification.Payload[(separator + 1)..]);
+            Record.Count("received");
         };
         await using (var command = new NpgsqlCommand($"LISTEN {ChannelName}", connection)) await command.ExecuteNonQueryAsync(stoppingToken);
         wakeUps.NotifyAllLocal();
@@ -78,7 +83,10 @@ internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps
         {
             while (_unsent.Count < MaxBatch && _outgoing.Reader.TryRead(out var key)) _unsent.Add($"{_origin} {key}");
             parameter.TypedValue = [.. _unsent];
+            var began = clock.GetTimestamp();
             await command.ExecuteNonQueryAsync(stoppingToken);
+            Record.Ran(clock.GetElapsedTime(began));
+            Record.Count("sent", _unsent.Count);
             _unsent.Clear();
         }
     }

@@ -56,7 +56,7 @@ internal sealed class TokenRotation(Database database, GrantStore grants, Creden
             new { hash = CredentialSecret.HashOf(refresh), grantId, number = grant.RefreshNewest, expiresAt = now + options.RefreshLifetimeMs });
         var (_, access) = await credentials.IssueAsync(
             tx, CredentialKind.OAuth, grant.UserId, grant.OrganizationId, grant.ClientId, TimeSpan.FromSeconds(options.AccessTokenSeconds), grantId);
-        tx.OnCommit(() => counters.Add("oauthTokens"));
+        tx.OnCommit(() => counters.Add(Counted.OAuthTokens));
         return (new OAuthTokenResponse
         {
             AccessToken = access.Value, TokenType = "Bearer", ExpiresIn = options.AccessTokenSeconds, RefreshToken = refresh, Scope = grant.Scope, GrantId = grantId,
@@ -68,7 +68,7 @@ internal sealed class TokenRotation(Database database, GrantStore grants, Creden
         var grant = await tx.FirstAsync<GrantRow>("SELECT id, expires_at, revoked_at FROM oauth_grants WHERE id = @grantId", new { grantId });
         if (grant?.RevokedAt is not null) return "This sign-in has been ended.";
         if (grant is null || grant.ExpiresAt <= now) return "This sign-in has run out.";
-        if (await grants.RevokeAsync(tx, grantId, RevokeReason.RefreshReused, grantId, address)) tx.OnCommit(() => counters.Add("oauthReuses"));
+        if (await grants.RevokeAsync(tx, grantId, RevokeReason.RefreshReused, grantId, address)) tx.OnCommit(() => counters.Add(Counted.OAuthReuses));
         return "The refresh token was used before. Somebody may have a copy of it, so this sign-in has been ended.";
     }
 

@@ -113,7 +113,7 @@ internal sealed class InvitationAcceptance(Database database, SignIn signIn, Pas
                 await GiveBackAsync(tx, taken);
                 return (JoinResult.AlreadyMember, member);
             }
-            tx.OnCommit(() => counters.Add("invitationsAccepted"));
+            tx.OnCommit(() => counters.Add(Counted.InvitationsAccepted));
             await audit.AppendAsync(tx, member!, "invitation.accepted", taken.Id, $"{acceptance.Email} as {taken.Role}{(passwordHash is null ? "" : ", a new account")}");
             return (JoinResult.Joined, member);
         }, cancellationToken);

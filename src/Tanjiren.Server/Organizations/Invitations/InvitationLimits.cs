@@ -20,7 +20,7 @@ internal sealed class InvitationLimits(AttemptLimiter limiter, InvitationOptions
     private Problem? Limited(int? seconds)
     {
         if (seconds is null) return null;
-        counters.Add("invitationsLimited");
+        counters.Add(Counted.InvitationsLimited);
         return SignIn.TooMany("uses of invitations", seconds.Value);
     }
 }

@@ -10,7 +10,8 @@ namespace Tanjiren.Server.Tasks.Leases;
 /// server process; each candidate is looked at again under its execution's lock, so it does not matter who comes first.
 /// </summary>
 internal sealed partial class LeaseReconciler(
-    Database database, TimeProvider clock, LeaseOptions options, WakeUps wakeUps, AnyDispatcher dispatcher, ILogger<LeaseReconciler> logger)
+    Database database, TimeProvider clock, LeaseOptions options, WakeUps wakeUps, AnyDispatcher dispatcher, RunMetrics metrics,
+    ILogger<LeaseReconciler> logger)
     : PeriodicLoop("leases", clock, logger)
 {
     private const int Batch = 200;
@@ -86,11 +87,14 @@ internal sealed partial class LeaseReconciler(
         string stepId, Func<WriteTransaction, LockedExecution, StepRow, Task<string?>> act, CancellationToken cancellationToken) =>
         database.WriteAsync(async tx =>
         {
+            var began = Clock.GetUtcNow();
             var locked = await LockedExecution.OfStepAsync(tx, stepId, Clock);
             var step = locked is null ? null : await locked.StepAsync(stepId);
             if (step is null) return null;
             var did = await act(tx, locked!, step);
-            if (did is not null) await locked!.SaveAsync(wakeUps);
+            if (did is null) return null;
+            await locked!.SaveAsync(wakeUps, metrics);
+            tx.OnCommit(() => Spans.Reconciled(locked.Trace, stepId, did, began));
             return did;
         }, cancellationToken);
 

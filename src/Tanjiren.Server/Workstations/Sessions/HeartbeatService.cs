@@ -33,7 +33,7 @@ internal sealed class HeartbeatService(
                 : null;
         }, cancellationToken);
         if (answers is null) return null;
-        counters.Add("heartbeats");
+        counters.Add(Counted.Heartbeats);
 
         var until = clock.GetTimestamp();
         IReadOnlyList<PendingStep> pending;

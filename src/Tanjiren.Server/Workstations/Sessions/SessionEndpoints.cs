@@ -1,6 +1,7 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using Tanjiren.Protocol;
 using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Problems;
 using Tanjiren.Server.Tasks;
 
@@ -17,8 +18,8 @@ internal static class SessionEndpoints
     {
         var instance = routes.MapGroup("/api/instances/{instanceId}").WithTags("Sessions");
         instance.MapPost("/sessions", OpenAsync).RequireDevice(whenSignedOut: WhenSignedOut.HoldsAnyLease).AnswersProblems(404, 409, 415, 422).WithName("openSession");
-        instance.MapPost("/heartbeat", HeartbeatAsync).RequireDevice(whenSignedOut: WhenSignedOut.HoldsLease).AnswersProblems(404, 409, 415, 422).WithName("heartbeat");
-        instance.MapGet("/work", WorkAsync).RequireDevice().AnswersProblems(404, 409, 422).WithName("getWork");
+        instance.MapPost("/heartbeat", HeartbeatAsync).RequireDevice(whenSignedOut: WhenSignedOut.HoldsLease).AnswersProblems(404, 409, 415, 422).WithName("heartbeat").WithMetadata(NotTraced.Instance);
+        instance.MapGet("/work", WorkAsync).RequireDevice().AnswersProblems(404, 409, 422).WithName("getWork").WithMetadata(NotTraced.Instance);
     }
 
     private static async Task<Results<Ok<OpenSessionResponse>, Problem>> OpenAsync(

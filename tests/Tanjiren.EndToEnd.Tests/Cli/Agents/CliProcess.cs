@@ -24,7 +24,7 @@ internal sealed partial class CliProcess : IAsyncDisposable
 
     public bool HasExited => _process.HasExited;
 
-    public static CliProcess Start(Uri server, string token, string home, IEnumerable<string> arguments)
+    public static CliProcess Start(Uri server, string token, string home, IEnumerable<string> arguments, IReadOnlyDictionary<string, string?>? environment = null)
     {
         var start = new ProcessStartInfo("dotnet", ["exec", RealProcess.Executable, .. arguments])
         {
@@ -37,6 +37,7 @@ internal sealed partial class CliProcess : IAsyncDisposable
         start.Environment["TANVRIT_SERVER"] = server.ToString().TrimEnd('/');
         start.Environment["TANVRIT_TOKEN"] = token;
         start.Environment.Remove("TANVRIT_WORKSPACE");
+        foreach (var (variable, value) in environment ?? new Dictionary<string, string?>()) start.Environment[variable] = value;
         var process = Process.Start(start)!;
         process.StandardInput.Close();
         return new CliProcess(process);

@@ -1,10 +1,12 @@
 using System.Diagnostics;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.Hosting;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Server.Tests.Tasks.Http;
 
 /// <summary>The server's part of the one trace: from the request that creates a task to the agent that claims its step.</summary>
+[Collection(SpanTests.Name)]
 public sealed class TaskTraceTests
 {
     private const string Trace = "0af7651916cd43dd8448eb211c80319c";

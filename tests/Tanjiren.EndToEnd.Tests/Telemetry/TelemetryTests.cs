@@ -1,0 +1,127 @@
+using System.Net;
+using System.Net.Sockets;
+
+using Tanjiren.EndToEnd.Tests.Cli.Agents;
+using Tanjiren.EndToEnd.Tests.Faults;
+using Tanjiren.Protocol;
+using Tanjiren.Tests;
+
+namespace Tanjiren.EndToEnd.Tests.Telemetry;
+
+/// <summary>Real command line, server and agent that export to a collector: one trace, down to the job's own process.</summary>
+public sealed class TelemetryTests : IAsyncLifetime
+{
+    private const string Trace = "0af7651916cd43dd8448eb211c80319c";
+    private const string Parent = "b7ad6b7169203331";
+
+    private readonly TemporaryDirectory _directory = new();
+    private OtlpReceiver _collector = null!;
+    private RealServer _server = null!;
+    private Workspace _workspace = null!;
+    private RealAgent _agent = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        Prerequisite.Linux();
+        _collector = await OtlpReceiver.StartAsync();
+        _server = await RealServer.StartAsync("sqlite:" + _directory.File("tanjiren.db"), _collector.Environment);
+        _workspace = await Workspace.SetUpAsync(_server);
+        _agent = await RealAgent.PairAsync(_server, _workspace, "box", _directory.Path, environment: _collector.Environment);
+        _agent.Start();
+        await Eventually.TrueAsync(() => _workspace.IsOnlineAsync(_agent.InstanceId), () => _agent.Log.Tail(), FaultScene.StartLimit, "the agent is online");
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_agent is not null) await _agent.DisposeAsync();
+        if (_server is not null) await _server.DisposeAsync();
+        _workspace?.Dispose();
+        if (_collector is not null) await _collector.DisposeAsync();
+        _directory.Dispose();
+    }
+
+    [Fact]
+    public async Task One_trace_goes_from_the_command_line_over_server_and_agent_to_the_job()
+    {
+        var job = await RunAsync(_collector.Environment);
+
+        var id = job.TraceId.ToString();
+        var root = await SpanAsync(id, "tanjiren-cli", "jobs run");
+        var created = await SpanAsync(id, "tanjiren-server", "POST /api/tasks/");
+        var claim = await SpanAsync(id, "tanjiren-agent", "step claim");
+        var claimed = await SpanAsync(id, "tanjiren-server", "POST /api/steps/{id}/claim");
+        var run = await SpanAsync(id, "tanjiren-agent", "step run");
+        var spawn = await SpanAsync(id, "tanjiren-agent", "step spawn");
+        var upload = await SpanAsync(id, "tanjiren-agent", "step upload");
+        var completed = await SpanAsync(id, "tanjiren-server", "POST /api/steps/{id}/complete");
+        (root.ParentSpanId, created.ParentSpanId, claim.ParentSpanId, claimed.ParentSpanId, run.ParentSpanId, spawn.ParentSpanId, upload.ParentSpanId, completed.ParentSpanId)
+            .ShouldBe(("", root.SpanId, created.SpanId, claim.SpanId, created.SpanId, run.SpanId, created.SpanId, upload.SpanId), _collector.Describe());
+        job.SpanId.ToString().ShouldBe(run.SpanId);
+        run.Tags[Cicd.TaskRunResult].ShouldBe("success");
+
+        foreach (var metric in new[] { "tanjiren-server cicd.pipeline.run.duration", "tanjiren-server cicd.worker.count", "tanjiren-agent tanjiren.agent.step.duration" })
+            await Eventually.TrueAsync(() => _collector.Metrics.ContainsKey(metric), () => string.Join(", ", _collector.Metrics.Keys.Order()), FaultScene.StartLimit, metric);
+        _collector.Traced.ShouldBeEmpty();
+        _collector.Spans.ShouldAllBe(span => span.Scope != "System.Net.Http");
+    }
+
+    [Fact]
+    public async Task The_trace_of_the_environment_is_continued_and_its_words_on_the_service_win()
+    {
+        var job = await RunAsync(new Dictionary<string, string?>(_collector.Environment)
+        {
+            ["TRACEPARENT"] = $"00-{Trace}-{Parent}-01", ["OTEL_SERVICE_NAME"] = "nightly",
+        });
+
+        job.TraceId.ToString().ShouldBe(Trace);
+        (await SpanAsync(Trace, "nightly", "jobs run")).ParentSpanId.ShouldBe(Parent);
+    }
+
+    [Fact]
+    public async Task A_collector_that_is_away_or_hangs_changes_nothing()
+    {
+        using var hangs = new TcpListener(IPAddress.Loopback, 0);
+        hangs.Start();
+        foreach (var endpoint in new[] { "http://127.0.0.1:1", $"http://127.0.0.1:{((IPEndPoint)hangs.LocalEndpoint).Port}", "no address" })
+        {
+            // The exporter itself would wait ten minutes, longer than this test waits for the command.
+            await using var cli = Start(new Dictionary<string, string?>
+            {
+                ["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint, ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf", ["OTEL_EXPORTER_OTLP_TIMEOUT"] = "600000",
+            }, "echo out; exit 3");
+            (await cli.EndAsync()).ShouldBe(3, cli.Describe());
+            (cli.Output.Text, cli.Error.Text).ShouldBe(("out\n", ""), endpoint);
+        }
+    }
+
+    [Fact]
+    public async Task Nothing_of_it_is_loaded_unless_it_is_asked_for()
+    {
+        Loaded(_server.Process.Id).ShouldBeTrue();
+        await using var plain = await RealServer.StartAsync("sqlite:" + _directory.File("plain.db"), new Dictionary<string, string?>());
+        Loaded(plain.Process.Id).ShouldBeFalse();
+        await using var disabled = await RealServer.StartAsync("sqlite:" + _directory.File("disabled.db"), new Dictionary<string, string?>(_collector.Environment) { ["OTEL_SDK_DISABLED"] = "true" });
+        Loaded(disabled.Process.Id).ShouldBeFalse();
+
+        static bool Loaded(int process) => File.ReadAllText($"/proc/{process}/maps").Contains("OpenTelemetry");
+    }
+
+    private async Task<System.Diagnostics.ActivityContext> RunAsync(IReadOnlyDictionary<string, string?> environment)
+    {
+        await using var cli = Start(environment, "echo $TRACEPARENT");
+        (await cli.EndAsync()).ShouldBe(0, cli.Describe());
+        cli.Error.Text.ShouldBeEmpty();
+        return TraceContext.Parse(cli.Output.Text.Trim())!.Value;
+    }
+
+    private CliProcess Start(IReadOnlyDictionary<string, string?> environment, string shell) =>
+        CliProcess.Start(_server.Url, _workspace.Token, _directory.File("cli"), ["jobs", "run", "--workstation", "box", "--", "sh", "-c", shell], environment);
+
+    private async Task<ExportedSpan> SpanAsync(string traceId, string service, string name)
+    {
+        ExportedSpan? found = null;
+        await Eventually.TrueAsync(() => (found = _collector.Spans.FirstOrDefault(s => (s.TraceId, s.Service, s.Name) == (traceId, service, name))) is not null,
+            _collector.Describe, FaultScene.StartLimit, $"{service} has exported '{name}' of {traceId}");
+        return found!;
+    }
+}
