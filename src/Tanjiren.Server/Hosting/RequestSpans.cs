@@ -15,7 +15,8 @@ internal sealed class NotTraced
 /// </summary>
 internal sealed class RequestSpans(RequestDelegate next)
 {
-    private static readonly string[] OfTheAddress = ["url.path", "url.query", "url.full", "http.target", "http.url"];
+    private static readonly string[] OfTheClient = ["url.path", "url.query", "url.full", "http.target", "http.url", "http.request.method_original"];
+    private static readonly string[] Methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
     public async Task InvokeAsync(HttpContext context)
     {
@@ -25,7 +26,7 @@ internal sealed class RequestSpans(RequestDelegate next)
             await next(context);
             return;
         }
-        foreach (var tag in OfTheAddress) span.SetTag(tag, null);
+        foreach (var tag in OfTheClient) span.SetTag(tag, null);
         try
         {
             await next(context);
@@ -46,9 +47,10 @@ internal sealed class RequestSpans(RequestDelegate next)
             return;
         }
         var route = (endpoint as RouteEndpoint)?.RoutePattern.RawText;
-        span.DisplayName = route is null ? context.Request.Method : $"{context.Request.Method} {route}";
+        var method = Methods.Contains(context.Request.Method) ? context.Request.Method : null;
+        span.DisplayName = route is null ? method ?? "HTTP" : $"{method ?? "HTTP"} {route}";
         if (route is not null) span.SetTag("http.route", route);
-        span.SetTag("http.request.method", context.Request.Method);
+        span.SetTag("http.request.method", method ?? "_OTHER");
         span.SetTag("http.response.status_code", context.Response.StatusCode);
         if (context.Request.RouteValues.GetValueOrDefault("id") is string id)
         {

@@ -1,4 +1,5 @@
 using System.Data.Common;
+using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
@@ -28,7 +29,7 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
             result = ClaimResult.Refused(ClaimRefusal.Moved, "queued");
         }
         counters.Add(result.Refusal switch { null => result.Repeated ? Counted.ClaimsRepeated : Counted.Claims, _ => Counted.ClaimsRefused });
-        span?.SetTag(ServerMeter.Result, result.Refusal?.ToString() ?? (result.Repeated ? "Repeated" : "Granted"));
+        span?.SetTag(ServerMeter.Result, result.Refusal is { } refusal ? JsonNamingPolicy.CamelCase.ConvertName(refusal.ToString()) : result.Repeated ? "repeated" : "granted");
         return result;
     }
 
@@ -144,8 +145,8 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         public string Tags { get; init; } = "[]";
         public string Labels { get; init; } = "{}";
 
-        public IReadOnlyCollection<string> ParseTags() => System.Text.Json.JsonSerializer.Deserialize<string[]>(Tags)!;
-        public IReadOnlyDictionary<string, string> ParseLabels() => System.Text.Json.JsonSerializer.Deserialize<Dictionary<string, string>>(Labels)!;
+        public IReadOnlyCollection<string> ParseTags() => JsonSerializer.Deserialize<string[]>(Tags)!;
+        public IReadOnlyDictionary<string, string> ParseLabels() => JsonSerializer.Deserialize<Dictionary<string, string>>(Labels)!;
     }
 }
 

@@ -12,6 +12,8 @@ namespace Tanjiren.Server.Tasks;
 /// </summary>
 internal sealed class WorkGauges : PeriodicLoop
 {
+    private static readonly string[] States = ["available", "busy", "offline"];
+
     private readonly Database _database;
     private readonly WorkstationOptions _workstations;
     private readonly Instrument[] _instruments;
@@ -54,7 +56,7 @@ internal sealed class WorkGauges : PeriodicLoop
                 """, new { offline })), cancellationToken);
         _runs = [.. runs.Select(r => new Measurement<long>(r.Count, new(Cicd.PipelineName, r.Mode), new KeyValuePair<string, object?>(Cicd.RunState, r.State)))];
         // A state that is empty now must not keep its last count at the collector.
-        _workers = [.. new[] { "available", "busy", "offline" }.Select(state => new Measurement<long>(
+        _workers = [.. States.Select(state => new Measurement<long>(
             workers.FirstOrDefault(w => w.State == state)?.Count ?? 0, new KeyValuePair<string, object?>(Cicd.WorkerState, state)))];
     }
 

@@ -9,36 +9,12 @@ using Tanjiren.Tests;
 namespace Tanjiren.EndToEnd.Tests.Telemetry;
 
 /// <summary>Real command line, server and agent that export to a collector: one trace, down to the job's own process.</summary>
-public sealed class TelemetryTests : IAsyncLifetime
+public sealed class TelemetryTests(ExportingFixture scene) : IClassFixture<ExportingFixture>
 {
     private const string Trace = "0af7651916cd43dd8448eb211c80319c";
     private const string Parent = "b7ad6b7169203331";
 
-    private readonly TemporaryDirectory _directory = new();
-    private OtlpReceiver _collector = null!;
-    private RealServer _server = null!;
-    private Workspace _workspace = null!;
-    private RealAgent _agent = null!;
-
-    public async ValueTask InitializeAsync()
-    {
-        Prerequisite.Linux();
-        _collector = await OtlpReceiver.StartAsync();
-        _server = await RealServer.StartAsync("sqlite:" + _directory.File("tanjiren.db"), _collector.Environment);
-        _workspace = await Workspace.SetUpAsync(_server);
-        _agent = await RealAgent.PairAsync(_server, _workspace, "box", _directory.Path, environment: _collector.Environment);
-        _agent.Start();
-        await Eventually.TrueAsync(() => _workspace.IsOnlineAsync(_agent.InstanceId), () => _agent.Log.Tail(), FaultScene.StartLimit, "the agent is online");
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        if (_agent is not null) await _agent.DisposeAsync();
-        if (_server is not null) await _server.DisposeAsync();
-        _workspace?.Dispose();
-        if (_collector is not null) await _collector.DisposeAsync();
-        _directory.Dispose();
-    }
+    private readonly OtlpReceiver _collector = scene.Collector;
 
     [Fact]
     public async Task One_trace_goes_from_the_command_line_over_server_and_agent_to_the_job()
@@ -97,10 +73,10 @@ public sealed class TelemetryTests : IAsyncLifetime
     [Fact]
     public async Task Nothing_of_it_is_loaded_unless_it_is_asked_for()
     {
-        Loaded(_server.Process.Id).ShouldBeTrue();
-        await using var plain = await RealServer.StartAsync("sqlite:" + _directory.File("plain.db"), new Dictionary<string, string?>());
+        Loaded(scene.Server.Process.Id).ShouldBeTrue();
+        await using var plain = await RealServer.StartAsync("sqlite:" + scene.File("plain.db"), new Dictionary<string, string?>());
         Loaded(plain.Process.Id).ShouldBeFalse();
-        await using var disabled = await RealServer.StartAsync("sqlite:" + _directory.File("disabled.db"), new Dictionary<string, string?>(_collector.Environment) { ["OTEL_SDK_DISABLED"] = "true" });
+        await using var disabled = await RealServer.StartAsync("sqlite:" + scene.File("disabled.db"), new Dictionary<string, string?>(_collector.Environment) { ["OTEL_SDK_DISABLED"] = "true" });
         Loaded(disabled.Process.Id).ShouldBeFalse();
 
         static bool Loaded(int process) => File.ReadAllText($"/proc/{process}/maps").Contains("OpenTelemetry");
@@ -115,7 +91,7 @@ public sealed class TelemetryTests : IAsyncLifetime
     }
 
     private CliProcess Start(IReadOnlyDictionary<string, string?> environment, string shell) =>
-        CliProcess.Start(_server.Url, _workspace.Token, _directory.File("cli"), ["jobs", "run", "--workstation", "box", "--", "sh", "-c", shell], environment);
+        CliProcess.Start(scene.Server.Url, scene.Workspace.Token, scene.File("cli"), ["jobs", "run", "--workstation", "box", "--", "sh", "-c", shell], environment);
 
     private async Task<ExportedSpan> SpanAsync(string traceId, string service, string name)
     {

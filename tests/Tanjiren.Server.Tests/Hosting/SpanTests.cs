@@ -46,6 +46,7 @@ public sealed class SpanTests : IDisposable
             (HttpMethod.Get, "/device?user_code=" + secret, null),
             (HttpMethod.Get, "/invitations?code=" + secret, null),
             (HttpMethod.Get, "/nothing/" + secret, null),
+            (new HttpMethod(secret), "/", null),
             (HttpMethod.Get, "/api/tasks?cursor=" + secret, null),
             (HttpMethod.Post, "/api/instances/ws_0/heartbeat?session=" + secret, JsonHttp.Content(new HeartbeatRequest())),
             (HttpMethod.Post, "/api/auth/login?next=" + secret, JsonHttp.Content(new LoginRequest { Email = secret + "@example.org", Password = secret })),
@@ -64,7 +65,7 @@ public sealed class SpanTests : IDisposable
 
         await Eventually.TrueAsync(() => Of(trace).Count >= requests.Length);
         Of(trace).Select(s => s.DisplayName).ShouldBe(
-            ["GET /setup", "GET /device", "GET /invitations", "GET", "GET /api/tasks/", "POST /api/instances/{instanceId}/heartbeat", "POST /api/auth/login", "POST /oauth/token"], ignoreOrder: true);
+            ["GET /setup", "GET /device", "GET /invitations", "GET", "HTTP", "GET /api/tasks/", "POST /api/instances/{instanceId}/heartbeat", "POST /api/auth/login", "POST /oauth/token"], ignoreOrder: true);
         foreach (var span in Of(trace)) Words(span).ShouldAllBe(word => !word.Contains(secret), span.DisplayName);
     }
 

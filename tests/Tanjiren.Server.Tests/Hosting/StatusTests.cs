@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -27,6 +28,8 @@ public sealed class StatusTests
         foreach (var service in hosted.Where(s => s is not ILoop)) AtStartOnly.ShouldContain(service.GetType(), $"{service.GetType().Name} is in no list of /api/status");
         var status = await server.Client.GetBodyAsync<StatusBody>("/api/status");
         status.Loops.Select(l => l.Name).ShouldBe([.. hosted.OfType<ILoop>().Select(l => l.Record.Name), "requests"], ignoreOrder: true);
+        var page = await File.ReadAllTextAsync(Page(), TestContext.Current.CancellationToken);
+        foreach (var loop in status.Loops) page.ShouldContain($"\n| `{loop.Name}` | ");
     }
 
     [Fact]
@@ -49,6 +52,8 @@ public sealed class StatusTests
         loop.Record.ErrorTypes().ShouldBe(new Dictionary<string, long> { ["System.InvalidOperationException"] = 1 });
         await loop.StopAsync(CancellationToken.None);
     }
+
+    private static string Page([CallerFilePath] string here = "") => Path.Combine(Path.GetDirectoryName(here)!, "..", "..", "..", "docs", "concepts", "observability.md");
 
     private sealed class FailingLoop(ManualTimeProvider clock) : PeriodicLoop("failing", clock, NullLogger.Instance)
     {

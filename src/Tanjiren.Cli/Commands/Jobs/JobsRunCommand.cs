@@ -17,7 +17,7 @@ internal static class JobsRunCommand
         {
             Operands = "-- COMMAND [ARGS…]",
             Details = """
-                The output of the job streams to standard output and standard error, byte for byte; with more than one step each line is led by the name of its workstation. Our own words go to standard error only. A lost connection is taken up again where it broke. Ctrl-C cancels the job and waits for its end; a second Ctrl-C leaves at once.
+                The output of the job streams to standard output and standard error, byte for byte; with more than one step each line is led by the name of its workstation. Our own words go to standard error only. A lost connection is taken up again where it broke. The job belongs to the trace that TRACEPARENT names, or begins one. Ctrl-C cancels the job and waits for its end; a second Ctrl-C leaves at once.
 
                 The exit code is the job's; with several steps the highest. 124 timeout, 125 tanvrit-compute itself failed, 126 the job ended without a result (worker lost …), 127 the program could not be started, 128+N ended by signal N, 130 cancelled.
                 """,
