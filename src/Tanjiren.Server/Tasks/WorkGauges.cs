@@ -12,7 +12,8 @@ namespace Tanjiren.Server.Tasks;
 /// </summary>
 internal sealed class WorkGauges : PeriodicLoop
 {
-    private static readonly string[] States = ["available", "busy", "offline"];
+    private static readonly string[] RunStates = ["pending", "executing"];
+    private static readonly string[] WorkerStates = ["available", "busy", "offline"];
 
     private readonly Database _database;
     private readonly WorkstationOptions _workstations;
@@ -54,9 +55,10 @@ internal sealed class WorkGauges : PeriodicLoop
                   count(*) AS count
                 FROM instances i WHERE removed_at IS NULL GROUP BY 1
                 """, new { offline })), cancellationToken);
-        _runs = [.. runs.Select(r => new Measurement<long>(r.Count, new(Cicd.PipelineName, r.Mode), new KeyValuePair<string, object?>(Cicd.RunState, r.State)))];
         // A state that is empty now must not keep its last count at the collector.
-        _workers = [.. States.Select(state => new Measurement<long>(
+        _runs = [.. runs.Select(r => r.Mode).Append(WireNames.Of(TaskMode.Command)).Distinct().SelectMany(mode => RunStates.Select(state => new Measurement<long>(
+            runs.FirstOrDefault(r => (r.Mode, r.State) == (mode, state))?.Count ?? 0, new(Cicd.PipelineName, mode), new KeyValuePair<string, object?>(Cicd.RunState, state))))];
+        _workers = [.. WorkerStates.Select(state => new Measurement<long>(
             workers.FirstOrDefault(w => w.State == state)?.Count ?? 0, new KeyValuePair<string, object?>(Cicd.WorkerState, state)))];
     }
 

@@ -64,6 +64,10 @@ public sealed class MetricTests
 
         metrics.Last("cicd.pipeline.run.active", "cicd.pipeline.name=command cicd.pipeline.run.state=pending").ShouldBe(2);
         metrics.Last("cicd.pipeline.run.active", "cicd.pipeline.name=command cicd.pipeline.run.state=executing").ShouldBe(1);
+        foreach (var task in (await server.Client.GetBodyAsync<Page<TaskBody>>("/api/tasks?status=queued")).Items) (await server.Client.CancelAsync(task.Id)).EnsureSuccessStatusCode();
+        await gauges.RunOnceAsync(Cancelled);
+        metrics.Read();
+        metrics.Last("cicd.pipeline.run.active", "cicd.pipeline.name=command cicd.pipeline.run.state=pending").ShouldBe(0);
         foreach (var state in new[] { "busy", "available", "offline" }) metrics.Last("cicd.worker.count", "cicd.worker.state=" + state).ShouldBe(1, state);
     }
 
