@@ -101,17 +101,17 @@ internal sealed class ServerFixture : IAsyncDisposable
         return NewClient((await (await anonymous.SendAsync(request)).BodyAsync<CreatedToken>()).Secret);
     }
 
-    /// <summary>A workstation that an admin created, with a fresh name.</summary>
-    public async Task<InstanceBody> NewInstanceAsync(string? name = null, IReadOnlyList<string>? tags = null, HttpClient? admin = null) =>
-        await (await (admin ?? Client).PostJsonAsync("/api/instances", new CreateInstanceRequest { Name = name ?? "ws " + Guid.NewGuid().ToString("n"), Tags = tags })).BodyAsync<InstanceBody>();
+    /// <summary>A workstation that an admin created, with a fresh name; with a machine id, as one that registers itself.</summary>
+    public async Task<InstanceBody> NewInstanceAsync(string? name = null, IReadOnlyList<string>? tags = null, HttpClient? admin = null, string? machineId = null) =>
+        await (await (admin ?? Client).PostJsonAsync("/api/instances", new CreateInstanceRequest { Name = name ?? "ws " + Guid.NewGuid().ToString("n"), Tags = tags, MachineId = machineId })).BodyAsync<InstanceBody>();
 
     public async Task<string> NewPairingCodeAsync(string instanceId, HttpClient? admin = null) =>
         (await (await (admin ?? Client).PostAsync($"/api/instances/{instanceId}/pairing-code", null)).BodyAsync<PairingCodeBody>()).Code;
 
     /// <summary>A workstation with a bound key.</summary>
-    public async Task<DeviceClient> NewDeviceAsync(string? name = null, IReadOnlyList<string>? tags = null, HttpClient? admin = null)
+    public async Task<DeviceClient> NewDeviceAsync(string? name = null, IReadOnlyList<string>? tags = null, HttpClient? admin = null, string? machineId = null)
     {
-        var instance = await NewInstanceAsync(name, tags, admin);
+        var instance = await NewInstanceAsync(name, tags, admin, machineId);
         var device = new DeviceClient(Url, App.Services.GetRequiredService<TimeProvider>());
         await device.PairAsync(await NewPairingCodeAsync(instance.Id, admin));
         return device;

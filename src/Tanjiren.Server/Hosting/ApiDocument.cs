@@ -1,4 +1,6 @@
+using System.Text.Json.Nodes;
 using Microsoft.AspNetCore.Routing.Patterns;
+using Microsoft.AspNetCore.WebUtilities;
 using Microsoft.OpenApi;
 using Tanjiren.Protocol;
 using Tanjiren.Server.DeviceTrust;
@@ -40,6 +42,8 @@ internal static class ApiDocument
             if (device) Declare(operation, "session", ParameterLocation.Query);
             if (device || metadata.OfType<ProofRequirement>().Any()) Declare(operation, DPoPProof.Header, ParameterLocation.Header, required: true);
             if (metadata.OfType<IdempotencyKeyTaken>().Any()) Declare(operation, Idempotency.Header, ParameterLocation.Header);
+            if (metadata.OfType<FormBody>().FirstOrDefault() is { } form) Declare(operation, form);
+            foreach (var status in metadata.OfType<PageAnswers>().SelectMany(pages => pages.Statuses)) DeclarePage(operation, status);
             if (device) Secure(Workstation);
             if (metadata.OfType<RoleRequirement>().Any()) Secure(Bearer, SessionCookie);
             return Task.CompletedTask;
@@ -60,5 +64,36 @@ internal static class ApiDocument
         {
             Name = name, In = where, Required = required || where == ParameterLocation.Path, Schema = new OpenApiSchema { Type = JsonSchemaType.String },
         });
+    }
+
+    private static void Declare(OpenApiOperation operation, FormBody form) => operation.RequestBody = new OpenApiRequestBody
+    {
+        Required = true,
+        Content = new Dictionary<string, OpenApiMediaType>
+        {
+            [FormBody.ContentType] = new()
+            {
+                Schema = new OpenApiSchema
+                {
+                    Type = JsonSchemaType.Object,
+                    Required = form.Fields.Where(field => field.Required).Select(field => field.Name).ToHashSet(),
+                    Properties = form.Fields.ToDictionary(field => field.Name, IOpenApiSchema (field) => new OpenApiSchema
+                    {
+                        Type = JsonSchemaType.String,
+                        Description = field.Description,
+                        Enum = field.Words.Length > 0 ? [.. field.Words.Select(word => (JsonNode)word)] : null,
+                    }),
+                },
+            },
+        },
+    };
+
+    private static void DeclarePage(OpenApiOperation operation, int status)
+    {
+        operation.Responses ??= [];
+        if (!operation.Responses.TryGetValue(status.ToString(), out var known) || known is not OpenApiResponse response)
+            operation.Responses[status.ToString()] = response = new OpenApiResponse { Description = ReasonPhrases.GetReasonPhrase(status) };
+        response.Content ??= new Dictionary<string, OpenApiMediaType>();
+        response.Content["text/html"] = new OpenApiMediaType { Schema = new OpenApiSchema { Type = JsonSchemaType.String } };
     }
 }

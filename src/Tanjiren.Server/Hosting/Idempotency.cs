@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Identity;
@@ -33,8 +34,11 @@ internal sealed class Idempotency(TimeProvider clock, HostingOptions options)
     public const string Header = "Idempotency-Key";
     private const int MaxLength = 200;
 
+    // A number beyond a double is read as infinity, for which JSON has no word. The request is refused for it later, with all else that is wrong.
+    private static readonly JsonSerializerOptions Digested = new(WireJson.Default.Options) { NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals };
+
     /// <summary>The key of a request, if it has one. A bad one is added to <paramref name="errors"/>.</summary>
-    public static IdempotencyKey? Read<TRequest>(HttpContext context, TRequest request, JsonTypeInfo<TRequest> typeInfo, FieldErrors errors)
+    public static IdempotencyKey? Read<TRequest>(HttpContext context, TRequest request, FieldErrors errors)
     {
         var header = context.Request.Headers[Header];
         if (header.Count == 0) return null;
@@ -46,7 +50,7 @@ internal sealed class Idempotency(TimeProvider clock, HostingOptions options)
         // The request as we understood it, so that white space and unknown fields do not make another request of it.
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(Encoding.UTF8.GetBytes($"{context.Request.Method} {context.Request.Path}\n"));
-        hash.AppendData(JsonSerializer.SerializeToUtf8Bytes(request, typeInfo));
+        hash.AppendData(JsonSerializer.SerializeToUtf8Bytes(request, (JsonTypeInfo<TRequest>)Digested.GetTypeInfo(typeof(TRequest))));
         return new IdempotencyKey(value, Convert.ToHexStringLower(hash.GetHashAndReset()));
     }
 

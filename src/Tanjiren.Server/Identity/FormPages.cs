@@ -2,6 +2,7 @@ using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Encodings.Web;
+using Tanjiren.Protocol;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Hosting;
 
@@ -46,6 +47,11 @@ internal sealed class FormPages(ServerSecrets secrets, ServerAddress address)
     }
 
     public static string Alert(string? error) => error is null ? "" : $"<p role=\"alert\">{Html(error)}</p>";
+
+    /// <summary>A refusal in one paragraph: each field that is wrong, or what to do.</summary>
+    public static string Explain(ProblemBody problem) => problem.Errors is { } errors
+        ? string.Join(" ", errors.Select(field => $"{field.Key} {string.Join(", ", field.Value)}."))
+        : $"{problem.Detail} {problem.Hint}";
 
     public static string Html(string text) => HtmlEncoder.Default.Encode(text);
 

@@ -13,7 +13,13 @@ internal static class SetupPage
     public static void Map(IEndpointRouteBuilder routes)
     {
         routes.MapGet("/setup", Show).ExcludeFromDescription();
-        routes.MapPost("/setup", SubmitAsync).TakesLittle().ExcludeFromDescription();
+        routes.MapPost("/setup", SubmitAsync).WithName("submitSetup").WithTags("Identity")
+            .WithSummary("What the form of the page /setup sends: makes the first owner of a bare server.").TakesLittle()
+            .TakesForm(
+                new FormField("csrf", "As the form has it; it comes with a cookie.", Required: true), new FormField("code", "Of the printed link.", Required: true),
+                new FormField("email", "Of the owner.", Required: true), new FormField("password", "Of the owner.", Required: true),
+                new FormField("organizationName", "Of the first organization.", Required: true))
+            .AnswersPages(200, 403, 409, 422, 429).AnswersProblems(400, 403, 408, 413, 415, 503);
     }
 
     private static IResult Show(string? code, HttpContext context, FormPages pages) => Render(context, pages, code ?? "", null, 200);
@@ -33,7 +39,7 @@ internal static class SetupPage
             Code = code, Email = form["email"], Password = form["password"], OrganizationName = form["organizationName"],
         };
         var (owner, problem) = await SetupEndpoints.CompleteAsync(request, context, setup, limiter, cancellationToken);
-        if (problem is not null) return Render(context, pages, code, Explain(problem.Value), problem.Value.Status);
+        if (problem is not null) return Render(context, pages, code, FormPages.Explain(problem.Value), problem.Value.Status);
         var session = await signIn.StartSessionAsync(owner!, cancellationToken);
         IdentityEndpoints.SetCookie(context, address, session.Secret, session.ExpiresAt);
         var url = address.UrlOf(context.Request);
@@ -43,10 +49,6 @@ internal static class SetupPage
             <pre>tanvrit-compute auth login --server {Html(url)}</pre>
             """, 200);
     }
-
-    private static string Explain(ProblemBody problem) => problem.Errors is { } errors
-        ? string.Join(" ", errors.Select(field => $"{field.Key} {string.Join(", ", field.Value)}."))
-        : $"{problem.Detail} {problem.Hint}";
 
     private static IResult Render(HttpContext context, FormPages pages, string code, string? error, int status) => FormPages.Page(context, Title, $"""
         {FormPages.Alert(error)}

@@ -26,7 +26,7 @@ internal static class TaskEndpoints
         CreateTaskRequest request, HttpContext context, Caller caller, TaskService service, TaskStore store, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
-        var key = Idempotency.Read(context, request, WireJson.Default.CreateTaskRequest, errors);
+        var key = Idempotency.Read(context, request, errors);
         if (errors.Any) return errors.ToProblem();
         var result = await service.CreateAsync(caller, request, key, cancellationToken);
         if (result.Problem is not null) return result.Problem;

@@ -49,7 +49,7 @@ internal static class InstanceEndpoints
         var name = CheckName(errors, request.Name);
         TagRules.Check(errors, request.Tags, "tags");
         var machineId = request.MachineId is null ? null : errors.Text(request.MachineId, MaxMachineIdLength, "machineId");
-        var key = Idempotency.Read(context, request, WireJson.Default.CreateInstanceRequest, errors);
+        var key = Idempotency.Read(context, request, errors);
         if (errors.Any) return errors.ToProblem();
 
         var (change, row) = await service.CreateAsync(caller, name, request.Tags ?? [], machineId, key, cancellationToken);

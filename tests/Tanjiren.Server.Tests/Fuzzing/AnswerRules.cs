@@ -18,7 +18,8 @@ internal static class AnswerRules
         if (answer.Text.Contains(other.Mark, StringComparison.Ordinal)) return "tells of another organization";
         if (answer.Status < 300 && draft.Path.Values.Any(v => other.Has(Uri.UnescapeDataString(v)))) return $"answered {answer.Status} about another organization's thing";
         if (InnerWords.FirstOrDefault(w => answer.Text.Contains(w, StringComparison.Ordinal)) is { } inner) return $"tells its inner words: '{inner}'";
-        if (draft.Route.IsPage && answer.MediaType is "text/html" or "application/json") return null;
+        // Which routes show pages, the document says; DeclaredAnswers holds them to it.
+        if (answer.MediaType == "text/html" || draft.Route.IsPage && answer.MediaType == "application/json") return null;
         // RFC 6749 §5.2 gives OAuth's routes a form of their own for what the client did wrong.
         if (draft.Route.Template.StartsWith("/oauth/", StringComparison.Ordinal) && answer.Status is (400 or 401) && answer.MediaType == "application/json")
             return answer.Text.Contains("\"error\":", StringComparison.Ordinal) ? null : $"answered {answer.Status} without an OAuth error";

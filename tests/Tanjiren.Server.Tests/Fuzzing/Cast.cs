@@ -18,12 +18,18 @@ internal sealed class Cast : IDisposable
     private readonly Dictionary<string, List<string>> _made = [];
     private readonly Dictionary<string, List<string>> _seen = [];
     private readonly Dictionary<DeviceClient, string> _machines = [];
-    private string _founderId = "";
+    private Person? _spareAdmin;
     private int _names;
 
-    private Cast(ServerFixture server, string organizationId, HttpClient owner) => (_server, OrganizationId, _owner) = (server, organizationId, owner);
+    private Cast(ServerFixture server, string organizationId, HttpClient owner, Person founder)
+    {
+        (_server, OrganizationId, _owner) = (server, organizationId, owner);
+        People.Add(founder);
+        WaysIn = new WaysIn(server, organizationId, owner, founder);
+    }
 
     public string OrganizationId { get; }
+    public WaysIn WaysIn { get; }
     public List<Person> People { get; } = [];
     public List<Person> Cookies { get; } = [];
     public List<DeviceClient> Agents { get; } = [];
@@ -31,21 +37,23 @@ internal sealed class Cast : IDisposable
 
     /// <summary>Tokens, members and workstations that may be lost.</summary>
     public List<(string Id, Person Owner)> SpareTokens { get; } = [];
-    public List<string> SpareMembers { get; } = [];
+    public List<(string UserId, string Email)> SpareMembers { get; } = [];
     public List<string> SpareInstances { get; } = [];
     public List<string> PairingCodes { get; } = [];
 
     public static async Task<Cast> CreateAsync(ServerFixture server)
     {
         var (organizationId, owner) = await server.NewOrganizationAsync();
-        var cast = new Cast(server, organizationId, owner);
         var me = await owner.GetBodyAsync<IdentityBody>("/api/auth/me");
-        cast._founderId = me.UserId;
-        cast.People.Add(new Person(me.UserId, me.Email, Role.Owner, owner.DefaultRequestHeaders.Authorization!.Parameter!));
+        // With a token of its own: the one that the scenario is kept up with is in no request, so no request can end it.
+        var cast = new Cast(server, organizationId, owner, await SignInAsync(server, me.UserId, me.Email, Role.Owner, organizationId));
+        await cast.WaysIn.OpenBrowserAsync();
         foreach (var role in new[] { Role.Viewer, Role.Member, Role.Admin }) cast.People.Add(await cast.HireAsync(role));
         for (var i = 0; i < 3; i++) await cast.AddAgentAsync();
         return cast;
     }
+
+    private Person Founder => People.First(p => p.Role == Role.Owner);
 
     /// <summary>Unique on the server.</summary>
     public string NewName() => $"n{++_names}-{OrganizationId[^8..]}-{OrganizationId[5..12]}";
@@ -87,17 +95,48 @@ internal sealed class Cast : IDisposable
     {
         if (SpareTokens.Count > 0) return SpareTokens[^1];
         var made = await (await _owner.PostJsonAsync("/api/auth/tokens", new CreateTokenRequest { Name = NewName() })).BodyAsync<CreatedToken>();
-        SpareTokens.Add((made.Token.Id, People[0] with { Secret = made.Secret }));
+        SpareTokens.Add((made.Token.Id, Founder with { Secret = made.Secret }));
         return SpareTokens[^1];
     }
 
     /// <summary>A member who may be lost. Making one hashes a password, so not every request gets what it asks for: then it is one of the people.</summary>
     public async Task<string> SpareMemberAsync(Random random)
     {
-        if (SpareMembers.Count > 0) return SpareMembers[random.Next(SpareMembers.Count)];
-        if (random.Next(4) > 0) return People[0].UserId;
-        SpareMembers.Add((await AddMemberAsync(Role.Viewer)).UserId);
-        return SpareMembers[0];
+        if (SpareMembers.Count > 0) return SpareMembers[random.Next(SpareMembers.Count)].UserId;
+        if (random.Next(4) > 0) return Founder.UserId;
+        var member = await AddMemberAsync(Role.Viewer);
+        SpareMembers.Add((member.UserId, member.Email));
+        return member.UserId;
+    }
+
+    /// <summary>An admin who may be removed or lose the role, and with it whatever stood on it.</summary>
+    public async Task<Person> SpareAdminAsync()
+    {
+        if (_spareAdmin is null || SpareMembers.All(m => m.UserId != _spareAdmin.UserId))
+        {
+            _spareAdmin = await HireAsync(Role.Admin);
+            Note(SpareMembers, (_spareAdmin.UserId, _spareAdmin.Email));
+        }
+        return _spareAdmin;
+    }
+
+    /// <summary>The role of this member was changed.</summary>
+    public void ForgetRole(string userId)
+    {
+        if (_spareAdmin?.UserId == userId) _spareAdmin = null;
+    }
+
+    /// <summary>Somebody whose browser is signed in.</summary>
+    public async Task<Person> CookieAsync(Random random)
+    {
+        if (Cookies.Count == 0)
+        {
+            using var anonymous = _server.NewClient(null);
+            var login = await anonymous.PostJsonAsync("/api/auth/login", new LoginRequest { Email = Founder.Email, Password = ServerFixture.Password, Organization = OrganizationId });
+            login.EnsureSuccessStatusCode();
+            Cookies.Add(Founder with { Secret = login.Headers.GetValues("Set-Cookie").First().Split(';')[0], IsCookie = true });
+        }
+        return Cookies[random.Next(Cookies.Count)];
     }
 
     /// <summary>A step that one of the workstations holds; claimed now, if there is none.</summary>
@@ -166,10 +205,15 @@ internal sealed class Cast : IDisposable
         await AddAgentAsync();
     }
 
+    /// <summary>Who is no longer admitted gives way to somebody new of the same role; the founder signs in again, for there is one owner.</summary>
     public async Task ReplaceAsync(Person person)
     {
         Cookies.RemoveAll(c => c.Secret == person.Secret);
-        if (People.RemoveAll(p => p.Secret == person.Secret) > 0) People.Add(await HireAsync(person.Role == Role.Owner ? Role.Admin : person.Role));
+        WaysIn.Forget(person.Secret);
+        var at = People.FindIndex(p => p.Secret == person.Secret);
+        if (at < 0) return;
+        var lost = People[at];
+        People[at] = lost.Role == Role.Owner ? await SignInAsync(_server, lost.UserId, lost.Email, Role.Owner, OrganizationId) : await HireAsync(lost.Role);
     }
 
     /// <summary>
@@ -178,7 +222,7 @@ internal sealed class Cast : IDisposable
     /// </summary>
     public Task TakeOwnershipBackAsync() => _server.Database.WriteAsync(async tx =>
     {
-        var to = new { OrganizationId, founderId = _founderId };
+        var to = new { OrganizationId, founderId = Founder.UserId };
         // In this order: the unique index never sees two owners.
         await tx.ExecuteAsync("UPDATE memberships SET role = 'admin' WHERE organization_id = @OrganizationId AND role = 'owner'", to);
         return await tx.ExecuteAsync("UPDATE memberships SET role = 'owner' WHERE organization_id = @OrganizationId AND user_id = @founderId", to);
@@ -190,7 +234,11 @@ internal sealed class Cast : IDisposable
         if (list.Count > Kept) list.RemoveAt(0);
     }
 
-    public void Dispose() => _owner.Dispose();
+    public void Dispose()
+    {
+        _owner.Dispose();
+        WaysIn.Dispose();
+    }
 
     private static void Note(Dictionary<string, List<string>> lists, string key, string value)
     {
@@ -202,8 +250,13 @@ internal sealed class Cast : IDisposable
     private async Task<Person> HireAsync(Role role)
     {
         var member = await AddMemberAsync(role);
-        using var client = await _server.SignInAsync(member.Email, null);
-        return new Person(member.UserId, member.Email, role, client.DefaultRequestHeaders.Authorization!.Parameter!);
+        return await SignInAsync(_server, member.UserId, member.Email, role, null);
+    }
+
+    private static async Task<Person> SignInAsync(ServerFixture server, string userId, string email, Role role, string? organization)
+    {
+        using var client = await server.SignInAsync(email, organization);
+        return new Person(userId, email, role, client.DefaultRequestHeaders.Authorization!.Parameter!);
     }
 
     private async Task<MemberBody> AddMemberAsync(Role role) => await (await _owner.PostJsonAsync($"/api/organizations/{OrganizationId}/members",
@@ -212,8 +265,10 @@ internal sealed class Cast : IDisposable
     private async Task AddAgentAsync()
     {
         var name = NewName();
-        var agent = await _server.NewAgentAsync(name, ["fuzz"], maxConcurrent: 1000, admin: _owner);
-        _machines[agent] = "machine of " + name;
+        // Registered by its machine: only such a workstation is ever put under somebody's sign-in, and signed out with it.
+        var machine = "machine of " + name;
+        var agent = await _server.NewAgentAsync(name, ["fuzz"], maxConcurrent: 1000, admin: _owner, machineId: machine);
+        _machines[agent] = machine;
         Agents.Add(agent);
     }
 }

@@ -80,6 +80,66 @@ internal static class DatabaseInvariants
               AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.organization_id = c.organization_id AND m.user_id = c.user_id)
             """),
         ("one owner of each organization", "SELECT id FROM organizations o WHERE (SELECT count(*) FROM memberships m WHERE m.organization_id = o.id AND m.role = 'owner') <> 1"),
+        ("whoever came in is a member until they go", """
+            SELECT user_id FROM (SELECT organization_id, CASE WHEN action LIKE 'member.%' THEN subject ELSE actor END AS user_id,
+                sum(CASE WHEN action IN ('member.removed', 'member.left') THEN -1 ELSE 1 END) AS stays
+              FROM audit_events WHERE action IN ('organization.created', 'member.added', 'invitation.accepted', 'member.removed', 'member.left') GROUP BY 1, 2) l
+            WHERE stays <> (SELECT count(*) FROM memberships m WHERE m.organization_id = l.organization_id AND m.user_id = l.user_id)
+            """),
+
+        ("each invitation is in the audit log", """
+            SELECT id FROM invitations i WHERE NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = i.id AND a.action = 'invitation.created' AND a.actor = i.created_by
+              AND a.organization_id = i.organization_id)
+            """),
+        ("an invitation is accepted once, by who is recorded", """
+            SELECT id FROM invitations i WHERE (SELECT count(*) FROM audit_events a WHERE a.subject = i.id AND a.action = 'invitation.accepted')
+              <> (SELECT count(*) FROM audit_events a WHERE a.subject = i.id AND a.action = 'invitation.accepted' AND a.actor = i.accepted_by AND a.organization_id = i.organization_id)
+              OR (SELECT count(*) FROM audit_events a WHERE a.subject = i.id AND a.action = 'invitation.accepted') <> CASE WHEN i.accepted_at IS NULL THEN 0 ELSE 1 END
+            """),
+        ("who came in by an invitation is a member or has gone", """
+            SELECT id FROM invitations i WHERE accepted_by IS NOT NULL
+              AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.organization_id = i.organization_id AND m.user_id = i.accepted_by)
+              AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.organization_id = i.organization_id AND a.subject = i.accepted_by AND a.action IN ('member.removed', 'member.left'))
+            """),
+        ("an invitation for an address was accepted by it", "SELECT i.id FROM invitations i JOIN users u ON u.id = i.accepted_by WHERE i.email IS NOT NULL AND i.email <> u.email"),
+        ("a revoked invitation is in the audit log once", """
+            SELECT id FROM invitations i WHERE (SELECT count(*) FROM audit_events a WHERE a.subject = i.id AND a.action = 'invitation.revoked')
+              <> CASE WHEN i.revoked_at IS NULL THEN 0 ELSE 1 END
+            """),
+        ("whose invitation is open may still invite", """
+            SELECT id FROM invitations i WHERE accepted_at IS NULL AND revoked_at IS NULL AND expires_at > tanjiren_now()
+              AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.organization_id = i.organization_id AND m.user_id = i.created_by AND m.role IN ('admin', 'owner'))
+            """),
+
+        ("a sign-in was approved once, by its person", """
+            SELECT id FROM oauth_grants g WHERE (SELECT count(*) FROM audit_events a WHERE a.subject = g.id AND a.action = 'oauth.device_approved' AND a.actor = g.user_id
+              AND a.organization_id = g.organization_id) <> 1 OR (SELECT count(*) FROM oauth_device_codes d WHERE d.grant_id = g.id AND d.state = 'approved') <> 1
+            """),
+        ("the end of a sign-in is in the audit log once, with its reason", """
+            SELECT id FROM oauth_grants g WHERE (SELECT count(*) FROM audit_events a WHERE a.subject = g.id AND a.organization_id = g.organization_id
+              AND a.action = CASE g.revoke_reason WHEN 'refresh_reused' THEN 'oauth.refresh_reused' ELSE 'oauth.revoked' END) <> CASE WHEN g.revoked_at IS NULL THEN 0 ELSE 1 END
+              OR (SELECT count(*) FROM audit_events a WHERE a.subject = g.id AND a.action IN ('oauth.refresh_reused', 'oauth.revoked')) > 1
+            """),
+        ("each denied device is in the audit log", """
+            SELECT 'all' FROM organizations WHERE (SELECT count(*) FROM oauth_device_codes WHERE state = 'denied') <> (SELECT count(*) FROM audit_events WHERE action = 'oauth.device_denied')
+            """),
+        ("whose sign-in has not ended is a member", """
+            SELECT id FROM oauth_grants g WHERE revoked_at IS NULL
+              AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.organization_id = g.organization_id AND m.user_id = g.user_id)
+            """),
+        ("the refresh tokens of a sign-in are numbered without holes, and its newest is the one that is good", """
+            SELECT id FROM oauth_grants g LEFT JOIN (SELECT grant_id, min(number) AS first, max(number) AS last, count(*) AS tokens FROM oauth_refresh_tokens GROUP BY grant_id) t ON t.grant_id = g.id
+              WHERE g.refresh_newest <> coalesce(t.last, 0) OR g.refresh_newest <> coalesce(t.tokens, 0) OR coalesce(t.first, 1) <> 1 OR g.refresh_parent >= g.refresh_newest
+            """),
+        ("each exchange gave one access token", "SELECT id FROM oauth_grants g WHERE g.refresh_newest <> (SELECT count(*) FROM credentials c WHERE c.grant_id = g.id)"),
+        ("an access token acts for its sign-in's person in its organization", """
+            SELECT c.id FROM credentials c JOIN oauth_grants g ON g.id = c.grant_id WHERE c.user_id <> g.user_id OR c.organization_id <> g.organization_id
+            """),
+        ("a sign-in that has ended was given nothing afterwards", """
+            SELECT g.id FROM oauth_grants g WHERE g.rotated_at > g.revoked_at OR EXISTS (SELECT 1 FROM credentials c WHERE c.grant_id = g.id AND c.created_at > g.revoked_at)
+            """),
+        ("a workstation stands on a sign-in of its organization", "SELECT i.id FROM instances i JOIN oauth_grants g ON g.id = i.grant_id WHERE i.organization_id <> g.organization_id"),
+
         ("one open session of a workstation", "SELECT instance_id FROM instance_sessions WHERE ended_at IS NULL GROUP BY instance_id HAVING count(*) > 1"),
         ("a removed workstation has no key and no session", """
             SELECT i.id FROM instances i WHERE i.removed_at IS NOT NULL AND (EXISTS (SELECT 1 FROM instance_keys k WHERE k.instance_id = i.id AND k.revoked_at IS NULL)

@@ -6,6 +6,9 @@ namespace Tanjiren.Server.Tests.Fuzzing;
 /// <summary>A request while it is made: first valid, then changed. Everything in it is exactly what is sent, but for the proof, which is made over the result.</summary>
 internal sealed class Draft(FuzzRoute route)
 {
+    /// <summary>The other encoding of a form. Pages read it too, and it lets other bytes through.</summary>
+    public const string Multipart = "multipart/form-data; boundary=x";
+
     public FuzzRoute Route => route;
 
     /// <summary>Escaped.</summary>
@@ -49,11 +52,17 @@ internal sealed class Draft(FuzzRoute route)
     {
         if (Bytes is not null) return Bytes;
         if (Body is null) return [];
-        if (route.ContentType != "application/x-www-form-urlencoded") return Encoding.UTF8.GetBytes(Body.ToString());
-        return Encoding.ASCII.GetBytes(string.Join('&', Body.Members.Select(m => Uri.EscapeDataString(m.Name.Trim('"')) + "=" + Uri.EscapeDataString((m.Value as JsonLeaf)?.Words ?? m.Value.ToString()))));
+        if (route.TakesForm && ContentType == Multipart)
+            return Encoding.UTF8.GetBytes(string.Concat(Body.Members.Select(m => $"--x\r\nContent-Disposition: form-data; name={m.Name}\r\n\r\n{Plain(m.Value)}\r\n")) + "--x--\r\n");
+        return Encoding.UTF8.GetBytes(route.TakesForm ? string.Join('&', Body.Members.Select(m => Escaped(new JsonLeaf(m.Name)) + "=" + Escaped(m.Value))) : Body.ToString());
     }
 
     public void SetBody<T>(T body) => Body = (JsonObject)Json.Of(JsonSerializer.SerializeToElement(body, Protocol.WireJson.Default.Options.GetTypeInfo(typeof(T))));
+
+    private static string Escaped(Json value) => Uri.EscapeDataString(Plain(value));
+
+    /// <summary>As a field of a form: the text of a string, the JSON of anything else.</summary>
+    private static string Plain(Json value) => (value as JsonLeaf)?.Words ?? value.ToString();
 }
 
 /// <summary>A person of the scenario with a credential: a token, or a cookie with an origin.</summary>

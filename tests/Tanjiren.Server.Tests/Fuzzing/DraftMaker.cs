@@ -10,21 +10,31 @@ namespace Tanjiren.Server.Tests.Fuzzing;
 /// </summary>
 internal sealed class DraftMaker(Cast cast, FuzzClient client)
 {
+    private readonly WayInDrafts _waysIn = new(cast, client);
+
     public async Task<Draft> MakeAsync(FuzzRoute route, Random random)
     {
         var draft = new Draft(route);
         switch (route.Admission)
         {
             case Admission.Person:
-                draft.Person = cast.PersonOf(route.Least, random);
-                if (random.Next(15) == 0 && cast.Cookies.Where(c => c.Role >= route.Least).ToList() is { Count: > 0 } cookies) draft.Person = cookies[random.Next(cookies.Count)];
+                draft.Person = random.Next(15) switch
+                {
+                    0 when cast.Cookies.Where(c => c.Role >= route.Least).ToList() is { Count: > 0 } cookies => cookies[random.Next(cookies.Count)],
+                    1 => cast.WaysIn.ClientOf(route.Least, random),
+                    _ => null,
+                } ?? cast.PersonOf(route.Least, random);
                 break;
             case Admission.Workstation or Admission.Key:
                 draft.Device = cast.Agent(random);
                 break;
         }
-        if (route.Name == "logout") draft.Person = (await cast.SpareTokenAsync()).Owner;
-        if (route.IsPage) await FillPageAsync(draft, random);
+        await _waysIn.ChooseSenderAsync(draft, random);
+        if (route.IsPage)
+        {
+            foreach (var name in route.PathParameters) draft.Path[name] = name == "documentName" ? "v1" : "x";
+            await _waysIn.FillPageAsync(draft, random);
+        }
         else
         {
             await FillPathAsync(draft, random);
@@ -85,10 +95,8 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 return draft.Device!.InstanceId;
             case (_, "/api/instances"):
                 return random.Next(3) == 0 ? await cast.SpareInstanceAsync(random) : cast.Agent(random).InstanceId;
-            case (_, "/openapi"):
-                return "v1";
             default:
-                return cast.MadeAt(collection, random) ?? cast.Seen(name, random) ?? Ids.New("id_", TimeProvider.System);
+                return await _waysIn.PathValueAsync(draft, collection, random) ?? cast.MadeAt(collection, random) ?? cast.Seen(name, random) ?? Ids.New("id_", TimeProvider.System);
         }
     }
 
@@ -121,6 +129,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
 
     private async Task FillBodyAsync(Draft draft, Random random)
     {
+        if (await _waysIn.TryFillBodyAsync(draft, random)) return;
         switch (draft.Route.Name)
         {
             case "login":
@@ -214,21 +223,4 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
         "organizationId" or "organization" => cast.OrganizationId,
         _ => cast.Seen(name, random),
     };
-
-    /// <summary>A page's own form says what it takes: it is fetched first, as a browser would.</summary>
-    private async Task FillPageAsync(Draft draft, Random random)
-    {
-        foreach (var name in draft.Route.PathParameters) draft.Path[name] = Uri.EscapeDataString(name == "documentName" ? "v1" : Known(name, random) ?? "x");
-        // Some pages are for whoever is signed in.
-        if (draft.Person is null && cast.Cookies.Count > 0 && random.Next(2) == 0) draft.Person = cast.Cookies[random.Next(cast.Cookies.Count)];
-        if (draft.Route.Method == "GET")
-        {
-            draft.Query.Add(("code", Uri.EscapeDataString(Known("code", random) ?? "c")));
-            return;
-        }
-        var (fields, cookie) = await client.FetchFormAsync(draft);
-        if (cookie is not null) draft.Headers.Add(("Cookie", cookie));
-        draft.Headers.Add(("Origin", client.Origin));
-        draft.Body = new JsonObject([.. fields.Select(f => (Json.Quote(f.Name), Json.Text(f.Value.Length > 0 ? f.Value : Known(f.Name, random) ?? "x")))]);
-    }
 }

@@ -60,15 +60,15 @@ internal sealed partial class FuzzClient(ServerFixture server) : IDisposable
         }
     }
 
-    /// <summary>The fields of the form that a page shows, and the cookie that came with it.</summary>
-    public async Task<(IReadOnlyList<(string Name, string Value)> Fields, string? Cookie)> FetchFormAsync(Draft draft)
+    /// <summary>The fields of the forms that a page shows to this person, and the cookie that came with it.</summary>
+    public async Task<(ILookup<string, string> Fields, string? Cookie)> FetchFormAsync(string pathAndQuery, Person? person)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Get, server.Url + draft.PathAndQuery());
-        if (draft.Person is { IsCookie: true } person) request.Headers.TryAddWithoutValidation("Cookie", person.Secret);
+        using var request = new HttpRequestMessage(HttpMethod.Get, server.Url + pathAndQuery);
+        if (person is { IsCookie: true }) request.Headers.TryAddWithoutValidation("Cookie", person.Secret);
         using var page = await _client.SendAsync(request, TestContext.Current.CancellationToken);
         var html = await page.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
         var fields = InputTag().Matches(html).Select(m => (Name: NameAttribute().Match(m.Value).Groups["text"].Value, Value: WebUtility.HtmlDecode(ValueAttribute().Match(m.Value).Groups["text"].Value)))
-            .Where(f => f.Name.Length > 0).ToList();
+            .Where(f => f.Name.Length > 0).ToLookup(f => f.Name, f => f.Value);
         return (fields, page.Headers.TryGetValues("Set-Cookie", out var cookies) ? string.Join("; ", cookies.Select(c => c.Split(';')[0])) : null);
     }
 
@@ -92,7 +92,7 @@ internal sealed partial class FuzzClient(ServerFixture server) : IDisposable
         var uri = new Uri(server.Url + draft.PathAndQuery());
         var request = new HttpRequestMessage(new HttpMethod(draft.Route.Method), uri);
         var body = draft.Encode();
-        if (body.Length > 0 || draft.Route.Body is not null || draft.Route.IsPage && draft.Route.Method != "GET")
+        if (body.Length > 0 || draft.Route.Body is not null)
         {
             request.Content = new ByteArrayContent(body);
             if (draft.ContentType is not null) request.Content.Headers.TryAddWithoutValidation("Content-Type", draft.ContentType);

@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using Tanjiren.Protocol;
 using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Tests.Identity;
 
@@ -37,16 +38,18 @@ internal sealed record FuzzRoute
     public JsonElement? Body { get; init; }
     public string ContentType { get; init; } = "application/json";
     public Schemas Schemas { get; init; } = null!;
-    /// <summary>A page for browsers: not in the document, so its answers are judged without it.</summary>
+    /// <summary>A page for browsers to look at: not in the document, so its answers are judged without it.</summary>
     public bool IsPage { get; init; }
+
+    public bool TakesForm => ContentType == FormBody.ContentType;
     public bool Streams { get; init; }
 
     public IReadOnlyList<string> PathParameters { get; private init; } = [];
 
-    /// <summary>Takes tens of milliseconds of a processor: hashes a password, or makes the API document.</summary>
-    public bool IsCostly => Template is "/setup" or "/openapi/v1.json" || Body is { } body && Schemas.Properties(body).Any(p => p.Name == "password");
+    /// <summary>Takes tens of milliseconds of a processor: hashes a password, or makes the API document. /device does it only for who is still to sign in.</summary>
+    public bool IsCostly => Template == "/openapi/v1.json" || Name != "submitDevice" && Body is { } body && Schemas.Properties(body).Any(p => p.Name == "password");
 
-    /// <summary>Every mapped route. One that is in the document is described by it; any other must be a page, whose form is read when it is fuzzed.</summary>
+    /// <summary>Every mapped route. One that is in the document is described by it; any other must be a page to look at.</summary>
     public static async Task<IReadOnlyList<FuzzRoute>> ReadAsync(ServerFixture server)
     {
         using var anonymous = server.NewClient(null);
@@ -72,7 +75,7 @@ internal sealed record FuzzRoute
                 : role is not null ? Admission.Person : Admission.Anybody,
             PathParameters = [.. endpoint.RoutePattern.Parameters.Select(p => p.Name)],
         };
-        if (!described.TryGetValue(name, out var operation)) return route with { IsPage = true, ContentType = "application/x-www-form-urlencoded" };
+        if (!described.TryGetValue(name, out var operation)) return route with { IsPage = true };
 
         var content = operation.TryGetProperty("requestBody", out var body) ? body.GetProperty("content").EnumerateObject().First() : default;
         return route with

@@ -29,11 +29,12 @@ internal sealed class FuzzRun(ServerFixture server, ErrorLog log, int seed)
 
     public static int CasesOr(int standard) => int.TryParse(Environment.GetEnvironmentVariable("TANJIREN_FUZZ_CASES"), out var cases) ? cases : standard;
 
-    /// <summary>Nothing is limited per address: all come from one. What is limited per account and code stays.</summary>
+    /// <summary>Nothing is limited per address: all come from one. What is limited per account and code stays. A spent refresh token is soon a reuse.</summary>
     public static Dictionary<string, string?> Settings { get; } = new()
     {
         ["Tanjiren:Identity:LoginsPerAddress"] = "10000", ["Tanjiren:Identity:LoginWindowSeconds"] = "1",
-        ["Tanjiren:DeviceTrust:PairingsPerAddress"] = "10000",
+        ["Tanjiren:DeviceTrust:PairingsPerAddress"] = "10000", ["Tanjiren:Invitations:TriesPerAddress"] = "10000",
+        ["Tanjiren:OAuth:RequestsPerAddress"] = "10000", ["Tanjiren:OAuth:UserCodeTries"] = "10000", ["Tanjiren:OAuth:RefreshLeewaySeconds"] = "1",
     };
 
     public static async Task<(ServerFixture Server, ErrorLog Log)> StartServerAsync(DatabaseKind kind)
@@ -42,8 +43,8 @@ internal sealed class FuzzRun(ServerFixture server, ErrorLog log, int seed)
         return (await ServerFixture.StartAsync(kind, o => o with { Settings = Settings, ConfigureLogging = logging => logging.AddProvider(log) }), log);
     }
 
-    /// <summary>Runs the cases; <paramref name="ready"/> before the first, <paramref name="warm"/> once a tenth of them is done.</summary>
-    public async Task RunAsync(int cases, Func<Task> ready, Action warm)
+    /// <summary>Runs the cases; <paramref name="ready"/> before the first, <paramref name="tenth"/> after each tenth of them.</summary>
+    public async Task RunAsync(int cases, Func<Task> ready, Action tenth)
     {
         var routes = await FuzzRoute.ReadAsync(server);
         Other = await OtherOrganization.CreateAsync(server);
@@ -58,9 +59,11 @@ internal sealed class FuzzRun(ServerFixture server, ErrorLog log, int seed)
             }
         })));
         await ready();
-        await PlayAsync(0, cases / Clients / 10);
-        warm();
-        await PlayAsync(cases / Clients / 10, cases / Clients);
+        for (var part = 0; part < 10; part++)
+        {
+            await PlayAsync(cases / Clients * part / 10, cases / Clients * (part + 1) / 10);
+            tenth();
+        }
         foreach (var client in clients) client.Dispose();
     }
 }
@@ -72,6 +75,7 @@ internal sealed class FuzzLane(ServerFixture server, Cast cast, OtherOrganizatio
     private const int CostlyShare = 8;
 
     private readonly FuzzClient _client = new(server);
+    private readonly HashSet<string> _granted = [];
     private readonly Mutations _mutations = new(cast, other);
     private readonly Lessons _lessons = new(cast);
 
@@ -100,8 +104,10 @@ internal sealed class FuzzLane(ServerFixture server, Cast cast, OtherOrganizatio
         var route = routes[random.Next(routes.Count)];
         if (route.IsCostly && random.Next(CostlyShare) != 0) route = routes.First(r => r.Name == "createTask");
         var draft = await new DraftMaker(cast, _client).MakeAsync(route, random);
-        _mutations.Apply(draft, random);
+        // Until a route has granted something, every second request of it stays valid: a rare one is then seen to work in a short run too.
+        if (random.Next(2) == 0 || _granted.Contains(route.Name)) _mutations.Apply(draft, random);
         var answer = await _client.SendAsync(draft);
+        if (answer.Status is >= 200 and < 300) _granted.Add(route.Name);
         tally.Add(draft, answer);
         var wrong = AnswerRules.Check(draft, answer, other);
         var failure = wrong is null ? ((string, string)?)null : ($"{route.Name} {answer.Status} {wrong[..Math.Min(wrong.Length, 40)]}", new StringBuilder()

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Tanjiren.Protocol;
 
 namespace Tanjiren.Server.Tests.Fuzzing;
 
@@ -14,6 +15,7 @@ internal sealed class Lessons(Cast cast)
             if (draft.Route.Name == "transferOwnership") await cast.TakeOwnershipBackAsync();
         }
         else if (answer.Status is 404 or 409 && draft.Step is { } step) Forget(draft, step, answer);
+        else if (draft.Route.Name == "token") cast.WaysIn.LearnRefusal(draft, answer);
         if (draft.Device is { } device && draft.Route.Admission == Admission.Key && !cast.Agents.Contains(device)) device.Dispose();
     }
 
@@ -32,6 +34,7 @@ internal sealed class Lessons(Cast cast)
             if (body.TryGetProperty("id", out var id) && id.ValueKind == JsonValueKind.String) cast.NoteMade(draft.Route.Template, id.GetString()!);
             cast.NoteSeen(body);
         }
+        cast.WaysIn.Learn(draft, answer, body);
         if (answer.Status != 204 && body.ValueKind != JsonValueKind.Object) return;
         var named = draft.Path.TryGetValue("id", out var value) ? Uri.UnescapeDataString(value) : "";
         switch (draft.Route.Name)
@@ -84,10 +87,21 @@ internal sealed class Lessons(Cast cast)
                 cast.Cookies.RemoveAll(c => c.Secret == draft.Person!.Secret);
                 break;
             case "addMember":
-                Cast.Note(cast.SpareMembers, body.GetProperty("userId").GetString()!);
+                Cast.Note(cast.SpareMembers, (body.GetProperty("userId").GetString()!, body.GetProperty("email").GetString()!));
                 break;
             case "removeMember":
-                cast.SpareMembers.Remove(Uri.UnescapeDataString(draft.Path["userId"]));
+                var removed = Uri.UnescapeDataString(draft.Path["userId"]);
+                cast.SpareMembers.Where(m => m.UserId == removed).ToList().ForEach(m => Cast.Note(cast.WaysIn.Gone, m.Email));
+                cast.SpareMembers.RemoveAll(m => m.UserId == removed);
+                break;
+            case "updateMember":
+                cast.ForgetRole(Uri.UnescapeDataString(draft.Path["userId"]));
+                break;
+            case "acceptInvitation" when answer.Cookie is { } first && cast.People.All(p => p.UserId != body.GetProperty("userId").GetString()):
+                var (joinedId, joinedEmail) = (body.GetProperty("userId").GetString()!, body.GetProperty("email").GetString()!);
+                Cast.Note(cast.SpareMembers, (joinedId, joinedEmail));
+                cast.WaysIn.Gone.Remove(joinedEmail);
+                Cast.Note(cast.Cookies, new Person(joinedId, joinedEmail, Enum.Parse<Role>(body.GetProperty("role").GetString()!, ignoreCase: true), first, IsCookie: true));
                 break;
             case "login" when answer.Cookie is { } cookie:
                 var me = body.GetProperty("userId").GetString();

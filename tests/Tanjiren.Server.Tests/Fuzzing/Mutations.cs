@@ -17,8 +17,9 @@ internal sealed class Mutations(Cast cast, OtherOrganization other)
     {
         var dice = random.Next(100);
         if (draft.Body is not null && dice < 66) ChangeBody(draft, random);
-        else if (draft.Route.Method != "GET" && dice < 72) Say(draft, "bytes", () => draft.Bytes = OddValues.Body(random, draft.Encode()));
-        else if (draft.Route.Method != "GET" && dice < 75) ChangeContentType(draft, random);
+        else if (draft.Route.Method != "GET" && dice < 72) Say(draft, "bytes", () => draft.Bytes = draft.Route.TakesForm ? OddValues.Form(random, draft.Encode()) : OddValues.Body(random, draft.Encode()));
+        else if (draft.Route.TakesForm && dice < 76) Say(draft, "multipart", () => draft.ContentType = Draft.Multipart);
+        else if (draft.Route.Method != "GET" && dice < 80) ChangeContentType(draft, random);
         else if (draft.Path.Count > 0 && random.Next(2) == 0) ChangePath(draft, random);
         else if (random.Next(3) > 0) ChangeQuery(draft, random);
         else ChangeHeaders(draft, random);
@@ -26,7 +27,8 @@ internal sealed class Mutations(Cast cast, OtherOrganization other)
 
     private static void ChangeContentType(Draft draft, Random random) => Say(draft, "content type", () => draft.ContentType = Pick(random,
         null, "text/plain", "application/json; charset=utf-16", "application/json; charset=none-such", "application/json; charset=\"", "APPLICATION/JSON",
-        "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/problem+json", "nonsense"));
+        "application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=utf-16", "application/x-www-form-urlencoded; charset=none-such",
+        "Application/X-WWW-Form-Urlencoded; charset=\"", Draft.Multipart, "multipart/form-data", "application/problem+json", "nonsense"));
 
     private void ChangeBody(Draft draft, Random random)
     {
@@ -71,7 +73,7 @@ internal sealed class Mutations(Cast cast, OtherOrganization other)
                 return new JsonArray([.. Enumerable.Repeat(place.Value, OddValues.Around(random, 1, 5, 50, 200, 1000))]);
             case 4 when place.Value is JsonArray { Items.Count: > 0 } list:
                 return new JsonArray([.. Enumerable.Repeat(list.Items[0], OddValues.Around(random, 2, 50, 256, 1000))]);
-            case 5 when leaf?.Words is { Length: > 8 } id && id.Contains('_', StringComparison.Ordinal):
+            case 5 or 7 when leaf?.Words is { Length: > 8 } id && id.Contains('_', StringComparison.Ordinal):
                 return Json.Text(SimilarId(id, random));
             case 6 when leaf?.Words is { } words:
                 // Enums: other case, several at once, their number.

@@ -97,5 +97,17 @@ internal static class OddValues
         }
     }
 
+    /// <summary>Bodies that are no form of any route, or one that trips a reader of forms.</summary>
+    public static byte[] Form(Random random, byte[] valid) => random.Next(10) switch
+    {
+        0 => [.. valid, .. "&a=%zz&b=%&c=%f"u8],
+        1 => [.. valid, .. "&a=%ff%fe%ed%a0%80&b=%00"u8],
+        2 => [.. valid, .. "&&=&=&&==&"u8],
+        3 => Encoding.ASCII.GetBytes(string.Join('&', Enumerable.Range(0, Around(random, 1, 100, 1024)).Select(i => $"f{i}={i}"))),
+        4 => Encoding.ASCII.GetBytes(new string('k', Around(random, 100, 2048, 15_000)) + "=v"),
+        5 => [.. valid, (byte)'&', .. valid],
+        _ => Body(random, valid),
+    };
+
     public static int Around(Random random, params int[] limits) => limits[random.Next(limits.Length)] + random.Next(-1, 2);
 }

@@ -1,5 +1,6 @@
 using System.Text;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.Identity.OAuth;
 using Tanjiren.Server.Tests.Tasks.Http;
 
 namespace Tanjiren.Server.Tests.Fuzzing;
@@ -22,6 +23,10 @@ internal sealed class OtherOrganization
         "SELECT c.* FROM step_claims c JOIN steps s ON s.id = c.step_id WHERE s.organization_id = @id ORDER BY c.step_id, c.generation",
         "SELECT e.* FROM step_events e JOIN tasks t ON t.id = e.task_id WHERE t.organization_id = @id ORDER BY e.task_id, e.event_seq",
         "SELECT l.* FROM step_logs l JOIN steps s ON s.id = l.step_id WHERE s.organization_id = @id ORDER BY l.step_id, l.generation, l.seq",
+        "SELECT * FROM invitations WHERE organization_id = @id ORDER BY id", "SELECT * FROM oauth_grants WHERE organization_id = @id ORDER BY id",
+        "SELECT t.* FROM oauth_refresh_tokens t JOIN oauth_grants g ON g.id = t.grant_id WHERE g.organization_id = @id ORDER BY t.grant_id, t.number",
+        "SELECT d.* FROM oauth_device_codes d JOIN oauth_grants g ON g.id = d.grant_id WHERE g.organization_id = @id ORDER BY d.device_code_hash",
+        "SELECT u.* FROM users u JOIN memberships m ON m.user_id = u.id WHERE m.organization_id = @id ORDER BY u.id",
         "SELECT * FROM audit_events WHERE organization_id = @id ORDER BY id", "SELECT * FROM idempotency_keys WHERE organization_id = @id ORDER BY idempotency_key",
     ];
 
@@ -64,6 +69,11 @@ internal sealed class OtherOrganization
             await agent.CompleteAsync(task.StepId(), 1);
         }
         var token = await (await owner.PostJsonAsync("/api/auth/tokens", new CreateTokenRequest { Name = other.Mark })).BodyAsync<CreatedToken>();
+        var invitation = await (await owner.PostJsonAsync($"/api/organizations/{id}/invitations", new CreateInvitationRequest { Email = other.Mark + "@invited.test", Role = Role.Member })).BodyAsync<CreatedInvitation>();
+        using var browser = new Browser(server, me.Email);
+        await browser.LogInAsync();
+        var signIn = await server.SignInDeviceAsync(browser, other.Mark, id);
+        other.Add(invitation.Invitation.Id, signIn.GrantId!);
         other.Add(id, me.UserId, member.UserId, agent.InstanceId, waiting.Id, "worker:" + agent.InstanceId, agent.SessionId!, token.Token.Id);
         return other;
     }

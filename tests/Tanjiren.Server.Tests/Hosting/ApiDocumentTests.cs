@@ -43,13 +43,34 @@ public sealed class ApiDocumentTests
         await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);
         var operations = Operations(await DocumentAsync(server)).ToList();
         operations.Select(o => o.Body.GetProperty("operationId").GetString()).ShouldBeUnique();
-        foreach (var (route, body) in operations.Where(o => o.Route is not ("GET /healthz" or "GET /readyz" or "POST /api/auth/login" or "POST /api/setup" or "GET /.well-known/oauth-authorization-server")))
+        foreach (var (route, body) in operations.Where(o => o.Route is not ("GET /healthz" or "GET /readyz" or "POST /api/auth/login" or "POST /api/setup" or "POST /setup" or "GET /.well-known/oauth-authorization-server")))
             body.GetProperty("responses").TryGetProperty("401", out var refused).ShouldBeTrue(route);
         foreach (var (route, body) in operations)
             foreach (var response in body.GetProperty("responses").EnumerateObject().Where(r => r.Name[0] is '4' or '5'))
-                // OAuth's routes refuse in the form of RFC 6749 §5.2.
-                response.Value.GetProperty("content").TryGetProperty(response.Name is ("400" or "401") && route.StartsWith("POST /oauth/", StringComparison.Ordinal) ? "application/json" : "application/problem+json", out _)
-                    .ShouldBeTrue($"{route} {response.Name}");
+                response.Value.GetProperty("content").EnumerateObject().Any(content => content.Name == Refusal(route, content.Name, response.Name)).ShouldBeTrue($"{route} {response.Name}");
+
+        // OAuth's routes refuse in the form of RFC 6749 §5.2, pages for their person to read.
+        static string Refusal(string route, string type, string status) =>
+            status is "400" or "401" && route.StartsWith("POST /oauth/", StringComparison.Ordinal) ? "application/json"
+            : route is "POST /device" or "POST /invitations" or "POST /setup" && type == "text/html" ? type
+            : "application/problem+json";
+    }
+
+    [Theory]
+    [InlineData("POST /oauth/device_authorization", "client_id", "client_id scope machine_name")]
+    [InlineData("POST /oauth/token", "grant_type client_id", "grant_type client_id device_code refresh_token scope")]
+    [InlineData("POST /oauth/revoke", "token client_id", "token token_type_hint client_id")]
+    [InlineData("POST /device", "csrf action", "csrf user_code action organization email password")]
+    [InlineData("POST /invitations", "csrf code email password", "csrf code email password name")]
+    [InlineData("POST /setup", "csrf code email password organizationName", "csrf code email password organizationName")]
+    public async Task Routes_that_take_a_form_declare_its_fields(string route, string required, string fields)
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);
+        var body = Operations(await DocumentAsync(server)).Single(o => o.Route == route).Body.GetProperty("requestBody");
+        body.GetProperty("required").GetBoolean().ShouldBeTrue();
+        var schema = body.GetProperty("content").GetProperty("application/x-www-form-urlencoded").GetProperty("schema");
+        schema.GetProperty("properties").EnumerateObject().Select(p => p.Name).Order().ShouldBe(fields.Split(' ').Order());
+        schema.GetProperty("required").EnumerateArray().Select(r => r.GetString()).Order().ShouldBe(required.Split(' ').Order());
     }
 
     [Fact]

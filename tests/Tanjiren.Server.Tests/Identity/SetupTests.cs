@@ -88,7 +88,7 @@ public sealed partial class SetupTests
         var done = await Submit(token, cookie, server.Url);
         var welcome = await done.Content.ReadAsStringAsync(Cancelled);
         welcome.ShouldContain("ann@example.test is the owner of Acme now");
-        welcome.ShouldContain($"<pre>tanvrit-compute auth login --server {server.Url} --email ann@example.test</pre>");
+        welcome.ShouldContain($"<pre>tanvrit-compute auth login --server {server.Url}</pre>");
         done.Headers.GetValues("Set-Cookie").ShouldContain(c => c.StartsWith("tnv_session=", StringComparison.Ordinal));
     }
 

@@ -19,7 +19,13 @@ internal static class DevicePage
     public static void Map(IEndpointRouteBuilder routes)
     {
         routes.MapGet("/device", ShowAsync).ExcludeFromDescription();
-        routes.MapPost("/device", SubmitAsync).TakesLittle().ExcludeFromDescription();
+        routes.MapPost("/device", SubmitAsync).WithName("submitDevice").WithTags("OAuth")
+            .WithSummary("What the forms of the page /device send: a sign-in, or a decision about a code.").TakesLittle()
+            .TakesForm(
+                new FormField("csrf", "As the form has it; it comes with a cookie.", Required: true), new FormField("user_code", "The code that the device shows."),
+                new FormField("action", "What to do.", Required: true, "sign-in", "approve", "deny"), new FormField("organization", "Its id; to approve."),
+                new FormField("email", "To sign in."), new FormField("password", "To sign in."))
+            .AnswersPages(200, 401, 403, 409, 422, 429).Produces(303).AnswersProblems(400, 403, 408, 413, 415, 503);
     }
 
     private static async Task<IResult> ShowAsync(
@@ -45,9 +51,12 @@ internal static class DevicePage
         if (form["action"] == "sign-in")
         {
             if (!services.Pages.IsOwn(context, csrf, SignInAbout)) return SignInForm(context, services, typed, "The form was too old. Send it again.", 403);
-            var outcome = await services.SignIn.WithPasswordAsync(
-                form["email"].ToString().Trim().ToLowerInvariant(), form["password"].ToString(), null, context.Connection.RemoteIpAddress, cancellationToken);
-            if (outcome.Refusal is { Value: var problem }) return SignInForm(context, services, typed, $"{problem.Detail} {problem.Hint}", problem.Status);
+            // What no account can have is told here: a form that is multipart may hold a NUL, which PostgreSQL refuses.
+            var errors = new FieldErrors();
+            var email = errors.Text(form["email"], 254, "email").ToLowerInvariant();
+            if (errors.Any) return SignInForm(context, services, typed, FormPages.Explain(errors.ToProblem().Value), 422);
+            var outcome = await services.SignIn.WithPasswordAsync(email, form["password"].ToString(), null, context.Connection.RemoteIpAddress, cancellationToken);
+            if (outcome.Refusal is { Value: var problem }) return SignInForm(context, services, typed, FormPages.Explain(problem), problem.Status);
             IdentityEndpoints.SetCookie(context, services.Address, outcome.Secret, outcome.ExpiresAt);
             return SeeOther(context, typed);
         }
@@ -57,9 +66,10 @@ internal static class DevicePage
             return CodeForm(context, caller, typed, "The form was too old, or not one of this page. Nothing was decided; look at the code again.", 403);
 
         var approve = form["action"] == "approve";
-        var decision = approve
-            ? await services.Codes.ApproveAsync(caller, code, form["organization"].ToString(), cancellationToken)
-            : await services.Codes.DenyAsync(caller, code, cancellationToken);
+        var organization = form["organization"].ToString();
+        var decision = !approve ? await services.Codes.DenyAsync(caller, code, cancellationToken)
+            : Ids.IsValid(organization, Ids.Organization) ? await services.Codes.ApproveAsync(caller, code, organization, cancellationToken)
+            : DeviceDecision.NotMember;
         return decision switch
         {
             DeviceDecision.Applied when approve => Page(context, "<p>Done: the device is signed in. You can close this page and go back to it.</p>", 200),

@@ -9,6 +9,8 @@ namespace Tanjiren.Server.Identity.OAuth;
 internal static class OAuthEndpoints
 {
     private static readonly TimeSpan AttemptWindow = TimeSpan.FromMinutes(5);
+    private static readonly FormField Client = new("client_id", $"The client; the command line is {OAuthNames.CliClient}.", Required: true);
+    private static readonly FormField Scope = new("scope", "Absent, empty, or the one scope that there is.", Words: OAuthNames.Scope);
 
     public static IServiceCollection AddOAuth(this IServiceCollection services) => services
         .AddFeatureOptions<OAuthOptions>("OAuth")
@@ -20,11 +22,16 @@ internal static class OAuthEndpoints
     {
         var oauth = routes.MapGroup("/oauth").WithTags("OAuth");
         oauth.MapPost("/device_authorization", AuthorizeDeviceAsync).WithName("authorizeDevice")
-            .WithSummary("A device code for a client, and a user code for its person to type at /device.").Produces<DeviceAuthorizationResponse>().RefusesAsOAuth().AnswersProblems(429);
+            .WithSummary("A device code for a client, and a user code for its person to type at /device.").Produces<DeviceAuthorizationResponse>().RefusesAsOAuth().AnswersProblems(429)
+            .TakesForm(Client, Scope, new FormField(OAuthNames.MachineName, "The name of the machine that asks, for its person to see. Not of the RFC."));
         oauth.MapPost("/token", TokenAsync).WithName("token")
-            .WithSummary("Tokens for a device code that was approved, or for a refresh token.").Produces<OAuthTokenResponse>().RefusesAsOAuth();
+            .WithSummary("Tokens for a device code that was approved, or for a refresh token.").Produces<OAuthTokenResponse>().RefusesAsOAuth()
+            .TakesForm(
+                new FormField("grant_type", "What is exchanged.", Required: true, OAuthNames.DeviceCodeGrant, OAuthNames.RefreshTokenGrant), Client,
+                new FormField("device_code", "With the device code grant."), new FormField("refresh_token", "With the refresh token grant."), Scope);
         oauth.MapPost("/revoke", RevokeAsync).WithName("revoke")
-            .WithSummary("Ends a sign-in by its refresh token, or one access token. An unknown token is 200 too.").Produces(200).RefusesAsOAuth();
+            .WithSummary("Ends a sign-in by its refresh token, or one access token. An unknown token is 200 too.").Produces(200).RefusesAsOAuth()
+            .TakesForm(new FormField("token", "A refresh token or an access token.", Required: true), new FormField("token_type_hint", "Ignored: a token says what it is."), Client);
         routes.MapGet("/.well-known/oauth-authorization-server", Metadata).WithName("oauthMetadata").WithTags("OAuth")
             .WithSummary("Where the OAuth routes are and what they take.").Produces<AuthorizationServerMetadata>();
         GrantEndpoints.MapGrants(routes);

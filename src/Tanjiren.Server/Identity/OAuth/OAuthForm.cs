@@ -47,7 +47,9 @@ internal sealed class OAuthForm
     public string? Words(string name)
     {
         var text = string.Concat(this[name].Where(c => !char.IsControl(c))).Trim();
-        return text.Length == 0 ? null : text[..Math.Min(text.Length, MaxNameLength)];
+        if (text.Length <= MaxNameLength) return text.Length == 0 ? null : text;
+        // Half of a surrogate pair is no text: PostgreSQL's driver refuses it.
+        return text[..(char.IsHighSurrogate(text[MaxNameLength - 1]) ? MaxNameLength - 1 : MaxNameLength)];
     }
 
     private static (OAuthForm?, OAuthError?) Refuse(string error, string description) => (null, OAuthError.Of(error, description));

@@ -15,7 +15,13 @@ internal sealed class InvitationPage(InvitationAcceptance acceptance, Invitation
     {
         routes.MapGet(Path, (string? code, HttpContext context, InvitationPage page, CancellationToken cancellationToken) =>
             page.OfferAsync(context, new AcceptInvitationRequest { Code = code }, null, 200, cancellationToken)).ExcludeFromDescription();
-        routes.MapPost(Path, (HttpContext context, InvitationPage page, CancellationToken cancellationToken) => page.SubmitAsync(context, cancellationToken)).TakesLittle().ExcludeFromDescription();
+        routes.MapPost(Path, (HttpContext context, InvitationPage page, CancellationToken cancellationToken) => page.SubmitAsync(context, cancellationToken))
+            .WithName("submitInvitation").WithTags("Organizations").WithSummary("What the forms of the page /invitations send: joins by an invitation.").TakesLittle()
+            .TakesForm(
+                new FormField("csrf", "As the form has it; it comes with a cookie.", Required: true), new FormField("code", "Of the link.", Required: true),
+                new FormField("email", "Of the account.", Required: true), new FormField("password", "Of the account, or of the new one.", Required: true),
+                new FormField("name", "Of a new person; absent: the account exists."))
+            .AnswersPages(200, 401, 403, 409, 422, 429).AnswersProblems(400, 403, 408, 413, 415, 503);
     }
 
     private async Task<IResult> SubmitAsync(HttpContext context, CancellationToken cancellationToken)
@@ -88,10 +94,6 @@ internal sealed class InvitationPage(InvitationAcceptance acceptance, Invitation
     }
 
     private static string About(AcceptInvitationRequest request) => "invitation " + request.Code;
-
-    private static string Explain(ProblemBody problem) => problem.Errors is { } errors
-        ? string.Join(" ", errors.Select(field => $"{field.Key} {string.Join(", ", field.Value)}."))
-        : $"{problem.Detail} {problem.Hint}";
 
     private static string WithArticle(string role) => (role == "admin" ? "an " : "a ") + role;
 }

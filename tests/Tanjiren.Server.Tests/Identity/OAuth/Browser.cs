@@ -37,9 +37,13 @@ internal sealed partial class Browser(ServerFixture server, string email) : IDis
     }
 
     /// <summary>Sends a form of the page, changed by the test where it likes.</summary>
-    public async Task<(HttpResponseMessage Answer, string Html)> SubmitAsync(Dictionary<string, string> fields, string? origin = "own")
+    public Task<(HttpResponseMessage Answer, string Html)> SubmitAsync(Dictionary<string, string> fields, string? origin = "own") =>
+        SubmitFormAsync(new FormUrlEncodedContent(fields), origin);
+
+    /// <summary>The same, in an encoding of the test's choice.</summary>
+    public async Task<(HttpResponseMessage Answer, string Html)> SubmitFormAsync(HttpContent form, string? origin = "own")
     {
-        using var request = new HttpRequestMessage(HttpMethod.Post, "/device") { Content = new FormUrlEncodedContent(fields) };
+        using var request = new HttpRequestMessage(HttpMethod.Post, "/device") { Content = form };
         if (origin is not null) request.Headers.Add("Origin", origin == "own" ? server.Url : origin);
         return await SendAsync(request);
     }

@@ -137,6 +137,19 @@ public sealed class DeviceGrantTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_long_machine_name_is_cut_between_characters(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var person = await Browser.OfMemberAsync(server);
+        using var client = server.NewClient(null);
+
+        var asked = await client.AskAsync(string.Concat(Enumerable.Repeat("😀", 200)));
+
+        var (_, html) = await person.OpenAsync("/device?user_code=" + asked.UserCode);
+        WebUtility.HtmlDecode(html).ShouldContain(">" + string.Concat(Enumerable.Repeat("😀", 127)) + "<");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task Sign_ins_asked_for_are_limited_per_address(DatabaseKind kind)
     {
         await using var server = await ServerFixture.StartAsync(kind, o => o with { Settings = new Dictionary<string, string?> { ["Tanjiren:OAuth:RequestsPerAddress"] = "2" } });

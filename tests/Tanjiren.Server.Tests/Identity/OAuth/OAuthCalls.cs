@@ -41,11 +41,11 @@ internal static class OAuthCalls
     }
 
     /// <summary>A whole device grant: asked for, approved by this person in a browser, fetched.</summary>
-    public static async Task<OAuthTokenResponse> SignInDeviceAsync(this ServerFixture server, Browser person, string machineName = "ann's laptop")
+    public static async Task<OAuthTokenResponse> SignInDeviceAsync(this ServerFixture server, Browser person, string machineName = "ann's laptop", string? organizationId = null)
     {
         using var client = server.NewClient(null);
         var asked = await client.AskAsync(machineName);
-        await person.ApproveAsync(asked.UserCode);
+        await person.ApproveAsync(asked.UserCode, organizationId);
         return await client.PollAsync(asked.DeviceCode).TokensAsync();
     }
 

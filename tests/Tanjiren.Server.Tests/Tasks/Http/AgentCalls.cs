@@ -8,9 +8,10 @@ internal static class AgentCalls
 {
     /// <summary>A paired workstation with an open session and one heartbeat: ready for work.</summary>
     public static async Task<DeviceClient> NewAgentAsync(
-        this ServerFixture server, string name, string[]? tags = null, int maxConcurrent = 10, HttpClient? admin = null, IReadOnlyDictionary<string, string>? labels = null)
+        this ServerFixture server, string name, string[]? tags = null, int maxConcurrent = 10, HttpClient? admin = null, IReadOnlyDictionary<string, string>? labels = null,
+        string? machineId = null)
     {
-        var agent = await server.NewDeviceAsync(name, tags, admin);
+        var agent = await server.NewDeviceAsync(name, tags, admin, machineId);
         var session = Ids.New(Ids.Session, TimeProvider.System);
         (await agent.PostAsync("sessions", new OpenSessionRequest { SessionId = session, MachineId = "machine of " + name, BootId = "boot", HostName = name }))
             .EnsureSuccessStatusCode();

@@ -105,6 +105,10 @@ public sealed class TaskRouteTests
         await server.Client.PostWithKeyAsync(On("later"), "key-2").ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.ValidationFailed);
         await server.NewInstanceAsync("later");
         (await server.Client.PostWithKeyAsync(On("later"), "key-2")).StatusCode.ShouldBe(HttpStatusCode.Created);
+        // Beyond a double: read as infinity, for which JSON has no word, and the digest of the request is made of JSON.
+        using var infinite = new HttpRequestMessage(HttpMethod.Post, "/api/tasks") { Content = new StringContent("""{"command":{"shell":"true"},"resources":{"cpu":-1e400}}""", null, "application/json") };
+        infinite.Headers.Add("Idempotency-Key", "key-3");
+        (await server.Client.SendAsync(infinite, Cancelled).ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.ValidationFailed)).Errors!.Keys.ShouldContain("resources.cpu");
         // Another person's key is another key.
         using var member = await server.NewMemberAsync(Role.Member);
         (await member.PostWithKeyAsync(On("box"), "key-1")).StatusCode.ShouldBe(HttpStatusCode.Created);

@@ -1,0 +1,48 @@
+using Tanjiren.Protocol;
+using Tanjiren.Tests;
+
+namespace Tanjiren.Server.Tests.Fuzzing;
+
+/// <summary>That the invariants of people and their sign-ins can be broken at all: each row does to the database what the server must never do.</summary>
+public sealed class DatabaseInvariantsTests
+{
+    [Theory]
+    [InlineData("whoever came in is a member until they go", "DELETE FROM memberships WHERE user_id = 'USER'")]
+    [InlineData("each invitation is in the audit log", "DELETE FROM audit_events WHERE action = 'invitation.created'")]
+    [InlineData("an invitation is accepted once, by who is recorded", "UPDATE invitations SET accepted_by = created_by WHERE accepted_by IS NOT NULL")]
+    [InlineData("an invitation is accepted once, by who is recorded", "UPDATE invitations SET accepted_by = NULL, accepted_at = NULL")]
+    [InlineData("who came in by an invitation is a member or has gone", "DELETE FROM memberships WHERE user_id IN (SELECT accepted_by FROM invitations)")]
+    [InlineData("an invitation for an address was accepted by it", "UPDATE invitations SET email = 'else@example.test'")]
+    [InlineData("a revoked invitation is in the audit log once", "UPDATE invitations SET revoked_at = 1 WHERE accepted_at IS NULL")]
+    [InlineData("whose invitation is open may still invite", "UPDATE memberships SET role = 'member' WHERE user_id IN (SELECT created_by FROM invitations)")]
+    [InlineData("a sign-in was approved once, by its person", "DELETE FROM oauth_device_codes")]
+    [InlineData("a sign-in was approved once, by its person", "UPDATE oauth_grants SET user_id = 'USER'")]
+    [InlineData("the end of a sign-in is in the audit log once, with its reason", "UPDATE oauth_grants SET revoked_at = 1, revoke_reason = 'signed_out'")]
+    [InlineData("each denied device is in the audit log", "UPDATE oauth_device_codes SET state = 'denied', grant_id = NULL")]
+    [InlineData("whose sign-in has not ended is a member", "UPDATE oauth_grants SET user_id = 'USER'")]
+    [InlineData("the refresh tokens of a sign-in are numbered without holes, and its newest is the one that is good", "UPDATE oauth_refresh_tokens SET number = 2")]
+    [InlineData("the refresh tokens of a sign-in are numbered without holes, and its newest is the one that is good", "UPDATE oauth_grants SET refresh_parent = 1")]
+    [InlineData("each exchange gave one access token", "DELETE FROM credentials WHERE grant_id IS NOT NULL")]
+    [InlineData("an access token acts for its sign-in's person in its organization", "UPDATE credentials SET user_id = 'USER' WHERE grant_id IS NOT NULL")]
+    [InlineData("a sign-in that has ended was given nothing afterwards", "UPDATE oauth_grants SET revoked_at = created_at - 1, revoke_reason = 'signed_out'")]
+    [InlineData("a workstation stands on a sign-in of its organization", "UPDATE instances SET grant_id = (SELECT id FROM oauth_grants) WHERE id = 'WORKSTATION'")]
+    public async Task Each_tells_what_breaks_it(string invariant, string change)
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);
+        await OtherOrganization.CreateAsync(server);
+        var elsewhere = await server.NewInstanceAsync();
+        // One invitation there is open; this one, of another organization, is accepted.
+        var made = await (await server.Client.PostJsonAsync($"/api/organizations/{server.Owner.OrganizationId}/invitations", new CreateInvitationRequest { Role = Role.Admin })).BodyAsync<CreatedInvitation>();
+        using var anonymous = server.NewClient(null);
+        await (await anonymous.PostJsonAsync("/api/invitations/accept",
+            new AcceptInvitationRequest { Code = made.Link.Split("code=")[1], Email = "new@example.test", Password = ServerFixture.Password, Name = "New" })).BodyAsync<IdentityBody>();
+        using var stranger = await server.NewMemberAsync(Role.Viewer);
+        var me = await stranger.GetBodyAsync<IdentityBody>("/api/auth/me");
+        (await DatabaseInvariants.BrokenAsync(server)).ShouldBeEmpty();
+
+        await server.Database.WriteAsync(tx => tx.ExecuteAsync(
+            change.Replace("USER", me.UserId, StringComparison.Ordinal).Replace("WORKSTATION", elsewhere.Id, StringComparison.Ordinal)), TestContext.Current.CancellationToken);
+
+        (await DatabaseInvariants.BrokenAsync(server)).ShouldContain(broken => broken.StartsWith($"not so: {invariant}:", StringComparison.Ordinal));
+    }
+}
