@@ -47,7 +47,6 @@ internal sealed class Cast : IDisposable
         var me = await owner.GetBodyAsync<IdentityBody>("/api/auth/me");
         // With a token of its own: the one that the scenario is kept up with is in no request, so no request can end it.
         var cast = new Cast(server, organizationId, owner, await SignInAsync(server, me.UserId, me.Email, Role.Owner, organizationId));
-        await cast.WaysIn.OpenBrowserAsync();
         foreach (var role in new[] { Role.Viewer, Role.Member, Role.Admin }) cast.People.Add(await cast.HireAsync(role));
         for (var i = 0; i < 3; i++) await cast.AddAgentAsync();
         return cast;
