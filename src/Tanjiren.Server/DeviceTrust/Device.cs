@@ -23,7 +23,10 @@ internal enum WhenSignedOut
     HoldsLease,
     /// <summary>While any session of it holds a lease: an agent that was restarted takes its leases over.</summary>
     HoldsAnyLease,
-    /// <summary>While its session holds a lease, and for the output that a completed step still owes: nothing that a machine printed is lost.</summary>
+    /// <summary>
+    /// While its session holds a lease, and for a completed step as long as that owes output: nothing that a machine printed is lost, also not when the answer to
+    /// its result was, which the machine then sends again before the rest of the output.
+    /// </summary>
     OwesOutput,
 }
 

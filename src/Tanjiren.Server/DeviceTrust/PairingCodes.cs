@@ -3,6 +3,7 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Identity;
+using Tanjiren.Server.Organizations;
 using Tanjiren.Server.Workstations;
 
 namespace Tanjiren.Server.DeviceTrust;
@@ -20,6 +21,9 @@ internal enum PairResult
     KeyIsBound,
 }
 
+/// <summary><see cref="Why"/> is set when it is forbidden. Without a code: there is no such workstation, or it has a key.</summary>
+internal readonly record struct NewPairingCode(InstanceRow? Row = null, PairingCodeBody? Code = null, string? Why = null);
+
 internal sealed record PairedWorkstation
 {
     public string Id { get; init; } = "";
@@ -33,12 +37,17 @@ internal sealed class PairingCodes(Database database, InstanceDirectory director
 {
     private const int Bits = 50;
 
-    /// <summary>A new code for a workstation that has no active key; earlier unused ones stop working. Null code: it has a key.</summary>
-    public Task<(InstanceRow? Row, PairingCodeBody? Code)> CreateAsync(Caller caller, string idOrName, CancellationToken cancellationToken) =>
-        database.WriteAsync<(InstanceRow?, PairingCodeBody?)>(async tx =>
+    /// <summary>
+    /// A new code for a workstation that has no active key; earlier unused ones stop working. Made under the lock of the maker's membership, so none is made behind
+    /// the back of the transaction that takes their role away (<see cref="VoidAsync"/>).
+    /// </summary>
+    public Task<NewPairingCode> CreateAsync(Caller caller, string idOrName, CancellationToken cancellationToken) =>
+        database.WriteAsync<NewPairingCode>(async tx =>
         {
+            var (actor, _) = await MemberRow.LockAsync(tx, caller.OrganizationId, caller.UserId, caller.UserId);
+            if (MembershipRules.Manage(actor?.ParsedRole) is { } why) return new NewPairingCode(Why: why);
             var row = await directory.FindAsync(tx, caller.OrganizationId, idOrName);
-            if (row is null || row.IsPaired) return (row, null);
+            if (row is null || row.IsPaired) return new NewPairingCode(row);
             var now = clock.GetUtcNow();
             var code = Ids.Secret(Bits);
             var expiresAt = now.AddSeconds(options.PairingCodeSeconds);
@@ -50,8 +59,13 @@ internal sealed class PairingCodes(Database database, InstanceDirectory director
                 hash = CredentialSecret.HashOf(code), row.Id, caller.UserId, createdAt = now.ToUnixTimeMilliseconds(), expires = expiresAt.ToUnixTimeMilliseconds(),
             });
             await audit.AppendAsync(tx, caller, "workstation.pairing_code_created", row.Id, row.Name);
-            return (row, new PairingCodeBody { InstanceId = row.Id, Code = code.Insert(5, "-"), ExpiresAt = expiresAt });
+            return new NewPairingCode(row, new PairingCodeBody { InstanceId = row.Id, Code = code.Insert(5, "-"), ExpiresAt = expiresAt });
         }, cancellationToken);
+
+    /// <summary>Takes back the unused codes of somebody who may make none any more: an admin who is removed must not pair a machine of theirs afterwards.</summary>
+    public Task VoidAsync(WriteTransaction tx, string organizationId, string userId) => tx.ExecuteAsync("""
+        DELETE FROM pairing_codes WHERE created_by = @userId AND used_at IS NULL AND instance_id IN (SELECT id FROM instances WHERE organization_id = @organizationId)
+        """, new { organizationId, userId });
 
     /// <summary>As it is hashed: without what people add or mistake when they type it.</summary>
     public static string Normalize(string code) => string.Concat(code.ToLowerInvariant().Where(c => c != '-' && !char.IsWhiteSpace(c)).Select(c => c switch

@@ -3,6 +3,7 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
+using Tanjiren.Server.Organizations;
 using Tanjiren.Server.Problems;
 using Tanjiren.Server.Workstations;
 
@@ -38,7 +39,8 @@ internal static class PairingEndpoints
 
     private static async Task<Results<Created<PairingCodeBody>, Problem>> CreateCodeAsync(string id, Caller caller, PairingCodes codes, HttpContext context, CancellationToken cancellationToken)
     {
-        var (row, code) = await codes.CreateAsync(caller, id, cancellationToken);
+        var (row, code, why) = await codes.CreateAsync(caller, id, cancellationToken);
+        if (why is not null) return MemberEndpoints.NotAllowed(why);
         if (row is null) return InstanceEndpoints.Missing(id);
         if (code is null)
             return Problem.Conflict(ErrorCode.AlreadyPaired, $"'{row.Name}' has a bound key already: {row.ActiveJkt}.",

@@ -45,6 +45,12 @@ internal sealed class LoopRecord(string name, TimeProvider clock)
         }
     }
 
+    /// <summary>What failed works again and waits for something to do: the instant of the next try is over, and a record that kept it would look stuck.</summary>
+    public void Waits()
+    {
+        lock (_gate) _nextRunAt = null;
+    }
+
     public void Count(string counter, long by = 1)
     {
         if (by == 0) return;

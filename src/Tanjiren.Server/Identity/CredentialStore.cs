@@ -65,6 +65,18 @@ internal sealed class CredentialStore(Database database, GrantStore grants, Time
         return (token, secret);
     }
 
+    /// <summary>
+    /// The same for somebody who was a member a moment ago; null when they are one no more. The membership is held to the end: a removal at the same moment
+    /// either comes first and is seen, or comes after and ends this credential too.
+    /// </summary>
+    public async Task<(TokenBody Token, CredentialSecret Secret)?> IssueToMemberAsync(
+        WriteTransaction tx, CredentialKind kind, string userId, string organizationId, string name, TimeSpan lifetime)
+    {
+        var member = await tx.FirstAsync<string>("SELECT user_id FROM memberships WHERE organization_id = @organizationId AND user_id = @userId" + tx.ForUpdate,
+            new { organizationId, userId });
+        return member is null ? null : await IssueAsync(tx, kind, userId, organizationId, name, lifetime);
+    }
+
     /// <summary>The caller's own tokens in this organization that still work, oldest first.</summary>
     public Task<IReadOnlyList<TokenRow>> ListTokensAsync(Caller caller, string after, int limit, CancellationToken cancellationToken) =>
         database.ReadAsync(session => session.ListAsync<TokenRow>("""
@@ -80,18 +92,19 @@ internal sealed class CredentialStore(Database database, GrantStore grants, Time
             WHERE id = @id AND kind = @kind AND user_id = @UserId AND organization_id = @OrganizationId AND revoked_at IS NULL
             """, new { now = NowMs(), id, kind = Name(kind), caller.UserId, caller.OrganizationId }) > 0;
 
-    /// <summary>Ends everything that a user holds in an organization: they are no longer a member, and must not be again by an old token.</summary>
-    public async Task RevokeAllAsync(WriteTransaction tx, string organizationId, string userId)
+    /// <summary>Ends everything that a user holds in the caller's organization: they are no longer a member, and must not be again by an old token.</summary>
+    public async Task RevokeAllAsync(WriteTransaction tx, Caller caller, string userId)
     {
-        await tx.ExecuteAsync("UPDATE credentials SET revoked_at = @now WHERE organization_id = @organizationId AND user_id = @userId AND revoked_at IS NULL",
-            new { now = NowMs(), organizationId, userId });
-        await grants.RevokeAllAsync(tx, organizationId, userId, RevokeReason.MemberRemoved);
+        await tx.ExecuteAsync("UPDATE credentials SET revoked_at = @now WHERE organization_id = @OrganizationId AND user_id = @userId AND revoked_at IS NULL",
+            new { now = NowMs(), caller.OrganizationId, userId });
+        await grants.RevokeAllAsync(tx, caller, userId, RevokeReason.MemberRemoved);
     }
 
-    /// <summary>Ends an access token of this client by its secret (RFC 7009).</summary>
-    public Task RevokeAccessTokenAsync(WriteTransaction tx, CredentialSecret secret, string clientId) => tx.ExecuteAsync("""
+    /// <summary>Ends an access token of this client by its secret (RFC 7009). Null: there is none such that still works.</summary>
+    public Task<AccessTokenRow?> RevokeAccessTokenAsync(WriteTransaction tx, CredentialSecret secret, string clientId) => tx.FirstAsync<AccessTokenRow>("""
         UPDATE credentials SET revoked_at = @now WHERE secret_hash = @hash AND kind = 'oauth' AND revoked_at IS NULL
           AND EXISTS (SELECT 1 FROM oauth_grants g WHERE g.id = credentials.grant_id AND g.client_id = @clientId)
+        RETURNING id, user_id, organization_id, grant_id
         """, new { now = NowMs(), hash = secret.Hash, clientId });
 
     private Task TouchAsync(string id, long now, CancellationToken cancellationToken) => database.WriteAsync(
@@ -118,6 +131,15 @@ internal sealed class CredentialStore(Database database, GrantStore grants, Time
         public long? LastUsedAt { get; init; }
         public string? GrantId { get; init; }
     }
+}
+
+/// <summary>An access token that was ended, with whom and what it belonged to.</summary>
+internal sealed record AccessTokenRow
+{
+    public string Id { get; init; } = "";
+    public string UserId { get; init; } = "";
+    public string OrganizationId { get; init; } = "";
+    public string GrantId { get; init; } = "";
 }
 
 internal sealed record TokenRow

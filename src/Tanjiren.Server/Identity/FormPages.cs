@@ -24,7 +24,8 @@ internal sealed class FormPages(ServerSecrets secrets, ServerAddress address)
             seed = Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32));
         context.Response.Cookies.Append(CsrfCookie, seed, new CookieOptions
         {
-            HttpOnly = true, SameSite = SameSiteMode.Strict, Secure = address.IsSecure(context.Request), Path = path, IsEssential = true,
+            // As the browser sees the path: a cookie for another one would not come back with the form.
+            HttpOnly = true, SameSite = SameSiteMode.Strict, Secure = address.IsSecure(context.Request), Path = address.PathPrefix + path, IsEssential = true,
         });
         return Token(seed, about);
     }

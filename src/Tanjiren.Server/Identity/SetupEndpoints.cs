@@ -25,6 +25,7 @@ internal static class SetupEndpoints
         var (owner, problem) = await CompleteAsync(request, context, setup, limiter, cancellationToken);
         if (problem is not null) return problem;
         var session = await signIn.StartSessionAsync(owner!, cancellationToken);
+        if (session.Refusal is { } removed) return removed;
         IdentityEndpoints.SetCookie(context, address, session.Secret, session.ExpiresAt);
         return TypedResults.Created("/api/auth/me", SignIn.Describe(session.Caller!));
     }

@@ -41,6 +41,7 @@ internal static class SetupPage
         var (owner, problem) = await SetupEndpoints.CompleteAsync(request, context, setup, limiter, cancellationToken);
         if (problem is not null) return Render(context, pages, code, FormPages.Explain(problem.Value), problem.Value.Status);
         var session = await signIn.StartSessionAsync(owner!, cancellationToken);
+        if (session.Refusal is { } removed) return Render(context, pages, code, FormPages.Explain(removed.Value), removed.Value.Status);
         IdentityEndpoints.SetCookie(context, address, session.Secret, session.ExpiresAt);
         var url = address.UrlOf(context.Request);
         return FormPages.Page(context, Title, $"""

@@ -59,15 +59,18 @@ internal sealed class SignIn(
         return (null, user.Id);
     }
 
+    /// <summary>A session of somebody whose password or invitation was just seen; refused when they were removed since.</summary>
     public async Task<SignInOutcome> StartSessionAsync(Caller caller, CancellationToken cancellationToken)
     {
-        var (token, secret) = await database.WriteAsync(async tx =>
+        var issued = await database.WriteAsync(async tx =>
         {
-            var issued = await credentials.IssueAsync(tx, CredentialKind.Session, caller.UserId, caller.OrganizationId, "browser", TimeSpan.FromHours(options.SessionHours));
-            await audit.AppendAsync(tx, caller, "identity.signed_in", issued.Token.Id);
-            return issued;
+            var made = await credentials.IssueToMemberAsync(tx, CredentialKind.Session, caller.UserId, caller.OrganizationId, "browser", TimeSpan.FromHours(options.SessionHours));
+            if (made is { Token.Id: var id }) await audit.AppendAsync(tx, caller, "identity.signed_in", id);
+            return made;
         }, cancellationToken);
-        return new SignInOutcome(null, caller with { CredentialId = token.Id }, secret, token.ExpiresAt);
+        return issued is { } session
+            ? new SignInOutcome(null, caller with { CredentialId = session.Token.Id }, session.Secret, session.Token.ExpiresAt)
+            : new SignInOutcome(NoLongerMember());
     }
 
     public static IdentityBody Describe(Caller caller) => new()
@@ -77,6 +80,9 @@ internal sealed class SignIn(
         Organization = new OrganizationBody { Id = caller.OrganizationId, Name = caller.OrganizationName },
         Role = caller.Role,
     };
+
+    public static Problem NoLongerMember() =>
+        Problem.Of(403, ErrorCode.Forbidden, "You are no longer a member of this organization.", "Ask an admin to invite you.");
 
     public static Problem TooMany(string what, int seconds) =>
         new(Problem.Of(429, ErrorCode.RateLimited, $"Too many {what}.", $"Try again in {seconds} s.").Value) { RetryAfterSeconds = seconds };

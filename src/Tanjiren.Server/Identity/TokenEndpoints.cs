@@ -25,19 +25,25 @@ internal static class TokenEndpoints
     private static async Task<Results<Created<CreatedToken>, Problem>> CreateAsync(
         CreateTokenRequest request, Caller caller, Database database, CredentialStore credentials, AuditLog audit, CancellationToken cancellationToken)
     {
+        // It would outlive the sign-in by up to a year: whoever signs a lost laptop out must have ended all that it could do.
+        if (caller.GrantId is not null)
+            return Problem.Of(403, ErrorCode.Forbidden, "A client that was let in by OAuth makes no personal access token: the token would outlive its sign-in.",
+                "Make it in a browser session, or with the e-mail and password: tanvrit-compute auth login --email.");
         var errors = new FieldErrors();
         var name = errors.Text(request.Name, WireLimits.MaxNameLength, "name");
         errors.Range(request.ExpiresInDays, 1, 365, "expiresInDays");
         if (errors.Any) return errors.ToProblem();
 
-        var (token, secret) = await database.WriteAsync(async tx =>
+        var issued = await database.WriteAsync(async tx =>
         {
-            var issued = await credentials.IssueAsync(
+            var made = await credentials.IssueToMemberAsync(
                 tx, CredentialKind.Token, caller.UserId, caller.OrganizationId, name, TimeSpan.FromDays(request.ExpiresInDays ?? DefaultDays));
-            await audit.AppendAsync(tx, caller, "token.created", issued.Token.Id, name);
-            return issued;
+            if (made is { Token.Id: var id }) await audit.AppendAsync(tx, caller, "token.created", id, name);
+            return made;
         }, cancellationToken);
-        return TypedResults.Created("/api/auth/tokens/" + token.Id, new CreatedToken { Token = token, Secret = secret.Value });
+        return issued is { } created
+            ? TypedResults.Created("/api/auth/tokens/" + created.Token.Id, new CreatedToken { Token = created.Token, Secret = created.Secret.Value })
+            : SignIn.NoLongerMember();
     }
 
     private static async Task<Results<Ok<Page<TokenBody>>, Problem>> ListAsync(

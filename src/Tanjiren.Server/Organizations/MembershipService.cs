@@ -1,6 +1,7 @@
 using Tanjiren.Protocol;
 using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations.Invitations;
@@ -28,7 +29,8 @@ internal readonly record struct MemberOutcome(MemberChange Change, MemberRow? Me
 /// streams look again, and end.
 /// </summary>
 internal sealed class MembershipService(
-    Database database, AuditLog audit, CredentialStore credentials, Passwords passwords, InvitationService invitations, WakeUps wakeUps, TimeProvider clock)
+    Database database, AuditLog audit, CredentialStore credentials, Passwords passwords, InvitationService invitations, PairingCodes pairingCodes, WakeUps wakeUps,
+    TimeProvider clock)
 {
     public Task<IReadOnlyList<MemberRow>> ListAsync(Caller caller, string after, int limit, CancellationToken cancellationToken) =>
         database.ReadAsync(session => session.ListAsync<MemberRow>("""
@@ -66,7 +68,8 @@ internal sealed class MembershipService(
             if ((MembershipRules.Touch(actor!.ParsedRole, member.ParsedRole) ?? MembershipRules.Grant(actor.ParsedRole, role)) is { } why) return MemberOutcome.Forbidden(why);
             if (member.ParsedRole == role) return new MemberOutcome(MemberChange.Applied, member); // the answer to the first try was lost
             await SetRoleAsync(tx, caller, userId, role);
-            await invitations.RevokeBeyondAsync(tx, caller, userId, role);
+            await invitations.RevokeBeyondAsync(tx, caller, member, role);
+            if (MembershipRules.Manage(role) is not null) await pairingCodes.VoidAsync(tx, caller.OrganizationId, userId);
             await audit.AppendAsync(tx, caller, "member.role_changed", userId, $"{member.Email} from {member.Role} to {Name(role)}");
             return new MemberOutcome(MemberChange.Applied, member with { Role = Name(role) });
         }, cancellationToken);
@@ -81,8 +84,9 @@ internal sealed class MembershipService(
             if (member is null) return new MemberOutcome(MemberChange.NotFound);
             if ((leaves ? MembershipRules.Leave(member.ParsedRole) : MembershipRules.Touch(actor!.ParsedRole, member.ParsedRole)) is { } why) return MemberOutcome.Forbidden(why);
             await tx.ExecuteAsync("DELETE FROM memberships WHERE organization_id = @OrganizationId AND user_id = @userId", new { caller.OrganizationId, userId });
-            await credentials.RevokeAllAsync(tx, caller.OrganizationId, userId);
-            await invitations.RevokeBeyondAsync(tx, caller, userId, null);
+            await credentials.RevokeAllAsync(tx, caller, userId);
+            await invitations.RevokeBeyondAsync(tx, caller, member, null);
+            await pairingCodes.VoidAsync(tx, caller.OrganizationId, userId);
             await audit.AppendAsync(tx, caller, leaves ? "member.left" : "member.removed", userId, $"{member.Email}, was {member.Role}");
             tx.OnCommit(() => wakeUps.Notify(WakeUps.Access(userId)));
             return new MemberOutcome(MemberChange.Applied, member);

@@ -14,7 +14,7 @@ internal static class StepEndpoints
         var steps = routes.MapGroup("/api/steps/{id}").WithTags("Steps");
         steps.MapPost("/claim", ClaimAsync).RequireDevice().AnswersProblems(404, 409, 415, 422).WithName("claimStep");
         steps.MapPost("/logs", LogsAsync).RequireDevice(WireLimits.MaxLogBodyBytes, WhenSignedOut.OwesOutput).AnswersProblems(404, 409, 415, 422).WithName("appendStepLogs");
-        steps.MapPost("/complete", CompleteAsync).RequireDevice(whenSignedOut: WhenSignedOut.HoldsLease).AnswersProblems(404, 409, 415, 422).WithName("completeStep");
+        steps.MapPost("/complete", CompleteAsync).RequireDevice(whenSignedOut: WhenSignedOut.OwesOutput).AnswersProblems(404, 409, 415, 422).WithName("completeStep");
         steps.MapPost("/release", ReleaseAsync).RequireDevice(whenSignedOut: WhenSignedOut.HoldsLease).AnswersProblems(404, 409, 415, 422).WithName("releaseStep");
     }
 

@@ -35,8 +35,21 @@ internal sealed class WorkGauges : PeriodicLoop
 
     protected override TimeSpan Interval => TimeSpan.FromSeconds(15);
 
-    public override Task RunOnceAsync(CancellationToken cancellationToken) =>
-        _instruments.Any(instrument => instrument.Enabled) ? CountAsync(cancellationToken) : Task.CompletedTask;
+    public override async Task RunOnceAsync(CancellationToken cancellationToken)
+    {
+        if (!_instruments.Any(instrument => instrument.Enabled)) return;
+        try
+        {
+            await CountAsync(cancellationToken);
+        }
+        catch
+        {
+            // Nothing is reported rather than what was true before: a gauge that stands still looks like a server that is well.
+            _runs = [];
+            _workers = [];
+            throw;
+        }
+    }
 
     private async Task CountAsync(CancellationToken cancellationToken)
     {

@@ -1,5 +1,6 @@
 using System.Net;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.Organizations.Invitations;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Server.Tests.DeviceTrust;
@@ -7,6 +8,8 @@ namespace Tanjiren.Server.Tests.DeviceTrust;
 /// <summary>How a key is bound. Codes that must not work are in the table of <see cref="Hostile.PairingRows"/>.</summary>
 public sealed class PairingTests
 {
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task A_code_binds_the_key_that_signed_the_proof(DatabaseKind kind)
     {
@@ -52,6 +55,49 @@ public sealed class PairingTests
         var other = await server.NewInstanceAsync();
         await device.TryPairAsync(await server.NewPairingCodeAsync(other.Id)).ProblemAsync(HttpStatusCode.Conflict, ErrorCode.AlreadyPaired);
         (await server.Client.GetBodyAsync<InstanceBody>("/api/instances/" + other.Id)).Paired.ShouldBeFalse();
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_code_ends_with_its_makers_right_to_make_it(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        async Task<(HttpClient Admin, string Member, string Code)> MakeAsync()
+        {
+            var admin = await server.NewMemberAsync(Role.Admin);
+            var id = (await admin.GetBodyAsync<IdentityBody>("/api/auth/me")).UserId;
+            return (admin, $"{server.MembersUrl()}/{id}", await server.NewPairingCodeAsync((await server.NewInstanceAsync()).Id, admin));
+        }
+        var (lowered, removed, leaving) = (await MakeAsync(), await MakeAsync(), await MakeAsync());
+        var kept = await server.NewPairingCodeAsync((await server.NewInstanceAsync()).Id);
+
+        (await server.Client.PatchJsonAsync(lowered.Member, new UpdateMemberRequest { Role = Role.Member })).EnsureSuccessStatusCode();
+        (await server.Client.DeleteAsync(removed.Member, Cancelled)).EnsureSuccessStatusCode();
+        (await leaving.Admin.DeleteAsync(leaving.Member, Cancelled)).EnsureSuccessStatusCode();
+
+        foreach (var (admin, _, code) in new[] { lowered, removed, leaving })
+        {
+            admin.Dispose();
+            using var device = new DeviceClient(server.Url, TimeProvider.System);
+            await device.TryPairAsync(code).ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.InvalidPairingCode);
+        }
+        using var another = new DeviceClient(server.Url, TimeProvider.System);
+        await another.PairAsync(kept);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task No_code_is_made_behind_the_back_of_its_makers_demotion(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        for (var round = 0; round < 4; round++)
+        {
+            using var admin = await server.NewMemberAsync(Role.Admin);
+            var id = (await admin.GetBodyAsync<IdentityBody>("/api/auth/me")).UserId;
+            var instances = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => server.NewInstanceAsync()));
+            var codes = instances.Select(instance => admin.PostAsync($"/api/instances/{instance.Id}/pairing-code", null, Cancelled)).ToList();
+            (await server.Client.PatchJsonAsync($"{server.MembersUrl()}/{id}", new UpdateMemberRequest { Role = Role.Viewer })).EnsureSuccessStatusCode();
+            foreach (var answer in await Task.WhenAll(codes)) answer.StatusCode.ShouldBeOneOf(HttpStatusCode.Created, HttpStatusCode.Forbidden);
+            (await server.Database.ReadAsync(s => s.FirstAsync<long>("SELECT count(*) FROM pairing_codes WHERE created_by = @id", new { id }), Cancelled)).ShouldBe(0);
+        }
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]

@@ -90,11 +90,13 @@ internal sealed class Lessons(Cast cast)
                 Cast.Note(cast.SpareMembers, (body.GetProperty("userId").GetString()!, body.GetProperty("email").GetString()!));
                 break;
             case "removeMember":
+                cast.PairingCodes.Clear(); // perhaps this member's: they have ended
                 var removed = Uri.UnescapeDataString(draft.Path["userId"]);
                 cast.SpareMembers.Where(m => m.UserId == removed).ToList().ForEach(m => Cast.Note(cast.WaysIn.Gone, m.Email));
                 cast.SpareMembers.RemoveAll(m => m.UserId == removed);
                 break;
             case "updateMember":
+                cast.PairingCodes.Clear(); // likewise
                 cast.ForgetRole(Uri.UnescapeDataString(draft.Path["userId"]));
                 break;
             case "acceptInvitation" when answer.Cookie is { } first && cast.People.All(p => p.UserId != body.GetProperty("userId").GetString()):

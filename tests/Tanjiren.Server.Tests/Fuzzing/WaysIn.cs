@@ -94,7 +94,7 @@ internal sealed class WaysIn(ServerFixture server, string organizationId, HttpCl
                 Cast.Note(_invitations, Read(body.Deserialize(WireJson.Default.CreatedInvitation)!));
                 break;
             case "acceptInvitation" or "submitInvitation":
-                _invitations.RemoveAll(i => i.Code == Sent(draft, "code"));
+                _invitations.RemoveAll(i => i.Code == Sent(draft, "code") || (i.Email is not null && i.Email == Sent(draft, "email")?.Trim().ToLowerInvariant()));
                 break;
             case "revokeInvitation":
                 _invitations.RemoveAll(i => i.Id == Named(draft, "invitationId"));

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Data.Common;
 using System.Diagnostics.Metrics;
 using Microsoft.Extensions.DependencyInjection;
 using Tanjiren.Protocol;
@@ -69,6 +70,31 @@ public sealed class MetricTests
         metrics.Read();
         metrics.Last("cicd.pipeline.run.active", "cicd.pipeline.name=command cicd.pipeline.run.state=pending").ShouldBe(0);
         foreach (var state in new[] { "busy", "available", "offline" }) metrics.Last("cicd.worker.count", "cicd.worker.state=" + state).ShouldBe(1, state);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_can_not_be_counted_is_not_reported_from_memory(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var gauges = server.App.Services.GetRequiredService<WorkGauges>();
+        await server.NewInstanceAsync("box");
+        using var metrics = new Collected(server.App.Services.GetRequiredService<IMeterFactory>());
+        (int Runs, int Workers) Reported()
+        {
+            var before = (metrics.Tags("cicd.pipeline.run.active").Count, metrics.Tags("cicd.worker.count").Count);
+            metrics.Read();
+            return (metrics.Tags("cicd.pipeline.run.active").Count - before.Item1, metrics.Tags("cicd.worker.count").Count - before.Item2);
+        }
+        await gauges.RunOnceAsync(Cancelled);
+        Reported().ShouldBe((2, 3));
+
+        await server.Database.WriteAsync(tx => tx.ExecuteAsync("ALTER TABLE tasks RENAME TO gone"), Cancelled);
+        await Should.ThrowAsync<DbException>(() => gauges.RunOnceAsync(Cancelled));
+        Reported().ShouldBe((0, 0));
+
+        await server.Database.WriteAsync(tx => tx.ExecuteAsync("ALTER TABLE gone RENAME TO tasks"), Cancelled);
+        await gauges.RunOnceAsync(Cancelled);
+        Reported().ShouldBe((2, 3));
     }
 
     [Fact]

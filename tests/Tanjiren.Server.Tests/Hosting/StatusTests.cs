@@ -53,6 +53,22 @@ public sealed class StatusTests
         await loop.StopAsync(CancellationToken.None);
     }
 
+    [Fact]
+    public async Task After_a_lost_connection_the_wake_ups_wait_again_and_owe_no_run()
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Postgres);
+        var cancelled = TestContext.Current.CancellationToken;
+        var record = server.App.Services.GetServices<IHostedService>().OfType<PostgresWakeUps>().Single().Record;
+        Task<long> ListenersAsync(string what) => server.Database.ReadAsync(sql => sql.FirstAsync<long>(
+            $"SELECT count({what}) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'"), cancelled);
+        await Eventually.TrueAsync(async () => await ListenersAsync("*") == 1, what: "it listens");
+
+        await ListenersAsync("pg_terminate_backend(pid)");
+
+        await Eventually.TrueAsync(() => record.Status().Errors > 0, what: "the loss is noticed");
+        await Eventually.TrueAsync(async () => await ListenersAsync("*") == 1 && record.Status().NextRunAt is null, what: "it listens again and is late for nothing");
+    }
+
     private static string Page([CallerFilePath] string here = "") => Path.Combine(Path.GetDirectoryName(here)!, "..", "..", "..", "docs", "concepts", "observability.md");
 
     private sealed class FailingLoop(ManualTimeProvider clock) : PeriodicLoop("failing", clock, NullLogger.Instance)

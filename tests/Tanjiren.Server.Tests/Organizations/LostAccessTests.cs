@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Http;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Tasks;
+using Tanjiren.Server.Tests.Identity.OAuth;
 using Tanjiren.Server.Tests.Organizations.Invitations;
 using Tanjiren.Server.Tests.Tasks.Http;
 using Tanjiren.Tests;
@@ -45,6 +46,19 @@ public sealed class LostAccessTests
             (await end(reader)).EnsureSuccessStatusCode();
             (await stream.ReadAsync()).ShouldBeNull();
         }
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Revoking_the_access_token_of_a_client_ends_its_stream_too(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind, o => o with { Clock = new ManualTimeProvider() });
+        using var person = await Browser.OfMemberAsync(server);
+        var tokens = await server.SignInDeviceAsync(person);
+        using var reader = server.NewClient(tokens.AccessToken);
+        await using var stream = await IdleAsync(server, reader);
+        using var client = server.NewClient(null);
+        (await client.RevokeAsync(tokens.AccessToken)).EnsureSuccessStatusCode();
+        (await stream.ReadAsync()).ShouldBeNull();
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]

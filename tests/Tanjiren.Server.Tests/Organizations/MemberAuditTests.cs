@@ -3,6 +3,8 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Tests.Organizations.Invitations;
 using Tanjiren.Tests;
 using static Tanjiren.Server.Tests.Organizations.Invitations.InvitationCalls;
+using Browser = Tanjiren.Server.Tests.Identity.OAuth.Browser;
+using OAuthCalls = Tanjiren.Server.Tests.Identity.OAuth.OAuthCalls;
 
 namespace Tanjiren.Server.Tests.Organizations;
 
@@ -39,6 +41,24 @@ public sealed class MemberAuditTests
             ("invitation.accepted", bob, kept.Invitation.Id), ("member.role_changed", owner, bob), ("member.role_changed", owner, bob), ("member.removed", owner, bob),
         ], ignoreOrder: true);
         (await server.AuditAsync("member.role_changed")).Select(row => row.Detail).ShouldBe(["bob@example.test from member to admin", "bob@example.test from admin to viewer"], ignoreOrder: true);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task The_sign_ins_that_end_with_a_membership_name_who_ended_it(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var owner = (await server.Client.GetBodyAsync<IdentityBody>("/api/auth/me")).UserId;
+        using var removed = await Browser.OfMemberAsync(server);
+        using var leaving = await Browser.OfMemberAsync(server);
+        var (ofRemoved, ofLeaving) = (await OAuthCalls.SignInDeviceAsync(server, removed), await OAuthCalls.SignInDeviceAsync(server, leaving));
+        var ids = (await server.MembersAsync()).ToDictionary(m => m.Email, m => m.UserId);
+
+        (await server.Client.DeleteAsync($"{server.MembersUrl()}/{ids[removed.Email]}", Cancelled)).EnsureSuccessStatusCode();
+        using var self = server.NewClient(ofLeaving.AccessToken);
+        (await self.DeleteAsync($"{server.MembersUrl()}/{ids[leaving.Email]}", Cancelled)).EnsureSuccessStatusCode();
+
+        (await server.AuditAsync("oauth.revoked")).Select(row => (row.Subject, row.Actor, row.Address)).ShouldBe(
+            [(ofRemoved.GrantId!, owner, "127.0.0.1"), (ofLeaving.GrantId!, ids[leaving.Email], "127.0.0.1")]);
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]

@@ -1,5 +1,7 @@
 using System.Net;
+using Microsoft.Extensions.DependencyInjection;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations;
 using Tanjiren.Tests;
 
@@ -50,6 +52,40 @@ public sealed class MembershipTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task No_session_and_no_token_is_made_for_a_member_who_was_removed_a_moment_ago(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var member = await server.NewMemberAsync(Role.Member);
+        var me = await member.GetBodyAsync<IdentityBody>("/api/auth/me");
+        // Past the authentication and the password, as requests that came before the removal.
+        var caller = new Caller(me.UserId, me.Email, me.Organization.Id, me.Organization.Name, me.Role, "", "127.0.0.1");
+        var services = server.App.Services;
+        var (signIn, credentials) = (services.GetRequiredService<SignIn>(), services.GetRequiredService<CredentialStore>());
+        (await signIn.StartSessionAsync(caller, Cancelled)).Refusal.ShouldBeNull();
+
+        (await server.Client.DeleteAsync($"/api/organizations/{me.Organization.Id}/members/{me.UserId}", Cancelled)).StatusCode.ShouldBe(HttpStatusCode.NoContent);
+
+        (await signIn.StartSessionAsync(caller, Cancelled)).Refusal!.Value.Status.ShouldBe(403);
+        (await server.Database.WriteAsync(tx => credentials.IssueToMemberAsync(tx, CredentialKind.Token, me.UserId, me.Organization.Id, "late", TimeSpan.FromDays(1)), Cancelled)).ShouldBeNull();
+        (await WorkingAsync(server, me.UserId)).ShouldBe(0);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task None_is_made_during_the_removal_and_survives_it(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        for (var round = 0; round < 4; round++)
+        {
+            using var member = await server.NewMemberAsync(Role.Member);
+            var me = await member.GetBodyAsync<IdentityBody>("/api/auth/me");
+            var made = Enumerable.Range(0, 6).Select(_ => member.PostJsonAsync("/api/auth/tokens", new CreateTokenRequest { Name = "late" })).ToList();
+            (await server.Client.DeleteAsync($"/api/organizations/{me.Organization.Id}/members/{me.UserId}", Cancelled)).EnsureSuccessStatusCode();
+            foreach (var answer in await Task.WhenAll(made)) answer.StatusCode.ShouldBeOneOf(HttpStatusCode.Created, HttpStatusCode.Forbidden, HttpStatusCode.Unauthorized);
+            (await WorkingAsync(server, me.UserId)).ShouldBe(0);
+        }
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task Nothing_crosses_organizations(DatabaseKind kind)
     {
         await using var server = await ServerFixture.StartAsync(kind);
@@ -93,4 +129,8 @@ public sealed class MembershipTests
         page.Items.ShouldHaveSingleItem();
         (await client.GetBodyAsync<Page<OrganizationBody>>("/api/organizations?limit=1&cursor=" + page.NextCursor)).Items.ShouldHaveSingleItem().Id.ShouldBe(organizationId);
     }
+
+    /// <summary>How many credentials of this user have not been revoked, whoever would admit them.</summary>
+    private static Task<long> WorkingAsync(ServerFixture server, string userId) =>
+        server.Database.ReadAsync(s => s.FirstAsync<long>("SELECT count(*) FROM credentials WHERE user_id = @userId AND revoked_at IS NULL", new { userId }), Cancelled);
 }

@@ -69,6 +69,7 @@ internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps
         };
         await using (var command = new NpgsqlCommand($"LISTEN {ChannelName}", connection)) await command.ExecuteNonQueryAsync(stoppingToken);
         wakeUps.NotifyAllLocal();
+        Record.Waits();
         while (true) await connection.WaitAsync(stoppingToken);
     }
 
@@ -79,6 +80,7 @@ internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps
         await using var command = new NpgsqlCommand($"SELECT pg_notify('{ChannelName}', key) FROM unnest($1::text[]) AS key", connection);
         var parameter = new NpgsqlParameter<string[]> { TypedValue = [] };
         command.Parameters.Add(parameter);
+        Record.Waits();
         while (_unsent.Count > 0 || await _outgoing.Reader.WaitToReadAsync(stoppingToken))
         {
             while (_unsent.Count < MaxBatch && _outgoing.Reader.TryRead(out var key)) _unsent.Add($"{_origin} {key}");

@@ -93,12 +93,12 @@ internal sealed class GrantStore(InstanceDirectory instances, AuditLog audit, Wa
         return true;
     }
 
-    /// <summary>Ends all grants of a user in an organization.</summary>
-    public async Task RevokeAllAsync(WriteTransaction tx, string organizationId, string userId, string reason)
+    /// <summary>Ends all grants of a user in the caller's organization; the audit log names the caller, who need not be that user.</summary>
+    public async Task RevokeAllAsync(WriteTransaction tx, Caller caller, string userId, string reason)
     {
         var ids = await tx.ListAsync<string>(
-            "SELECT id FROM oauth_grants WHERE user_id = @userId AND organization_id = @organizationId AND revoked_at IS NULL ORDER BY id", new { userId, organizationId });
-        foreach (var id in ids) await RevokeAsync(tx, id, reason, userId, address: null);
+            "SELECT id FROM oauth_grants WHERE user_id = @userId AND organization_id = @OrganizationId AND revoked_at IS NULL ORDER BY id", new { userId, caller.OrganizationId });
+        foreach (var id in ids) await RevokeAsync(tx, id, reason, caller.UserId, caller.Address);
     }
 
     private long NowMs() => clock.GetUtcNow().ToUnixTimeMilliseconds();

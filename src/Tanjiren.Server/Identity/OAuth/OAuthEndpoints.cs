@@ -1,4 +1,5 @@
 using Tanjiren.Protocol;
+using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Problems;
@@ -91,7 +92,8 @@ internal static class OAuthEndpoints
     /// alone, so that a script that tidies up after itself does not sign its person out.
     /// </summary>
     private static async Task<IResult> RevokeAsync(
-        HttpContext context, Database database, TokenRotation rotation, GrantStore grants, CredentialStore credentials, CancellationToken cancellationToken)
+        HttpContext context, Database database, TokenRotation rotation, GrantStore grants, CredentialStore credentials, AuditLog audit, WakeUps wakeUps,
+        CancellationToken cancellationToken)
     {
         var (form, refusal) = await OAuthForm.ReadAsync(context);
         if (form is null) return refusal!;
@@ -102,7 +104,12 @@ internal static class OAuthEndpoints
         if (await rotation.FindAsync(token, form.Client, cancellationToken) is { } refresh)
             await database.WriteAsync(tx => grants.RevokeAsync(tx, refresh.GrantId, RevokeReason.SignedOut, refresh.GrantId, remote), cancellationToken);
         else if (CredentialSecret.Parse(token) is { } access)
-            await database.WriteAsync(tx => credentials.RevokeAccessTokenAsync(tx, access, form.Client.Id), cancellationToken);
+            await database.WriteAsync(async tx =>
+            {
+                if (await credentials.RevokeAccessTokenAsync(tx, access, form.Client.Id) is not { } ended) return;
+                await audit.AppendAsync(tx, ended.OrganizationId, ended.GrantId, "token.revoked", ended.Id, "an access token of " + form.Client.Id, remote);
+                tx.OnCommit(() => wakeUps.Notify(WakeUps.Access(ended.UserId)));
+            }, cancellationToken);
         OAuthError.NoStore(context.Response);
         return TypedResults.Ok();
     }

@@ -24,6 +24,7 @@ internal static class AcceptEndpoints
         var (member, problem) = await CompleteAsync(request, context, acceptance, limits, cancellationToken);
         if (problem is not null) return problem;
         var session = await signIn.StartSessionAsync(member!, cancellationToken);
+        if (session.Refusal is { } removed) return removed;
         IdentityEndpoints.SetCookie(context, address, session.Secret, session.ExpiresAt);
         return TypedResults.Ok(SignIn.Describe(session.Caller!));
     }

@@ -25,7 +25,8 @@ internal sealed record Acceptance(string Code, string Email, string Password, st
 }
 
 /// <summary>Turns an invitation into a membership, once. It takes the code, and the password of the account that shall join.</summary>
-internal sealed class InvitationAcceptance(Database database, SignIn signIn, Passwords passwords, AuditLog audit, Counters counters, TimeProvider clock)
+internal sealed class InvitationAcceptance(
+    Database database, SignIn signIn, Passwords passwords, InvitationService invitations, AuditLog audit, Counters counters, TimeProvider clock)
 {
     private enum JoinResult
     {
@@ -115,6 +116,7 @@ internal sealed class InvitationAcceptance(Database database, SignIn signIn, Pas
             }
             tx.OnCommit(() => counters.Add(Counted.InvitationsAccepted));
             await audit.AppendAsync(tx, member!, "invitation.accepted", taken.Id, $"{acceptance.Email} as {taken.Role}{(passwordHash is null ? "" : ", a new account")}");
+            await invitations.RevokeSparesAsync(tx, member!);
             return (JoinResult.Joined, member);
         }, cancellationToken);
 

@@ -43,6 +43,7 @@ internal sealed class InvitationPage(InvitationAcceptance acceptance, Invitation
                 ? Refused(context, problem)
                 : await OfferAsync(context, request, Explain(problem.Value), problem.Value.Status, cancellationToken);
         var session = await signIn.StartSessionAsync(member!, cancellationToken);
+        if (session.Refusal is { } removed) return Refused(context, removed);
         IdentityEndpoints.SetCookie(context, address, session.Secret, session.ExpiresAt);
         return Answer(context, $"""
             <p>{Html(member!.Email)} is {WithArticle(member.Role.ToString().ToLowerInvariant())} of {Html(member.OrganizationName)} now. You are signed in.</p>

@@ -77,19 +77,34 @@ internal sealed class InvitationService(Database database, AuditLog audit, TimeP
         }, cancellationToken);
 
     /// <summary>
-    /// Revokes a member's open invitations with roles that they may not give with the role <paramref name="now"/> (null: no member any more). Without it an admin who
-    /// is about to be removed would keep a way back in.
+    /// Revokes the open invitations that a member made and may not make with the role <paramref name="now"/> (null: no member any more), and those to their own
+    /// address above that role. Without it who is about to be removed would keep a way back in, and who is about to be lowered a way back up.
     /// </summary>
-    public async Task RevokeBeyondAsync(WriteTransaction tx, Caller caller, string inviterId, Role? now)
+    public async Task RevokeBeyondAsync(WriteTransaction tx, Caller caller, MemberRow member, Role? now)
     {
-        var open = await tx.ListAsync<InvitationRow>(Select + """
-             WHERE organization_id = @OrganizationId AND created_by = @inviterId AND accepted_at IS NULL AND revoked_at IS NULL AND expires_at > @at ORDER BY id
-            """, new { caller.OrganizationId, inviterId, at = NowMs() });
-        foreach (var row in open.Where(row => MembershipRules.Invite(now, row.ParsedRole) is not null))
+        foreach (var row in await ListOpenAsync(tx, caller, "(created_by = @UserId OR email = @Email)", member.UserId, member.Email))
         {
-            if (!await RevokeAsync(tx, caller, row.Id)) continue; // accepted at this very moment: that came first
-            await audit.AppendAsync(tx, caller, "invitation.revoked", row.Id, $"{Describe(row)}; {inviterId} may no longer invite with this role");
+            if (row.CreatedBy == member.UserId && MembershipRules.Invite(now, row.ParsedRole) is not null)
+                await RevokeAsync(tx, caller, row, $"{member.UserId} may no longer invite with this role");
+            else if (row.Email == member.Email && (now is null || row.ParsedRole > now))
+                await RevokeAsync(tx, caller, row, $"{member.UserId} shall not come back with this role");
         }
+    }
+
+    /// <summary>Revokes what else is open to the address of somebody who has just joined: a spare would outlast their removal.</summary>
+    public async Task RevokeSparesAsync(WriteTransaction tx, Caller joined)
+    {
+        foreach (var row in await ListOpenAsync(tx, joined, "email = @Email", joined.UserId, joined.Email)) await RevokeAsync(tx, joined, row, $"{joined.UserId} has come in by another");
+    }
+
+    private Task<IReadOnlyList<InvitationRow>> ListOpenAsync(WriteTransaction tx, Caller caller, string whose, string userId, string email) =>
+        tx.ListAsync<InvitationRow>($"{Select} WHERE organization_id = @OrganizationId AND {whose} AND accepted_at IS NULL AND revoked_at IS NULL AND expires_at > @at ORDER BY id",
+            new { caller.OrganizationId, UserId = userId, Email = email, at = NowMs() });
+
+    private async Task RevokeAsync(WriteTransaction tx, Caller caller, InvitationRow row, string why)
+    {
+        if (!await RevokeAsync(tx, caller, row.Id)) return; // accepted at this very moment: that came first
+        await audit.AppendAsync(tx, caller, "invitation.revoked", row.Id, $"{Describe(row)}; {why}");
     }
 
     private async Task<bool> RevokeAsync(WriteTransaction tx, Caller caller, string id) => await tx.ExecuteAsync("""

@@ -7,6 +7,25 @@ namespace Tanjiren.Server.Tests.Identity.OAuth;
 /// <summary>The page on which a person decides, and what foreign pages and guessers get from it.</summary>
 public sealed class DevicePageTests
 {
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Behind_a_path_of_a_proxy_the_cookie_of_the_forms_comes_back_to_them(DatabaseKind kind)
+    {
+        foreach (var (publicUrl, prefix) in new[] { ("http://localhost:1/compute", "/compute"), ("http://localhost:1/a/b/", "/a/b"), ("http://localhost:1", ""), (null, "") })
+        {
+            await using var server = await ServerFixture.StartAsync(kind, o => o with { PublicUrl = publicUrl });
+            var invitation = await (await server.Client.PostJsonAsync($"/api/organizations/{server.Owner.OrganizationId}/invitations", new CreateInvitationRequest { Role = Role.Viewer }))
+                .BodyAsync<CreatedInvitation>();
+            using var browser = server.NewClient(null);
+            foreach (var (page, query) in new[] { ("/device", ""), ("/invitations", new Uri(invitation.Link).Query) })
+            {
+                using var answer = await browser.GetAsync(page + query, Cancelled);
+                answer.Headers.GetValues("Set-Cookie").ShouldHaveSingleItem().Split("; ").ShouldContain($"path={prefix}{page}");
+            }
+        }
+    }
+
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task It_shows_who_asks_and_decides_nothing_by_being_opened(DatabaseKind kind)
     {

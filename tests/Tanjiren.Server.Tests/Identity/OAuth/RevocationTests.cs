@@ -43,7 +43,25 @@ public sealed class RevocationTests
         foreach (var unknown in new[] { "tnv_unknown", "tnr_unknown", "x", server.Owner.Token })
             (await client.RevokeAsync(unknown)).StatusCode.ShouldBe(HttpStatusCode.OK);
         (await server.IsAdmittedAsync(server.Owner.Token)).ShouldBeTrue("a personal access token is none of OAuth's");
+        (await client.RevokeAsync(tokens.AccessToken)).StatusCode.ShouldBe(HttpStatusCode.OK, "a repeat is answered");
+        (await server.AuditAsync("token.revoked")).ShouldHaveSingleItem().ShouldEndWith("an access token of tanvrit-compute");
         await client.PostFormAsync("/oauth/revoke", ("client_id", "tanvrit-compute")).RefusedAsync("invalid_request");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_sign_in_makes_no_token_that_would_outlive_it(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var person = await Browser.OfMemberAsync(server, Role.Admin);
+        using var device = server.NewClient((await server.SignInDeviceAsync(person)).AccessToken);
+
+        var refused = await device.PostJsonAsync("/api/auth/tokens", new CreateTokenRequest { Name = "ci" }).ProblemAsync(HttpStatusCode.Forbidden, ErrorCode.Forbidden);
+
+        refused.Hint!.ShouldContain("auth login --email");
+        (await device.GetBodyAsync<Page<TokenBody>>("/api/auth/tokens")).Items.ShouldBeEmpty();
+        (await server.AuditAsync("token.created")).ShouldBeEmpty();
+        using var byPassword = await server.SignInAsync(person.Email, null); // a session makes one
+        (await byPassword.PostJsonAsync("/api/auth/tokens", new CreateTokenRequest { Name = "ci" })).StatusCode.ShouldBe(HttpStatusCode.Created, "and so does a token");
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]

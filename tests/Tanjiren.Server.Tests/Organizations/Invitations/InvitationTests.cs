@@ -128,6 +128,50 @@ public sealed class InvitationTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Who_joins_by_one_invitation_uses_up_the_others_to_their_address(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var email = NewEmail();
+        var (used, spare, open, others) = (await server.InviteAsync(Role.Viewer, email), await server.InviteAsync(Role.Admin, email), await server.InviteAsync(Role.Viewer),
+            await server.InviteAsync(Role.Viewer, NewEmail()));
+
+        var me = await (await server.AcceptAsync(used.Code(), email)).BodyAsync<IdentityBody>();
+
+        var revoked = (await server.AuditAsync("invitation.revoked")).ShouldHaveSingleItem();
+        (revoked.Actor, revoked.Subject, revoked.Address).ShouldBe((me.UserId, spare.Invitation.Id, "127.0.0.1"));
+        (await server.Client.DeleteAsync($"{server.MembersUrl()}/{me.UserId}", Cancelled)).EnsureSuccessStatusCode();
+        await server.AcceptAsync(spare.Code(), email, name: null).ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.InvalidInvitation);
+        var states = (await server.InvitationsAsync()).ToDictionary(i => i.Id, i => i.State);
+        (states[open.Invitation.Id], states[others.Invitation.Id]).ShouldBe((InvitationState.Pending, InvitationState.Pending), "whoever has the one, and somebody else");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task An_invitation_to_a_member_ends_with_what_they_lose(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        // Invited first and added by hand then: the invitations stay open.
+        async Task<(string Email, string UserId, CreatedInvitation High, CreatedInvitation Low)> MemberAsync()
+        {
+            var email = NewEmail();
+            var (high, low) = (await server.InviteAsync(Role.Admin, email), await server.InviteAsync(Role.Viewer, email));
+            var member = await (await server.Client.PostJsonAsync(server.MembersUrl(), new AddMemberRequest { Email = email, Password = ServerFixture.Password, Role = Role.Admin })).BodyAsync<MemberBody>();
+            return (email, member.UserId, high, low);
+        }
+        var (lowered, removed, leaving) = (await MemberAsync(), await MemberAsync(), await MemberAsync());
+
+        (await server.Client.PatchJsonAsync($"{server.MembersUrl()}/{lowered.UserId}", new UpdateMemberRequest { Role = Role.Viewer })).EnsureSuccessStatusCode();
+        (await server.Client.DeleteAsync($"{server.MembersUrl()}/{removed.UserId}", Cancelled)).EnsureSuccessStatusCode();
+        using var self = await server.SignInAsync(leaving.Email, null);
+        (await self.DeleteAsync($"{server.MembersUrl()}/{leaving.UserId}", Cancelled)).EnsureSuccessStatusCode();
+
+        (await server.AuditAsync("invitation.revoked")).Select(row => row.Subject).ShouldBe(
+            [lowered.High.Invitation.Id, removed.High.Invitation.Id, removed.Low.Invitation.Id, leaving.High.Invitation.Id, leaving.Low.Invitation.Id], ignoreOrder: true);
+        foreach (var gone in new[] { removed, leaving })
+            await server.AcceptAsync(gone.High.Code(), gone.Email, name: null).ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.InvalidInvitation);
+        (await server.InvitationsAsync()).Single(i => i.Id == lowered.Low.Invitation.Id).State.ShouldBe(InvitationState.Pending);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task None_is_made_behind_the_back_of_its_makers_demotion(DatabaseKind kind)
     {
         await using var server = await ServerFixture.StartAsync(kind);
