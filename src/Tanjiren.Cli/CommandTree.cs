@@ -83,7 +83,7 @@ internal static class CommandTree
                 ProcessTerminationTimeout = null,
             });
         }
-        catch (Exception e) when (e is CliException or ApiException or UnreachableException)
+        catch (Exception e) when (e is CliException or ApiException or UnreachableException or OAuthException)
         {
             ErrorReport.Write(cli.Err, e);
             return ExitCode.OwnFailure;

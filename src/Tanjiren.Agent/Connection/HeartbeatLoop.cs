@@ -43,15 +43,16 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
             {
                 ReplyKind.Ok => null,
                 ReplyKind.ClockRefused => parts.Options.Timeouts.SlowRetry,
-                // It holds nothing any more: there is no lease to renew.
-                ReplyKind.SignedOut => parts.Options.Timeouts.SignedOutRetry,
+                // It holds nothing any more; a poll that is let in again may change that before the next beat.
+                ReplyKind.SignedOut => null,
                 // The session is gone: CurrentAsync waits for the next one.
                 ReplyKind.SessionEnded or ReplyKind.IdentityInUse => TimeSpan.Zero,
                 // A failed renewal is tried again soon, while there is time for it.
                 _ => parts.Clock.GetElapsedTime(began) + Shorter(backoff.Next(), Interval() / 2),
             };
             // A lease that is granted while this waits may shorten the interval: reckoned anew at each wake-up, from the last beat.
-            while (!beatNow && (retry ?? Interval()) - parts.Clock.GetElapsedTime(began) is var left && left > TimeSpan.Zero)
+            TimeSpan Pause() => retry ?? (kind == ReplyKind.SignedOut && ShortestTtl(parts.Steps.All) is null ? parts.Options.Timeouts.SignedOutRetry : Interval());
+            while (!beatNow && Pause() - parts.Clock.GetElapsedTime(began) is var left && left > TimeSpan.Zero)
                 await wake.WaitAsync(left, parts.Clock, ct);
         }
     }

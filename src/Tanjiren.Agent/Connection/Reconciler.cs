@@ -83,11 +83,12 @@ internal sealed partial class Reconciler(AgentPlatform platform, Journal journal
         if (outbox.Find(claimId) is { HasWord: true }) return true;
         // Its last word could not be journalled when the session opened.
         if (outbox.Find(claimId) is not null && journal.Read(s => s.Find(claimId)) is { } known) return Settle(known, answer);
-        var mayHaveSpawned = answer.ClaimId is null || journal.Damaged || journal.Read(s => s.MayHaveSpawned(claimId));
+        var mayHaveSpawned = answer.ClaimId is null || journal.Read(s => s.MayHaveSpawned(claimId));
         LogUnknown(answer.StepId, answer.LeaseGeneration, mayHaveSpawned);
         try
         {
-            journal.Append(new JournalEntry { Kind = JournalKind.Claiming, ClaimId = claimId, StepId = answer.StepId }, durable: false);
+            // Not to look like a fresh claim to whoever reads this after a crash.
+            journal.Append(new JournalEntry { Kind = JournalKind.Claiming, ClaimId = claimId, StepId = answer.StepId, Mark = mayHaveSpawned ? 0 : null }, durable: false);
             journal.Append(new JournalEntry { Kind = JournalKind.Leased, ClaimId = claimId, Generation = answer.LeaseGeneration }, durable: false);
         }
         catch (IOException e)
@@ -102,7 +103,10 @@ internal sealed partial class Reconciler(AgentPlatform platform, Journal journal
     private bool Settle(JournaledClaim claim, LeaseAnswer? answer)
     {
         if (answer is not (null or { Standing: LeaseStanding.Lost or LeaseStanding.Completed }))
-            return claim.Report == StepReportState.UnknownOutcome ? SayUnknown(claim, answer.LeaseGeneration) : GiveBack(claim, answer.LeaseGeneration);
+        {
+            // Only what is proved goes back: a result that could not be synced is in the state already, and says as little as none.
+            return claim.Report == StepReportState.NeverStarted ? GiveBack(claim, answer.LeaseGeneration) : SayUnknown(claim, answer.LeaseGeneration);
+        }
         outbox.Resume(claim).SayNothing();
         return true;
     }

@@ -76,7 +76,11 @@ internal static class JobEnvironment
         ? Encoding.UTF8.GetBytes($"[tanjiren] not passed on, because they are the agent's own: {string.Join(", ", withheld)}\n")
         : null;
 
-    private static bool IsOwn(string name) => OwnPrefixes.Any(p => name.StartsWith(p, StringComparison.OrdinalIgnoreCase));
+    private static bool IsOwn(string name) => OwnPrefixes.Any(p => name.StartsWith(p, StringComparison.OrdinalIgnoreCase)) || IsCollectorSecret(name);
+
+    /// <summary>OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY and so on: what the agent's own export proves itself with.</summary>
+    private static bool IsCollectorSecret(string name) => name.StartsWith("OTEL_EXPORTER_OTLP_", StringComparison.OrdinalIgnoreCase)
+        && (name.EndsWith("HEADERS", StringComparison.OrdinalIgnoreCase) || name.EndsWith("CLIENT_KEY", StringComparison.OrdinalIgnoreCase));
 
     private static Dictionary<string, string> OfThisProcess()
     {

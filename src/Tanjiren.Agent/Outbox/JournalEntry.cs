@@ -46,6 +46,7 @@ internal sealed record JournalEntry
     public string? StepId { get; init; }
     public string? TaskId { get; init; }
     public long? Generation { get; init; }
+    /// <summary>The mark of the processes; of <see cref="JournalKind.Claiming"/>: 0 when the claim is taken up again and may have run before.</summary>
     public ulong? Mark { get; init; }
     /// <summary>Of <see cref="JournalKind.Spawning"/>: <see cref="Execution.MachineIdentity"/> of the home that started it, which a copy of this journal does not share.</summary>
     public string? MachineId { get; init; }

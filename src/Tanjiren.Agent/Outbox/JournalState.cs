@@ -52,9 +52,9 @@ internal sealed class JournalState
 
     public JournaledClaim? Find(string claimId) => claims.GetValueOrDefault(claimId);
 
-    /// <summary>Whether a process may ever have been started for this claim, as far as the journal reaches back.</summary>
+    /// <summary>Whether a process may ever have been started for this claim, as far as the journal reaches back: also when records are lost.</summary>
     public bool MayHaveSpawned(string claimId) =>
-        claims.TryGetValue(claimId, out var claim) ? claim.MayHaveSpawned : endedSpawns.Contains(claimId);
+        claims.TryGetValue(claimId, out var claim) ? claim.MayHaveSpawned : Damaged || endedSpawns.Contains(claimId);
 
     public void Apply(JournalEntry entry)
     {
@@ -73,7 +73,10 @@ internal sealed class JournalState
         var id = entry.ClaimId!;
         if (entry.Kind == JournalKind.Claiming)
         {
-            claims[id] = new JournaledClaim { ClaimId = id, StepId = entry.StepId!, TaskId = entry.TaskId };
+            claims[id] = new JournaledClaim
+            {
+                ClaimId = id, StepId = entry.StepId!, TaskId = entry.TaskId, Mark = entry.Mark, MachineId = entry.Mark is null ? null : LostMachine,
+            };
             return;
         }
         if (!claims.TryGetValue(id, out var claim))

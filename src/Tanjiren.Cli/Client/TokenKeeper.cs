@@ -24,7 +24,7 @@ internal sealed class TokenKeeper(CliContext cli, string workspace)
         Stored() is var stored && IsFresh(stored) ? stored.Token : await RefreshAsync(stored.Token, cancellation);
 
     /// <summary>Another token than one that the server has refused before its time.</summary>
-    /// <exception cref="CliException">The sign-in has ended.</exception>
+    /// <exception cref="SignInEndedException">The sign-in has ended.</exception>
     public async Task<string> RefreshAsync(string refused, CancellationToken cancellation)
     {
         await refreshing.WaitAsync(cancellation);
@@ -40,7 +40,7 @@ internal sealed class TokenKeeper(CliContext cli, string workspace)
             }
             catch (OAuthException e) when (e.Error == OAuthErrors.InvalidGrant)
             {
-                throw new CliException($"the sign-in of workspace '{workspace}' has ended: {Output.Text.Safe(e.Message)}",
+                throw new SignInEndedException($"the sign-in of workspace '{workspace}' has ended: {Output.Text.Safe(e.Message)}",
                     $"sign in again with `tanvrit-compute auth login --server {stored.Url}`", e);
             }
             file.Write(file.Read().Replace(workspace, stored.With(tokens, cli.Clock.GetUtcNow())));
@@ -72,7 +72,7 @@ internal sealed class TokenKeeper(CliContext cli, string workspace)
 
     private WorkspaceCredential Stored() => file.Read().Workspaces.GetValueOrDefault(workspace) is { RefreshToken: not null } stored
         ? stored
-        : throw new CliException($"workspace '{workspace}' was signed out meanwhile", "sign in with `tanvrit-compute auth login`");
+        : throw new SignInEndedException($"workspace '{workspace}' was signed out meanwhile", "sign in with `tanvrit-compute auth login`");
 
     private bool IsFresh(WorkspaceCredential stored) => stored.ExpiresAt - cli.Clock.GetUtcNow() > Slack;
 }

@@ -22,8 +22,9 @@ internal static class Telemetry
         {
             return new TelemetryExport(role, traces, metrics, cli.Variable);
         }
-        catch (Exception e) when (e is FormatException or ArgumentException or NotSupportedException or InvalidOperationException)
+        catch (Exception e)
         {
+            // Whatever it is, such as a certificate that is not there: what the command is for goes on.
             // Whoever runs a job wants its output and nothing else; whoever starts a service wants to know.
             if (role != TelemetryRole.Command) cli.Say($"nothing is exported by OTLP: {e.Message} (see the OTEL_EXPORTER_OTLP_… variables)");
             return null;

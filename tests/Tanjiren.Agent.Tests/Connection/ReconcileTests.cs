@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging.Abstractions;
+using Tanjiren.Agent.Connection;
 using Tanjiren.Agent.Execution;
 using Tanjiren.Agent.Outbox;
 using Tanjiren.Protocol;
@@ -196,6 +197,23 @@ public sealed class ReconcileTests : IAsyncLifetime
         await Eventually.TrueAsync(() => step.Result is not null);
         server.Heartbeats.First().Leases!.Single().Phase.ShouldBe(StepPhase.Uploading);
         (step.Result!.Reason, step.Releases).ShouldBe((StepReason.UnknownOutcome, 0));
+    }
+
+    /// <summary>The result stands in the journal's state, its sync failed, and so nothing was said: the next heartbeat's word about the lease comes here.</summary>
+    [Fact]
+    public void A_result_that_could_not_be_synced_is_said_again_and_never_given_back()
+    {
+        using var journal = Journal.Open(agent.File("journal"), NullLogger.Instance);
+        foreach (var entry in new[] { Claiming(), Leased(), Spawning(ProcessMarks.New()) }) journal.Append(entry, durable: true);
+        using var outbox = new OutboxSender(new AgentHome(agent.Home), agent.Options(), null!, new SessionKeeper(NullLogger.Instance), journal, TimeProvider.System, NullLoggerFactory.Instance);
+        var reconciler = new Reconciler(AgentPlatform.OfThisMachine(NullLoggerFactory.Instance), journal, outbox, "here", NullLogger.Instance);
+        reconciler.Reports().Single().State.ShouldBe(StepReportState.UnknownOutcome);
+        journal.Append(Entry(JournalKind.Result) with { Result = Result() }, durable: true);
+
+        reconciler.HandBackUnknown(new LeaseAnswer { StepId = step.Id, LeaseGeneration = 5, ClaimId = ClaimId, Standing = LeaseStanding.Held }).ShouldBeTrue();
+
+        outbox.Find(ClaimId)!.Held()!.Phase.ShouldBe(StepPhase.Uploading);
+        journal.Read(s => s.Find(ClaimId)!.Releasing).ShouldBeFalse();
     }
 
     [Fact]

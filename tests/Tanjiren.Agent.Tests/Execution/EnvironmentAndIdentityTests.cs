@@ -8,7 +8,7 @@ public sealed class EnvironmentAndIdentityTests
     private static readonly Dictionary<string, string> Machine = new()
     {
         ["PATH"] = "/bin", ["HOME"] = "/home/a", ["LC_ALL"] = "C", ["AWS_SECRET"] = "s", ["GPU"] = "2", ["TANVRIT_HOME"] = "/h",
-        ["Tanjiren__Key"] = "k", ["TANJIREN_STEP_ID"] = "step_outer",
+        ["Tanjiren__Key"] = "k", ["TANJIREN_STEP_ID"] = "step_outer", ["OTEL_EXPORTER_OTLP_HEADERS"] = "authorization=k", ["OTEL_SERVICE_NAME"] = "mine",
     };
 
     [Fact]
@@ -27,14 +27,16 @@ public sealed class EnvironmentAndIdentityTests
     [Fact]
     public void The_agent_s_own_settings_are_never_given_and_the_identity_is_not_overridden()
     {
-        string[] asked = ["TANVRIT_HOME", "Tanjiren__Key", "TANJIREN_STEP_ID", "AWS_SECRET"];
+        string[] asked = ["TANVRIT_HOME", "Tanjiren__Key", "TANJIREN_STEP_ID", "AWS_SECRET", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_SERVICE_NAME"];
         var result = JobEnvironment.Build("step_1", "task_1", 4, new Dictionary<string, string> { ["TANJIREN_LEASE_GENERATION"] = "9" }, asked, Machine);
         result["TANJIREN_STEP_ID"].ShouldBe("step_1");
         result["TANJIREN_LEASE_GENERATION"].ShouldBe("4");
         result["AWS_SECRET"].ShouldBe("s");
         result.Keys.ShouldNotContain("TANVRIT_HOME");
         result.Keys.ShouldNotContain("Tanjiren__Key");
-        JobEnvironment.Withheld(asked).ShouldBe(["TANVRIT_HOME", "Tanjiren__Key", "TANJIREN_STEP_ID"]);
+        result.Keys.ShouldNotContain("OTEL_EXPORTER_OTLP_HEADERS");
+        result["OTEL_SERVICE_NAME"].ShouldBe("mine");
+        JobEnvironment.Withheld(asked).ShouldBe(["TANVRIT_HOME", "Tanjiren__Key", "TANJIREN_STEP_ID", "OTEL_EXPORTER_OTLP_HEADERS"]);
     }
 
     [Fact]

@@ -41,6 +41,20 @@ public sealed class JournalTests : IDisposable
         again.Read(s => s.Snapshot().Single(e => e.Kind == JournalKind.Leased)).TraceParent.ShouldBe("00-a-b-01");
     }
 
+    /// <summary>A hand-back begins the claim anew; a crash between its records must not turn a job that ran into one that never started.</summary>
+    [Fact]
+    public void A_claim_that_is_taken_up_again_stays_one_that_may_have_run()
+    {
+        using (var journal = Open())
+        {
+            journal.Append(Claiming("clm_1") with { Mark = 0 }, durable: true);
+            journal.Append(Claiming("clm_2"), durable: true);
+        }
+        using var again = Open();
+        again.Read(s => s.Claims.ToDictionary(c => c.ClaimId, c => c.Report)).ShouldBe(
+            new Dictionary<string, StepReportState?> { ["clm_1"] = StepReportState.UnknownOutcome, ["clm_2"] = StepReportState.NeverStarted }, ignoreOrder: true);
+    }
+
     [Theory]
     [InlineData(1)]
     [InlineData(5)]

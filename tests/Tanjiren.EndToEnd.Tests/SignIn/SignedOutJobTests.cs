@@ -58,6 +58,13 @@ public sealed partial class SignedOutJobTests
         (await OutputAsync(cli, waiting)).ShouldBe("at last\n");
         agent.HasExited.ShouldBeFalse();
         (await agent.TerminateAsync(FaultScene.StartLimit)).ShouldBe(0, log.Tail());
+
+        // A machine that starts after its person's sign-in has ended starts all the same: it is bound by its own key.
+        (await cli.InvokeAsync("auth", "grants", "-o", "id")).ShouldBe(0);
+        (await cli.InvokeAsync("auth", "revoke", cli.Output.Text.Split('\n', StringSplitOptions.RemoveEmptyEntries)[^1])).ShouldBe(0, cli.Error.Text);
+        await using var bound = RealProcess.Start("bound agent", ["agent", "run", "--home", home], [new("TANVRIT_HOME", cli.Home)]);
+        await bound.WaitForLineAsync(StartsAnyway(), FaultScene.StartLimit);
+        await bound.WaitForLineAsync(SignedOut(), FaultScene.StartLimit);
     }
 
     private static async Task<string> JobAsync(CliRun cli, string instance, string shell)
@@ -86,6 +93,9 @@ public sealed partial class SignedOutJobTests
 
     [GeneratedRegex(@"^.*workstation \S+ \((?<id>ws_\w+)\)", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Registered();
+
+    [GeneratedRegex("starting with the key that is here", RegexOptions.None, 1000)]
+    private static partial Regex StartsAnyway();
 
     [GeneratedRegex("Signed out: ", RegexOptions.None, 1000)]
     private static partial Regex SignedOut();

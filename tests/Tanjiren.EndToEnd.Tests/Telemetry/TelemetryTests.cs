@@ -58,12 +58,13 @@ public sealed class TelemetryTests(ExportingFixture scene) : IClassFixture<Expor
     {
         using var hangs = new TcpListener(IPAddress.Loopback, 0);
         hangs.Start();
-        foreach (var endpoint in new[] { "http://127.0.0.1:1", $"http://127.0.0.1:{((IPEndPoint)hangs.LocalEndpoint).Port}", "no address" })
+        foreach (var endpoint in new[] { "http://127.0.0.1:1", $"http://127.0.0.1:{((IPEndPoint)hangs.LocalEndpoint).Port}", "no address", "https://127.0.0.1:1" })
         {
             // The exporter itself would wait ten minutes, longer than this test waits for the command.
             await using var cli = Start(new Dictionary<string, string?>
             {
                 ["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint, ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf", ["OTEL_EXPORTER_OTLP_TIMEOUT"] = "600000",
+                ["OTEL_EXPORTER_OTLP_CERTIFICATE"] = endpoint.StartsWith("https", StringComparison.Ordinal) ? scene.File("no such certificate") : null,
             }, "echo out; exit 3");
             (await cli.EndAsync()).ShouldBe(3, cli.Describe());
             (cli.Output.Text, cli.Error.Text).ShouldBe(("out\n", ""), endpoint);

@@ -44,6 +44,10 @@ internal static class DeviceLogin
             {
                 throw new CliException("the sign-in was denied", "start again with `tanvrit-compute auth login`", e);
             }
+            catch (OAuthException e) when (e.Error == OAuthErrors.InvalidGrant)
+            {
+                throw new CliException("the sign-in was ended before it was fetched", "start again with `tanvrit-compute auth login`", e);
+            }
             catch (OAuthException e) when (e.Error == OAuthErrors.ExpiredToken)
             {
                 throw new CliException("nobody approved the code in time", "start again with `tanvrit-compute auth login`", e);

@@ -41,6 +41,8 @@ internal static class LoginCommand
             if (person is null && parse.GetValue(organization) is not null)
                 throw new CliException("--organization goes with --email", "on the page, the organization is chosen there; a token has its own");
 
+            var chosen = parse.GetValue(workspace) ?? cli.Variable("TANVRIT_WORKSPACE");
+            if (chosen is not null) WorkspaceName.Check(chosen); // before anybody approves anything
             var credential = new WorkspaceCredential { Url = ServerAccessRules.Text(url), Token = "", InsecureHttp = parse.GetValue(insecure) };
             credential = person is null && given is null
                 ? credential.With(await DeviceLogin.RunAsync(cli, url, !parse.GetValue(noBrowser), cancellation), cli.Clock.GetUtcNow())
@@ -48,11 +50,18 @@ internal static class LoginCommand
 
             using var client = new ClientSession(cli, new ServerAccess { Workspace = "", Url = url, Token = credential.Token });
             var me = await client.Api.GetAsync("/api/auth/me", WireJson.Default.IdentityBody, cancellation);
-            var chosen = parse.GetValue(workspace) ?? cli.Variable("TANVRIT_WORKSPACE");
-            var name = chosen is null ? WorkspaceName.From(me.Organization.Name) : WorkspaceName.Check(chosen);
+            var name = chosen ?? WorkspaceName.From(me.Organization.Name);
+            WorkspaceCredential? replaced = null;
             // Not cancelled any more: tokens that were made and not kept could only be ended elsewhere.
-            await new CredentialFile(cli.Home).UpdateAsync(c => c.With(name, credential with { Organization = me.Organization.Id }), cli.Timeouts, cli.Clock, CancellationToken.None);
+            await new CredentialFile(cli.Home).UpdateAsync(c =>
+            {
+                replaced = c.Workspaces.GetValueOrDefault(name);
+                return c.With(name, credential with { Organization = me.Organization.Id });
+            }, cli.Timeouts, cli.Clock, CancellationToken.None);
             cli.Say($"signed in at {ServerAccessRules.Text(url)} as {me.Email} ({Output.Words.Of(me.Role)} of {me.Organization.Name}); workspace '{name}'");
+            // It is not ended here: a workstation may stand on it, and works on until somebody says otherwise.
+            if (replaced is { RefreshToken: not null, Grant: { } grant })
+                cli.Say($"note: the sign-in {grant} that was kept here before goes on at {replaced.Url}; `tanvrit-compute auth revoke {grant}` ends it there");
             return ExitCode.Ok;
         });
         return command;

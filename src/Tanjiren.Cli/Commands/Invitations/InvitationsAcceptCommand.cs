@@ -42,11 +42,9 @@ internal static class InvitationsAcceptCommand
                 new AcceptInvitationRequest { Code = code, Email = person, Name = parse.GetValue(name), Password = password }, cancellation);
             var token = await PasswordLogin.TradeSessionAsync(session, cancellation);
             var kept = chosen ?? WorkspaceName.From(me.Organization.Name);
-            var file = new CredentialFile(cli.Home);
-            file.Write(file.Read().With(kept, new WorkspaceCredential
-            {
-                Url = ServerAccessRules.Text(url), Token = token, Organization = me.Organization.Id, InsecureHttp = parse.GetValue(insecure),
-            }));
+            var credential = new WorkspaceCredential { Url = ServerAccessRules.Text(url), Token = token, Organization = me.Organization.Id, InsecureHttp = parse.GetValue(insecure) };
+            // Under the lock: a refresh of another process would otherwise be written over, and its next one be taken for theft.
+            await new CredentialFile(cli.Home).UpdateAsync(c => c.With(kept, credential), cli.Timeouts, cli.Clock, CancellationToken.None);
             if (parse.GetValue(json)) Json.Write(cli, me, w => w.IdentityBody);
             cli.Say($"you are in {Text.Safe(me.Organization.Name)} as {Words.Of(me.Role)}, and signed in at {ServerAccessRules.Text(url)}; workspace '{kept}'");
             return ExitCode.Ok;

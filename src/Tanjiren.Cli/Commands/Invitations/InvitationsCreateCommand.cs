@@ -32,7 +32,12 @@ internal static class InvitationsCreateCommand
             {
                 Email = parse.GetValue(email), Role = RoleWords.Parse(parse.GetValue(role) ?? "member"), ExpiresInHours = parse.GetValue(hours),
             }, cancellation);
-            if (output.TryWrite(cli, parse, made, w => w.CreatedInvitation, made.Invitation.Id)) return ExitCode.Ok;
+            if (output.TryWrite(cli, parse, made, w => w.CreatedInvitation, made.Invitation.Id))
+            {
+                // It is shown only now, and an id invites nobody.
+                if (output.IsId(parse)) cli.Say(made.Link);
+                return ExitCode.Ok;
+            }
             cli.Out.WriteLine(made.Link);
             cli.Say($"for {Text.Safe(made.Invitation.Email ?? "whoever has the link")} as {Words.Of(made.Invitation.Role)}; works once, until {Text.Instant(made.Invitation.ExpiresAt, cli.Clock)}");
             return ExitCode.Ok;
