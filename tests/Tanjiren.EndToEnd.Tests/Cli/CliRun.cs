@@ -88,7 +88,7 @@ internal sealed class CliRun : IDisposable
                 return true;
             },
         };
-        var code = await CommandTree.RunAsync(args, cli).WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        var code = await CommandTree.RunAsync(args, cli).WaitAsync(TimeSpan.FromSeconds(90), TestContext.Current.CancellationToken);
         Interrupts = new Interrupts();
         return code;
     }
