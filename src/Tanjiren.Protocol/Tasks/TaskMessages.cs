@@ -157,6 +157,18 @@ public sealed record TaskBody
     public string? OutcomeSummary { get; init; }
     /// <summary>The W3C trace that the task belongs to: that of the request that created it. Absent for tasks from before tasks had traces.</summary>
     public string? TraceId { get; init; }
+    /// <summary>The schedule that made it.</summary>
+    public string? ScheduleId { get; init; }
+    /// <summary>The runbook that it was made from.</summary>
+    public string? RunbookId { get; init; }
+    /// <summary>The investigation that it belongs to.</summary>
+    public string? InvestigationId { get; init; }
+    /// <summary>The attempt before this one, which failed or was cancelled.</summary>
+    public string? RetryOfTaskId { get; init; }
+    /// <summary>The first attempt. Absent for that one itself.</summary>
+    public string? RootTaskId { get; init; }
+    /// <summary>Which attempt this is, from 1.</summary>
+    public required int Attempt { get; init; }
     /// <summary>Absent in lists.</summary>
     public ExecutionBody? Execution { get; init; }
 }

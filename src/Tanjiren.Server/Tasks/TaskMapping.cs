@@ -36,6 +36,12 @@ internal static class TaskMapping
             CancelRequestedAt = Instant(task.CancelRequestedAt),
             OutcomeSummary = task.OutcomeSummary,
             TraceId = task.Trace.TraceId,
+            ScheduleId = task.ScheduleId,
+            RunbookId = task.RunbookId,
+            InvestigationId = task.InvestigationId,
+            RetryOfTaskId = task.RetryOfTaskId,
+            RootTaskId = task.RootTaskId,
+            Attempt = task.Attempt,
             Execution = execution,
         };
     }

@@ -22,6 +22,13 @@ internal sealed record TaskRow
     public string? OutcomeSummary { get; init; }
     public string? TraceParent { get; init; }
     public string? TraceState { get; init; }
+    public string? ScheduleId { get; init; }
+    public long? ScheduleTickAt { get; init; }
+    public string? RunbookId { get; init; }
+    public string? InvestigationId { get; init; }
+    public string? RetryOfTaskId { get; init; }
+    public string? RootTaskId { get; init; }
+    public int Attempt { get; init; } = 1;
 
     public TaskTrace Trace => new(TraceParent, TraceState);
 

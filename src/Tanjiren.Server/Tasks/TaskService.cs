@@ -28,18 +28,28 @@ internal sealed class TaskService(
             if (reservation.Reused) return CreateTaskResult.Refused(Idempotency.Reused());
             if (reservation.RepeatOf is { } earlier) return new CreateTaskResult(earlier, null, Repeated: true);
 
-            // A transaction that is run again starts with a clean list.
-            var unmet = new FieldErrors();
-            var targets = await ResolveAsync(tx, caller.OrganizationId, spec, unmet);
-            if (unmet.Any)
+            if (await CreateInAsync(tx, caller, taskId, spec, TaskOrigin.Request, trace) is { } problem)
             {
                 await idempotency.ReleaseAsync(tx, caller, key);
-                return CreateTaskResult.Refused(unmet.ToProblem());
+                return CreateTaskResult.Refused(problem);
             }
-            await InsertAsync(tx, caller, taskId, spec, targets, trace);
-            await audit.AppendAsync(tx, caller, "task.created", taskId, spec.Intent);
             return new CreateTaskResult(taskId, null, Repeated: false);
         }, cancellationToken);
+    }
+
+    /// <summary>
+    /// The same within a transaction, for the makers of tasks that are no requests: schedules, retries, runbooks. <paramref name="spec"/> has been through
+    /// <see cref="TaskRequestRules.Normalize"/>. Null: it is made; else nothing has been written.
+    /// </summary>
+    public async Task<Problem?> CreateInAsync(WriteTransaction tx, Caller caller, string taskId, CreateTaskRequest spec, TaskOrigin origin, TaskTrace trace)
+    {
+        // A transaction that is run again starts with a clean list.
+        var unmet = new FieldErrors();
+        var targets = await ResolveAsync(tx, caller.OrganizationId, spec, unmet);
+        if (unmet.Any) return unmet.ToProblem();
+        await InsertAsync(tx, caller, taskId, spec, targets, origin, trace);
+        await audit.AppendAsync(tx, caller, "task.created", taskId, spec.Intent);
+        return null;
     }
 
     /// <summary>For <c>all</c>: the workstations, one step each. For <c>any</c>: one step with a selector.</summary>
@@ -68,14 +78,16 @@ internal sealed class TaskService(
         return new ResolvedTargets(matching, null);
     }
 
-    private async Task InsertAsync(WriteTransaction tx, Caller caller, string taskId, CreateTaskRequest spec, ResolvedTargets targets, TaskTrace trace)
+    private async Task InsertAsync(WriteTransaction tx, Caller caller, string taskId, CreateTaskRequest spec, ResolvedTargets targets, TaskOrigin origin, TaskTrace trace)
     {
         var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
         var executionId = Ids.New(Ids.Execution, clock);
         var stepCount = Math.Max(1, targets.Instances.Count);
         await tx.ExecuteAsync("""
-            INSERT INTO tasks (id, organization_id, intent, mode, state, approval_status, spec, priority, created_by, created_at, trace_parent, trace_state)
-            VALUES (@taskId, @organizationId, @intent, 'command', 'queued', 'not_required', @json, @priority, @userId, @now, @traceParent, @traceState);
+            INSERT INTO tasks (id, organization_id, intent, mode, state, approval_status, spec, priority, created_by, created_at, trace_parent, trace_state,
+              schedule_id, schedule_tick_at, runbook_id, investigation_id, retry_of_task_id, root_task_id, attempt)
+            VALUES (@taskId, @organizationId, @intent, 'command', 'queued', 'not_required', @json, @priority, @userId, @now, @traceParent, @traceState,
+              @ScheduleId, @ScheduleTickAt, @RunbookId, @InvestigationId, @RetryOfTaskId, @RootTaskId, @Attempt);
             INSERT INTO executions (id, task_id, organization_id, max_parallel, stop_after_failures, active_steps, open_steps, failed_steps, cancelled_steps,
               event_seq, created_at)
             VALUES (@executionId, @taskId, @organizationId, @maxParallel, @stopAfterFailures, 0, @stepCount, 0, 0, 1, @now);
@@ -86,6 +98,7 @@ internal sealed class TaskService(
                 taskId, executionId, organizationId = caller.OrganizationId, intent = spec.Intent, json = JsonSerializer.Serialize(spec, WireJson.Default.CreateTaskRequest), priority = spec.Priority,
                 userId = caller.UserId, now, maxParallel = spec.MaxParallel, stopAfterFailures = spec.StopAfterFailures, stepCount,
                 traceParent = trace.Parent, traceState = trace.State,
+                origin.ScheduleId, origin.ScheduleTickAt, origin.RunbookId, origin.InvestigationId, origin.RetryOfTaskId, origin.RootTaskId, origin.Attempt,
             });
 
         var selectorId = targets.Selector is null ? null : await SelectorIdAsync(tx, caller.OrganizationId, targets.Selector);
