@@ -14,6 +14,7 @@ internal static class IdleAgent
         await Task.Delay(WarmUp, TimeProvider.System, cancellation);
         var with = await CostAsync(server, during, cancellation);
         server.StopServer();
+        await Task.Delay(WarmUp, TimeProvider.System, cancellation);
         var without = await CostAsync(server, during, cancellation);
         return $"""
             | | resident MiB, agent + watchdog | CPU % of one processor |

@@ -117,6 +117,10 @@ internal sealed class ServerFixture : IAsyncDisposable
         return device;
     }
 
+    /// <summary>PostgreSQL: until <paramref name="run"/> waits for a lock, as the last of so many that do, or has ended without one.</summary>
+    public Task BlockedAsync(Task run, int waiting = 1) => Eventually.TrueAsync(async () => run.IsCompleted || await Database.ReadAsync(s => s.FirstAsync<long>(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"), CancellationToken.None) >= waiting);
+
     public async ValueTask DisposeAsync()
     {
         Client.Dispose();

@@ -90,6 +90,8 @@ internal sealed partial class Reconciler(AgentPlatform platform, Journal journal
             // Not to look like a fresh claim to whoever reads this after a crash.
             journal.Append(new JournalEntry { Kind = JournalKind.Claiming, ClaimId = claimId, StepId = answer.StepId, Mark = mayHaveSpawned ? 0 : null }, durable: false);
             journal.Append(new JournalEntry { Kind = JournalKind.Leased, ClaimId = claimId, Generation = answer.LeaseGeneration }, durable: false);
+            // The same in a record that an older agent understands too.
+            if (mayHaveSpawned) journal.Append(new JournalEntry { Kind = JournalKind.Spawning, ClaimId = claimId, Mark = 0, MachineId = JournalState.LostMachine }, durable: false);
         }
         catch (IOException e)
         {

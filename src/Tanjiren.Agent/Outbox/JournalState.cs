@@ -36,7 +36,9 @@ internal sealed class JournalState
 {
     private const int KeptSessions = 5;
     private const int KeptSpawns = 256;
-    private const string LostMachine = "lost";
+
+    /// <summary>The machine of a start of which nothing more is known; no process is looked for by its mark.</summary>
+    public const string LostMachine = "lost";
 
     private readonly Dictionary<string, JournaledClaim> claims = [];
     private readonly LinkedList<string> sessions = [];

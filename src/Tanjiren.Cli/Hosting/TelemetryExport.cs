@@ -26,12 +26,21 @@ internal sealed class TelemetryExport : IDisposable
                 .AddSource(JobTrace.SourceName, StepTrace.SourceName, ControlPlane.TelemetryName, ControlPlane.RequestSource)
                 .AddOtlpExporter()
                 .Build();
-        if (metrics)
+        if (!metrics) return;
+        try
+        {
             meter = Sdk.CreateMeterProviderBuilder()
                 .SetResourceBuilder(Resource(role))
                 .AddMeter(ControlPlane.TelemetryName, AgentMetrics.MeterName, "Microsoft.AspNetCore.Hosting", "Microsoft.AspNetCore.Server.Kestrel", "System.Runtime")
                 .AddOtlpExporter()
                 .Build();
+        }
+        catch
+        {
+            // Both or none: the caller says that nothing is exported.
+            Dispose();
+            throw;
+        }
     }
 
     public void Dispose()

@@ -19,6 +19,9 @@ internal static class ErrorReport
             case UnreachableException gone:
                 Lines(err, gone.Message, "is the server running, and is the address right? `tanvrit-compute up` starts one on this machine");
                 break;
+            case OAuthException refused:
+                Lines(err, Text.Safe(refused.Message), null); // the server's words
+                break;
             default:
                 Lines(err, failure.Message, null);
                 break;

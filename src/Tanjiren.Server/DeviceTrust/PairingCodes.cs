@@ -63,9 +63,14 @@ internal sealed class PairingCodes(Database database, InstanceDirectory director
         }, cancellationToken);
 
     /// <summary>Takes back the unused codes of somebody who may make none any more: an admin who is removed must not pair a machine of theirs afterwards.</summary>
-    public Task VoidAsync(WriteTransaction tx, string organizationId, string userId) => tx.ExecuteAsync("""
-        DELETE FROM pairing_codes WHERE created_by = @userId AND used_at IS NULL AND instance_id IN (SELECT id FROM instances WHERE organization_id = @organizationId)
-        """, new { organizationId, userId });
+    public async Task VoidAsync(WriteTransaction tx, Caller caller, string userId)
+    {
+        var voided = await tx.ListAsync<string>("""
+            DELETE FROM pairing_codes WHERE created_by = @userId AND used_at IS NULL AND instance_id IN (SELECT id FROM instances WHERE organization_id = @OrganizationId)
+            RETURNING instance_id
+            """, new { caller.OrganizationId, userId });
+        foreach (var id in voided) await audit.AppendAsync(tx, caller, "workstation.pairing_code_voided", id, $"{userId} may no longer make one");
+    }
 
     /// <summary>As it is hashed: without what people add or mistake when they type it.</summary>
     public static string Normalize(string code) => string.Concat(code.ToLowerInvariant().Where(c => c != '-' && !char.IsWhiteSpace(c)).Select(c => c switch

@@ -29,7 +29,6 @@ internal sealed class ServerAddress
                 throw new FormatException($"The public URL '{publicUrl}' is not of the form https://HOST[:PORT][/PATH].");
             PublicUrl = uri.GetLeftPart(UriPartial.Path).TrimEnd('/');
             PublicOrigin = uri.GetLeftPart(UriPartial.Authority);
-            PathPrefix = uri.AbsolutePath.TrimEnd('/');
             _hosts.Add(uri.Host);
         }
         foreach (var host in hosting.AllowedHosts) _hosts.Add(host);
@@ -37,9 +36,6 @@ internal sealed class ServerAddress
 
     /// <summary>The configured public URL without a trailing slash; null: the request's own.</summary>
     public string? PublicUrl { get; }
-
-    /// <summary>The path of the public URL, which the proxy takes away: browsers see it before each of our paths. Empty when there is none.</summary>
-    public string PathPrefix { get; } = "";
 
     private string? PublicOrigin { get; }
 

@@ -102,8 +102,8 @@ internal sealed class CredentialStore(Database database, GrantStore grants, Time
 
     /// <summary>Ends an access token of this client by its secret (RFC 7009). Null: there is none such that still works.</summary>
     public Task<AccessTokenRow?> RevokeAccessTokenAsync(WriteTransaction tx, CredentialSecret secret, string clientId) => tx.FirstAsync<AccessTokenRow>("""
-        UPDATE credentials SET revoked_at = @now WHERE secret_hash = @hash AND kind = 'oauth' AND revoked_at IS NULL
-          AND EXISTS (SELECT 1 FROM oauth_grants g WHERE g.id = credentials.grant_id AND g.client_id = @clientId)
+        UPDATE credentials SET revoked_at = @now WHERE secret_hash = @hash AND kind = 'oauth' AND revoked_at IS NULL AND expires_at > @now
+          AND EXISTS (SELECT 1 FROM oauth_grants g WHERE g.id = credentials.grant_id AND g.client_id = @clientId AND g.revoked_at IS NULL)
         RETURNING id, user_id, organization_id, grant_id
         """, new { now = NowMs(), hash = secret.Hash, clientId });
 

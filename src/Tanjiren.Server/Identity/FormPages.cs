@@ -17,15 +17,15 @@ internal sealed class FormPages(ServerSecrets secrets, ServerAddress address)
     private const string CsrfCookie = "tnv_csrf";
     private const int SeedLength = 43;
 
-    /// <summary>The token for a form of the page at <paramref name="path"/>; sets its cookie. Forms of one browser share it, so that two tabs work.</summary>
-    public string NewToken(HttpContext context, string path, string about)
+    /// <summary>The token for a form; sets its cookie. Forms of one browser share it, so that two tabs work.</summary>
+    public string NewToken(HttpContext context, string about)
     {
         if (!context.Request.Cookies.TryGetValue(CsrfCookie, out var seed) || seed.Length != SeedLength)
             seed = Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32));
         context.Response.Cookies.Append(CsrfCookie, seed, new CookieOptions
         {
-            // As the browser sees the path: a cookie for another one would not come back with the form.
-            HttpOnly = true, SameSite = SameSiteMode.Strict, Secure = address.IsSecure(context.Request), Path = address.PathPrefix + path, IsEssential = true,
+            // For every path, as the session's: a proxy may show ours under another, and a token is bound to its form anyway.
+            HttpOnly = true, SameSite = SameSiteMode.Strict, Secure = address.IsSecure(context.Request), Path = "/", IsEssential = true,
         });
         return Token(seed, about);
     }

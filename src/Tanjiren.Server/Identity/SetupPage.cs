@@ -54,7 +54,7 @@ internal static class SetupPage
     private static IResult Render(HttpContext context, FormPages pages, string code, string? error, int status) => FormPages.Page(context, Title, $"""
         {FormPages.Alert(error)}
         <form method="post" action="setup">
-        <input type="hidden" name="csrf" value="{pages.NewToken(context, "/setup", About)}">
+        <input type="hidden" name="csrf" value="{pages.NewToken(context, About)}">
         <p><label>Set-up code<br><input name="code" value="{Html(code)}" required autocomplete="off"></label></p>
         <p><label>Your e-mail<br><input name="email" type="email" required autocomplete="username"></label></p>
         <p><label>A password, {Passwords.MinLength} characters or more<br><input name="password" type="password" minlength="{Passwords.MinLength}" required autocomplete="new-password"></label></p>

@@ -25,7 +25,8 @@ internal static class TokenEndpoints
     private static async Task<Results<Created<CreatedToken>, Problem>> CreateAsync(
         CreateTokenRequest request, Caller caller, Database database, CredentialStore credentials, AuditLog audit, CancellationToken cancellationToken)
     {
-        // It would outlive the sign-in by up to a year: whoever signs a lost laptop out must have ended all that it could do.
+        // It would outlive the sign-in by up to a year, and nobody who signs a lost laptop out would think of it. What a sign-in leaves behind otherwise is listed: machines
+        // that it had paired by code, invitations that it made (docs/concepts/sign-in.md).
         if (caller.GrantId is not null)
             return Problem.Of(403, ErrorCode.Forbidden, "A client that was let in by OAuth makes no personal access token: the token would outlive its sign-in.",
                 "Make it in a browser session, or with the e-mail and password: tanvrit-compute auth login --email.");

@@ -69,7 +69,7 @@ internal sealed class MembershipService(
             if (member.ParsedRole == role) return new MemberOutcome(MemberChange.Applied, member); // the answer to the first try was lost
             await SetRoleAsync(tx, caller, userId, role);
             await invitations.RevokeBeyondAsync(tx, caller, member, role);
-            if (MembershipRules.Manage(role) is not null) await pairingCodes.VoidAsync(tx, caller.OrganizationId, userId);
+            if (MembershipRules.Manage(role) is not null) await pairingCodes.VoidAsync(tx, caller, userId);
             await audit.AppendAsync(tx, caller, "member.role_changed", userId, $"{member.Email} from {member.Role} to {Name(role)}");
             return new MemberOutcome(MemberChange.Applied, member with { Role = Name(role) });
         }, cancellationToken);
@@ -86,7 +86,7 @@ internal sealed class MembershipService(
             await tx.ExecuteAsync("DELETE FROM memberships WHERE organization_id = @OrganizationId AND user_id = @userId", new { caller.OrganizationId, userId });
             await credentials.RevokeAllAsync(tx, caller, userId);
             await invitations.RevokeBeyondAsync(tx, caller, member, null);
-            await pairingCodes.VoidAsync(tx, caller.OrganizationId, userId);
+            await pairingCodes.VoidAsync(tx, caller, userId);
             await audit.AppendAsync(tx, caller, leaves ? "member.left" : "member.removed", userId, $"{member.Email}, was {member.Role}");
             tx.OnCommit(() => wakeUps.Notify(WakeUps.Access(userId)));
             return new MemberOutcome(MemberChange.Applied, member);

@@ -217,6 +217,24 @@ public sealed class ReconcileTests : IAsyncLifetime
     }
 
     [Fact]
+    public void A_lease_of_no_known_claim_stays_unknown_over_a_crash_before_its_last_word()
+    {
+        using (var journal = Journal.Open(agent.File("journal"), NullLogger.Instance))
+        {
+            using var outbox = new OutboxSender(new AgentHome(agent.Home), agent.Options(), null!, new SessionKeeper(NullLogger.Instance), journal, TimeProvider.System, NullLoggerFactory.Instance);
+            new Reconciler(AgentPlatform.OfThisMachine(NullLoggerFactory.Instance), journal, outbox, "here", NullLogger.Instance)
+                .HandBackUnknown(new LeaseAnswer { StepId = step.Id, LeaseGeneration = 5, Standing = LeaseStanding.Held }).ShouldBeTrue();
+            journal.Read(s => s.Claims.Single().Result)!.Reason.ShouldBe(StepReason.UnknownOutcome);
+        }
+        // The result was the last record; it is what the crash took.
+        var bytes = File.ReadAllBytes(agent.File("journal"));
+        File.WriteAllBytes(agent.File("journal"), bytes[..bytes.AsSpan().LastIndexOf("unknownOutcome"u8)]);
+
+        using var again = Journal.Open(agent.File("journal"), NullLogger.Instance);
+        again.Read(s => s.Claims.Single()).ShouldSatisfyAllConditions(c => c.Result.ShouldBeNull(), c => c.Report.ShouldBe(StepReportState.UnknownOutcome));
+    }
+
+    [Fact]
     public async Task A_journal_that_lost_records_proves_nothing_about_a_lease_it_does_not_know()
     {
         ServerHolds();

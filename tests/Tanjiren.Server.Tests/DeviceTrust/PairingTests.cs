@@ -100,6 +100,32 @@ public sealed class PairingTests
         }
     }
 
+    [Fact]
+    public async Task A_demotion_waits_for_a_code_that_is_just_being_made_and_voids_it()
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Postgres);
+        using var admin = await server.NewMemberAsync(Role.Admin);
+        var id = (await admin.GetBodyAsync<IdentityBody>("/api/auth/me")).UserId;
+        var instance = await server.NewInstanceAsync();
+        Task<HttpResponseMessage>? code = null, demotion = null;
+
+        await server.Database.WriteAsync(async tx =>
+        {
+            // The code's row refers to the workstation, so its insert stops here.
+            await tx.FirstAsync<string>("SELECT id FROM instances WHERE id = @Id FOR UPDATE", new { instance.Id });
+            code = admin.PostAsync($"/api/instances/{instance.Id}/pairing-code", null, Cancelled);
+            await server.BlockedAsync(code);
+            demotion = server.Client.PatchJsonAsync($"{server.MembersUrl()}/{id}", new UpdateMemberRequest { Role = Role.Viewer });
+            await server.BlockedAsync(demotion, waiting: 2);
+            return true;
+        }, Cancelled);
+
+        (await code!).EnsureSuccessStatusCode();
+        (await demotion!).EnsureSuccessStatusCode();
+        (await server.Database.ReadAsync(s => s.FirstAsync<long>("SELECT count(*) FROM pairing_codes WHERE created_by = @id", new { id }), Cancelled)).ShouldBe(0);
+        (await server.AuditAsync("workstation.pairing_code_voided")).ShouldHaveSingleItem().Subject.ShouldBe(instance.Id);
+    }
+
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task The_code_is_stored_hashed_and_the_pairing_is_audited(DatabaseKind kind)
     {

@@ -85,6 +85,27 @@ public sealed class MembershipTests
         }
     }
 
+    [Fact]
+    public async Task A_removal_waits_for_a_credential_that_is_just_being_made_and_ends_it()
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Postgres);
+        using var member = await server.NewMemberAsync(Role.Member);
+        var me = await member.GetBodyAsync<IdentityBody>("/api/auth/me");
+        var credentials = server.App.Services.GetRequiredService<CredentialStore>();
+        Task<HttpResponseMessage>? removal = null;
+
+        await server.Database.WriteAsync(async tx =>
+        {
+            (await credentials.IssueToMemberAsync(tx, CredentialKind.Token, me.UserId, me.Organization.Id, "late", TimeSpan.FromDays(1))).ShouldNotBeNull();
+            removal = server.Client.DeleteAsync($"/api/organizations/{me.Organization.Id}/members/{me.UserId}", Cancelled);
+            await server.BlockedAsync(removal);
+            return true;
+        }, Cancelled);
+
+        (await removal!).EnsureSuccessStatusCode();
+        (await WorkingAsync(server, me.UserId)).ShouldBe(0);
+    }
+
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task Nothing_crosses_organizations(DatabaseKind kind)
     {

@@ -81,10 +81,11 @@ internal static class AgentRunCommand
             var identity = await new AgentSetup(cli, client, logs).EnsureAsync(home, again, insecureHttp, cancellation);
             cli.Say($"workstation {Text.Safe(identity.InstanceName)} ({identity.InstanceId}) of {Text.Safe(identity.OrganizationName)} at {identity.ServerUrl}");
         }
-        catch (Exception e) when (bound is not null && e is UnreachableException or ApiException or OAuthException or SignInEndedException)
+        catch (Exception e) when (bound is not null && !again && e is UnreachableException or ApiException or OAuthException or SignInEndedException)
         {
             // A paired machine starts without the server and without the person: both may come later.
-            cli.Say($"could not check the registration ({e.Message}); starting with the key that is here");
+            cli.Say($"could not check the registration ({Text.Safe(e.Message)}); starting with the key that is here");
+            if (e is CliException { Hint: { } hint }) cli.Say("hint: " + hint);
         }
     }
 }

@@ -46,7 +46,7 @@ internal static class DeviceLogin
             }
             catch (OAuthException e) when (e.Error == OAuthErrors.InvalidGrant)
             {
-                throw new CliException("the sign-in was ended before it was fetched", "start again with `tanvrit-compute auth login`", e);
+                throw new CliException($"the sign-in was ended before it was fetched: {Text.Safe(e.Message)}", "start again with `tanvrit-compute auth login`", e);
             }
             catch (OAuthException e) when (e.Error == OAuthErrors.ExpiredToken)
             {

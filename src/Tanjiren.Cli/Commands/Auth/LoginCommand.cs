@@ -1,4 +1,5 @@
 using Tanjiren.Cli.Client;
+using Tanjiren.Cli.Output;
 using Tanjiren.Cli.Parsing;
 using Tanjiren.Cli.Settings;
 using Tanjiren.Protocol;
@@ -58,10 +59,12 @@ internal static class LoginCommand
                 replaced = c.Workspaces.GetValueOrDefault(name);
                 return c.With(name, credential with { Organization = me.Organization.Id });
             }, cli.Timeouts, cli.Clock, CancellationToken.None);
-            cli.Say($"signed in at {ServerAccessRules.Text(url)} as {me.Email} ({Output.Words.Of(me.Role)} of {me.Organization.Name}); workspace '{name}'");
+            cli.Say($"signed in at {ServerAccessRules.Text(url)} as {me.Email} ({Words.Of(me.Role)} of {me.Organization.Name}); workspace '{name}'");
             // It is not ended here: a workstation may stand on it, and works on until somebody says otherwise.
-            if (replaced is { RefreshToken: not null, Grant: { } grant })
-                cli.Say($"note: the sign-in {grant} that was kept here before goes on at {replaced.Url}; `tanvrit-compute auth revoke {grant}` ends it there");
+            if (replaced is { RefreshToken: not null, Grant: { } grant } && replaced.Url == ServerAccessRules.Text(url) && replaced.Organization == me.Organization.Id)
+                cli.Say($"note: the sign-in {Text.Safe(grant)} that was kept here before may go on; `tanvrit-compute auth revoke {Text.Safe(grant)}` ends it");
+            else if (replaced is not null && replaced.Token != credential.Token)
+                cli.Say($"note: what was kept under '{name}' before, for {replaced.Url}, is forgotten here and may go on there");
             return ExitCode.Ok;
         });
         return command;

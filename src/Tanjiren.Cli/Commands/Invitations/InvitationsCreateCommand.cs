@@ -20,7 +20,7 @@ internal static class InvitationsCreateCommand
         {
             Arguments = { email },
             Options = { role, hours },
-            Details = "The link works once, and is shown only now. Whoever has it can join, as the address that you name if you name one; send it by a way that only they read. It ends when you may no longer give its role.",
+            Details = "The link works once, and is shown only now. Whoever has it can join, as the address that you name if you name one; send it by a way that only they read. It ends when you may no longer give its role. With -o id, the id is printed and the link goes to standard error.",
             Examples = ["tanvrit-compute invitations create ann@example.org --role admin"],
         };
         var output = new OutputOptions(command, "Print the invitation and its link as JSON");
@@ -35,7 +35,7 @@ internal static class InvitationsCreateCommand
             if (output.TryWrite(cli, parse, made, w => w.CreatedInvitation, made.Invitation.Id))
             {
                 // It is shown only now, and an id invites nobody.
-                if (output.IsId(parse)) cli.Say(made.Link);
+                if (output.IsId(parse)) cli.Say(Text.Safe(made.Link));
                 return ExitCode.Ok;
             }
             cli.Out.WriteLine(made.Link);

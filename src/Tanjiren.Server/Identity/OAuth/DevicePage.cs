@@ -83,7 +83,7 @@ internal static class DevicePage
         {FormPages.Alert(error)}
         <p>Sign in first; then you see which device asks.</p>
         <form method="post" action="device">
-        <input type="hidden" name="csrf" value="{services.Pages.NewToken(context, "/device", SignInAbout)}">
+        <input type="hidden" name="csrf" value="{services.Pages.NewToken(context, SignInAbout)}">
         <input type="hidden" name="user_code" value="{Html(userCode ?? "")}">
         <p><label>Your e-mail<br><input name="email" type="email" required autocomplete="username"></label></p>
         <p><label>Your password<br><input name="password" type="password" required autocomplete="current-password"></label></p>
@@ -111,7 +111,7 @@ internal static class DevicePage
         </dl>
         <p>Approve only if you started this yourself, just now, and the device shows this very code. Whoever holds the device can then do all that you can do here.</p>
         <form method="post" action="device">
-        <input type="hidden" name="csrf" value="{services.Pages.NewToken(context, "/device", DecisionAbout(caller, code))}">
+        <input type="hidden" name="csrf" value="{services.Pages.NewToken(context, DecisionAbout(caller, code))}">
         <input type="hidden" name="user_code" value="{UserCode.Show(code)}">
         {OrganizationChoice(caller, organizations)}
         <p><button name="action" value="approve">Approve</button> <button name="action" value="deny">Deny</button></p>

@@ -57,7 +57,7 @@ internal sealed class InvitationPage(InvitationAcceptance acceptance, Invitation
         // Looking is limited too, or it would be the place to guess codes.
         if (limits.TakeLook(context.Connection.RemoteIpAddress) is { } limited) return Refused(context, limited);
         if (await acceptance.FindAsync(request.Code ?? "", cancellationToken) is not { } offer) return Refused(context, InvitationAcceptance.Invalid());
-        var hidden = $"<input type=\"hidden\" name=\"csrf\" value=\"{pages.NewToken(context, Path, About(request))}\"><input type=\"hidden\" name=\"code\" value=\"{Html(request.Code!)}\">";
+        var hidden = $"<input type=\"hidden\" name=\"csrf\" value=\"{pages.NewToken(context, About(request))}\"><input type=\"hidden\" name=\"code\" value=\"{Html(request.Code!)}\">";
         var email = $"<p><label>Your e-mail<br><input name=\"email\" type=\"email\" value=\"{Html(request.Email ?? "")}\" required autocomplete=\"username\"></label></p>";
         return Answer(context, $"""
             <p>You are invited to join {Html(offer.OrganizationName)} as {WithArticle(offer.Role)}.</p>

@@ -91,7 +91,10 @@ internal sealed class InvitationService(Database database, AuditLog audit, TimeP
         }
     }
 
-    /// <summary>Revokes what else is open to the address of somebody who has just joined: a spare would outlast their removal.</summary>
+    /// <summary>
+    /// Revokes what else is open to the address of somebody who has just joined: a spare would outlast their removal. Joining locks an invitation before the membership,
+    /// a removal after it: the two may deadlock, and the database's victim is run again (<see cref="Database.WriteAsync"/>).
+    /// </summary>
     public async Task RevokeSparesAsync(WriteTransaction tx, Caller joined)
     {
         foreach (var row in await ListOpenAsync(tx, joined, "email = @Email", joined.UserId, joined.Email)) await RevokeAsync(tx, joined, row, $"{joined.UserId} has come in by another");
