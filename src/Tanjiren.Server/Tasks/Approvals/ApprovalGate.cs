@@ -26,6 +26,8 @@ internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetr
             if (!await ApprovalBook.MoveAsync(tx, covering, ApprovalState.Consumed, locked.Now)) return ClaimRefusal.NeedsApproval;
             locked.SetApproval(ApprovalStatus.Consumed);
         }
+        // Known from now on to have run under one: its next start, if it is lost, needs another.
+        if (step.ApprovalFrom == 0) await WaitFromAsync(tx, step, covering.Number);
         return null;
     }
 
