@@ -53,6 +53,7 @@ internal sealed class JobRunner(CliContext cli, ClientSession client)
         var cancelling = CancelOnInterruptAsync(task.Id, interrupts, done.Token);
         using var waiting = new WaitingNotice(cli, task);
         var approvals = new ApprovalNotice(cli);
+        approvals.Look(task);
         var follower = new JobFollower(client.Tasks, client.Api.Access.Url, cli.Timeouts, cli.Clock)
         {
             OnLog = chunk =>

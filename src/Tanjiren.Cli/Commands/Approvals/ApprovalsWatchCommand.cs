@@ -55,7 +55,7 @@ internal static class ApprovalsWatchCommand
             }
             catch (Exception e) when (e is UnreachableException or ApiException { IsTransient: true })
             {
-                if (!lost) cli.Say($"lost the connection ({e.Message}); trying again …");
+                if (!lost) cli.Say($"lost the connection ({Text.Safe(e.Message)}); trying again …");
                 lost = true;
                 wait = (e as ApiException)?.RetryAfter;
             }
