@@ -67,7 +67,11 @@ internal static class ApprovalBook
         if (await OpenAsync(tx, locked.TaskId) is { } open) await MoveAsync(tx, open, ApprovalState.Withdrawn, locked.Now);
     }
 
-    /// <summary>Whether a queued step waits for an approval of this number or a later one.</summary>
-    public static Task<bool> IsAwaitedAsync(SqlSession sql, string taskId, int number) => sql.FirstAsync<bool>(
-        "SELECT EXISTS (SELECT 1 FROM steps WHERE task_id = @taskId AND state = 'queued' AND approval_from >= @number)", new { taskId, number });
+    /// <summary>The number of the newest that was used, 0 when none was: steps that need a higher one wait, the others go on.</summary>
+    public static Task<int> UsedAsync(SqlSession sql, string taskId) =>
+        sql.FirstAsync<int>("SELECT coalesce(max(number), 0) FROM approvals WHERE task_id = @taskId AND state = 'consumed'", new { taskId });
+
+    /// <summary>Whether a queued step waits for an approval of a higher number.</summary>
+    public static Task<bool> IsAwaitedAsync(SqlSession sql, string taskId, int used) => sql.FirstAsync<bool>(
+        "SELECT EXISTS (SELECT 1 FROM steps WHERE task_id = @taskId AND state = 'queued' AND approval_from > @used)", new { taskId, used });
 }

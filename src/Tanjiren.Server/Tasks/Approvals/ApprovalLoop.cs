@@ -56,12 +56,17 @@ internal sealed partial class ApprovalLoop(
         if (open.ParsedState == ApprovalState.Pending)
         {
             locked.SetApproval(ApprovalStatus.Expired);
-            await ApprovalService.EndUnapprovedAsync(tx, locked, open, $"Nobody answered within {ApprovalRules.AnswerWithin.TotalDays:0} days.");
+            await ApprovalService.EndUnapprovedAsync(tx, locked, $"Nobody answered within {ApprovalRules.AnswerWithin.TotalDays:0} days.");
             return "unanswered";
         }
-        if (locked.TaskState == TaskState.Queued) await gate.BackToPlannedAsync(tx, locked, open.ParsedClass, open.ParseFindings());
-        else if (await ApprovalBook.IsAwaitedAsync(tx, locked.TaskId, open.Number)) await ApprovalBook.AskAsync(tx, locked, open.ParsedClass, open.ParseFindings());
-        else locked.SetApproval(ApprovalStatus.Consumed); // what it was for has ended meanwhile; those before it were used
+        if (locked.TaskState == TaskState.Queued)
+        {
+            await gate.BackToPlannedAsync(tx, locked, open.ParsedClass, open.ParseFindings());
+            return "unused";
+        }
+        var used = await ApprovalBook.UsedAsync(tx, locked.TaskId);
+        if (await ApprovalBook.IsAwaitedAsync(tx, locked.TaskId, used)) await ApprovalBook.AskAsync(tx, locked, open.ParsedClass, open.ParseFindings());
+        else locked.SetApproval(used > 0 ? ApprovalStatus.Consumed : ApprovalStatus.Expired); // what it was for has ended meanwhile
         return "unused";
     }
 

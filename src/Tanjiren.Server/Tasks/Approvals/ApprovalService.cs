@@ -70,21 +70,21 @@ internal sealed class ApprovalService(
                 throw new InvalidOperationException($"The approval {approval.Id} was answered beside the lock of its task.");
             locked.SetApproval(ApprovalStatus.Rejected);
             locked.AddEvent("rejected", detail: approval.Id);
-            await EndUnapprovedAsync(tx, locked, approval, $"Rejected by {caller.Email}: {reason}");
+            await EndUnapprovedAsync(tx, locked, $"Rejected by {caller.Email}: {reason}");
             await audit.AppendAsync(tx, caller, "task.rejected", taskId, Detail(approval, reason));
             await locked.SaveAsync(wakeUps, metrics);
             return null;
         }, cancellationToken);
 
     /// <summary>What becomes of a task that will not get this approval: planned, it fails; while it executes, the steps that waited for it fail.</summary>
-    internal static async Task EndUnapprovedAsync(WriteTransaction tx, LockedExecution locked, ApprovalRow approval, string why)
+    internal static async Task EndUnapprovedAsync(WriteTransaction tx, LockedExecution locked, string why)
     {
         if (locked.TaskState == TaskState.Planned)
         {
             locked.EndPlanned(TaskState.Failed, why);
             return;
         }
-        await StepEnding.EndQueuedAsync(tx, locked, StepState.Failed, StepReason.NotApproved, why, approvalFrom: approval.Number);
+        await StepEnding.EndQueuedAsync(tx, locked, StepState.Failed, StepReason.NotApproved, why, approvalFrom: await ApprovalBook.UsedAsync(tx, locked.TaskId) + 1);
         await StepEnding.StopRolloutAsync(tx, locked);
     }
 
