@@ -18,6 +18,7 @@ public sealed class ApprovalCommandsTests(AgentsFixture fixture) : IClassFixture
     public async ValueTask InitializeAsync()
     {
         new CredentialFile(new TanvritHome(owner.Home)).Write(new Credentials().With("local", new WorkspaceCredential { Url = Url, Token = fixture.Scene.Workspace.Token }));
+        foreach (var person in new[] { owner, asker, member }) person.Limit = FaultScene.StartLimit;
         await JoinAsync(asker);
         await JoinAsync(member);
     }
@@ -33,7 +34,7 @@ public sealed class ApprovalCommandsTests(AgentsFixture fixture) : IClassFixture
     {
         var run = asker.InvokeAsync("jobs", "run", "--tag", "gpu", "--approval-class", "production_mutation", "--", "echo", "at last");
         var first = await PendingAsync(a => a.Intent == "echo 'at last'" || a.Intent == "echo at last");
-        await Eventually.TrueAsync(() => asker.Error.Text.Contains("jobs approve", StringComparison.Ordinal), () => asker.Error.Text);
+        await Eventually.TrueAsync(() => asker.Error.Text.Contains("jobs approve", StringComparison.Ordinal), () => asker.Error.Text, FaultScene.StartLimit);
         asker.Error.Text.ShouldStartWith($"{first.TaskId} waits for an approval (production_mutation: The task asks for it itself); an admin gives it with `tanvrit-compute jobs approve {first.TaskId}`");
 
         (await member.InvokeAsync("jobs", "approve", first.TaskId)).ShouldBe(125);
@@ -96,7 +97,7 @@ public sealed class ApprovalCommandsTests(AgentsFixture fixture) : IClassFixture
         var watch = member.InvokeAsync("approvals", "watch");
         var run = asker.InvokeAsync("jobs", "run", "--tag", "gpu", "--approval-class", "sensitive_write", "--intent", "watch me", "--", "true");
         var asked = await PendingAsync(a => a.Intent == "watch me");
-        await Eventually.TrueAsync(() => member.Output.Text.Contains(asked.TaskId, StringComparison.Ordinal), () => member.Error.Text);
+        await Eventually.TrueAsync(() => member.Output.Text.Contains(asked.TaskId, StringComparison.Ordinal), () => member.Error.Text, FaultScene.StartLimit);
         (await owner.InvokeAsync("jobs", "reject", asked.TaskId, "--reason", "no")).ShouldBe(0, owner.Error.Text);
         (await run).ShouldBe(126, asker.Error.Text);
         asker.Error.Text.ShouldContain($"{asked.TaskId} failed: Rejected by owner@example.org: no");
@@ -113,7 +114,7 @@ public sealed class ApprovalCommandsTests(AgentsFixture fixture) : IClassFixture
             (await owner.InvokeAsync("approvals", "list", "--json")).ShouldBe(0, owner.Error.Text);
             found = Read(owner, WireJson.Default.PageApprovalBody).Items.FirstOrDefault(which);
             return found is not null;
-        }, () => asker.Error.Text + fixture.Scene.Evidence());
+        }, () => asker.Error.Text + fixture.Scene.Evidence(), FaultScene.StartLimit);
         return found!;
     }
 
