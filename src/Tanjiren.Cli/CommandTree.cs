@@ -6,6 +6,7 @@ using System.Reflection;
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Commands;
 using Tanjiren.Cli.Commands.Agent;
+using Tanjiren.Cli.Commands.Approvals;
 using Tanjiren.Cli.Commands.Auth;
 using Tanjiren.Cli.Commands.Invitations;
 using Tanjiren.Cli.Commands.Jobs;
@@ -32,7 +33,10 @@ internal static class CommandTree
             UpCommand.Create(cli),
             Group("jobs", "Run commands on workstations and read their output",
                 JobsRunCommand.Create(cli), JobsListCommand.Create(cli), JobsShowCommand.Create(cli), JobsLogsCommand.Create(cli),
-                JobsCancelCommand.Create(cli)),
+                JobsCancelCommand.Create(cli),
+                JobsApproveCommand.Create(cli), JobsRejectCommand.Create(cli), JobsUpdateCommand.Create(cli)),
+            Group("approvals", "See what waits for an approval",
+                ApprovalsListCommand.Create(cli), ApprovalsWatchCommand.Create(cli)),
             Group("workstations", "Register machines and manage them",
                 CreateCommand.Create(cli), ListCommand.Create(cli), ShowCommand.Create(cli), TagCommands.Tag(cli), TagCommands.Untag(cli),
                 PairCodeCommand.Create(cli), DrainCommand.Create(cli), UndrainCommand.Create(cli), RemoveCommand.Create(cli)),

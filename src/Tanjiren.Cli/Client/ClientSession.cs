@@ -9,6 +9,7 @@ internal sealed class ClientSession : IDisposable
     {
         Api = new ApiClient(access, access.Renewable ? new TokenKeeper(cli, access.Workspace) : null, cli.Timeouts, cli.Clock);
         Tasks = new TaskApi(Api, cli.Timeouts, cli.Clock);
+        Approvals = new ApprovalApi(Api);
         Instances = new InstanceApi(Api);
         Organizations = new OrganizationApi(Api);
         Grants = new GrantApi(Api);
@@ -16,6 +17,7 @@ internal sealed class ClientSession : IDisposable
 
     public ApiClient Api { get; }
     public TaskApi Tasks { get; }
+    public ApprovalApi Approvals { get; }
     public InstanceApi Instances { get; }
     public OrganizationApi Organizations { get; }
     public GrantApi Grants { get; }

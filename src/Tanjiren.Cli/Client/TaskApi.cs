@@ -50,6 +50,9 @@ internal sealed class TaskApi(ApiClient api, ClientTimeouts timeouts, TimeProvid
         api.GetAsync("/api/tasks" + Query.Of(("status", status), ("limit", limit.ToString()), ("cursor", cursor)),
             WireJson.Default.PageTaskBody, cancellation);
 
+    public Task<TaskBody> UpdateAsync(string id, UpdateTaskRequest change, CancellationToken cancellation) =>
+        api.SendAsync(HttpMethod.Patch, Path(id), change, WireJson.Default.UpdateTaskRequest, WireJson.Default.TaskBody, cancellation);
+
     public Task<TaskBody> CancelAsync(string id, string? reason, CancellationToken cancellation) =>
         api.SendAsync(HttpMethod.Post, Path(id) + "/cancel", new CancelTaskRequest { Reason = reason },
             WireJson.Default.CancelTaskRequest, WireJson.Default.TaskBody, cancellation);
@@ -65,7 +68,7 @@ internal sealed class TaskApi(ApiClient api, ClientTimeouts timeouts, TimeProvid
         opened();
         // Parsed from the bytes: one chunk is up to 350 kB of base64, and a detour over a string would cost twice that again.
         var parser = SseParser.Create(stream, static (type, data) =>
-            type is "task" or "log" or "end" ? JsonSerializer.Deserialize(data, WireJson.Default.TaskEventBody) : null);
+            type is "task" or "log" or "end" or "approvalRequested" or "approved" or "rejected" or "approvalExpired" ? JsonSerializer.Deserialize(data, WireJson.Default.TaskEventBody) : null);
         await foreach (var item in parser.EnumerateAsync(cancellation))
             yield return new TaskEvent(item.EventType, item.Data, parser.LastEventId);
     }

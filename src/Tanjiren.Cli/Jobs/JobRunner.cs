@@ -52,6 +52,8 @@ internal sealed class JobRunner(CliContext cli, ClientSession client)
         using var done = new CancellationTokenSource();
         var cancelling = CancelOnInterruptAsync(task.Id, interrupts, done.Token);
         using var waiting = new WaitingNotice(cli, task);
+        var approvals = new ApprovalNotice(cli);
+        approvals.Look(task);
         var follower = new JobFollower(client.Tasks, client.Api.Access.Url, cli.Timeouts, cli.Clock)
         {
             OnLog = chunk =>
@@ -63,6 +65,7 @@ internal sealed class JobRunner(CliContext cli, ClientSession client)
             {
                 output.Learn(current);
                 waiting.Look(current);
+                approvals.Look(current);
             },
             Say = cli.Say,
         };

@@ -9,17 +9,23 @@ internal sealed class WaitingNotice : IDisposable
     private readonly CliContext cli;
     private readonly TaskBody task;
     private readonly ITimer timer;
+    private TaskState? last;
     private int done;
 
     public WaitingNotice(CliContext cli, TaskBody task)
     {
         (this.cli, this.task) = (cli, task);
-        timer = cli.Clock.CreateTimer(_ => Tell(), null, cli.Timeouts.TellWaiting, Timeout.InfiniteTimeSpan);
+        timer = cli.Clock.CreateTimer(_ => Tell(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        Look(task);
     }
 
     public void Look(TaskBody current)
     {
-        if (current.State is not (TaskState.Planned or TaskState.Queued)) Stop();
+        // A planned job waits for a person, which ApprovalNotice tells; for a workstation it waits once it is queued.
+        if (current.State == last) return;
+        last = current.State;
+        if (last is not (TaskState.Planned or TaskState.Queued)) Stop();
+        else timer.Change(last == TaskState.Queued ? cli.Timeouts.TellWaiting : Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
     public void Stop() => Interlocked.Exchange(ref done, 1);

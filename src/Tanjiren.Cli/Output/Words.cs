@@ -12,6 +12,9 @@ internal static class Words
     public static string Of(StepReason reason) =>
         reason == StepReason.ResourceExceeded ? "ResourceExceeded" : JsonNamingPolicy.CamelCase.ConvertName(reason.ToString());
 
+    /// <summary>From the word of an option; null: it was not given.</summary>
+    public static ApprovalClass? ApprovalClass(string? word) => word is null ? null : Enum.GetValues<ApprovalClass>().Single(c => Of(c) == word);
+
     public static Cell Cell(TaskState state) => state switch
     {
         TaskState.Completed => Output.Cell.Good(Of(state)),

@@ -39,4 +39,7 @@ internal sealed record ClientTimeouts
 
     /// <summary>How long a job may wait for a workstation before the person is told what it waits for.</summary>
     public TimeSpan TellWaiting { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>Between two looks at the inbox of approvals.</summary>
+    public TimeSpan WatchApprovals { get; init; } = TimeSpan.FromSeconds(3);
 }

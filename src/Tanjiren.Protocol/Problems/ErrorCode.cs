@@ -41,6 +41,10 @@ public enum ErrorCode
     ForeignOrigin,
     /// <summary>403: plain http on an address that is not loopback.</summary>
     InsecureTransport,
+    /// <summary>403: a rule of the doctrine forbids it; the detail names the rule.</summary>
+    ForbiddenByDoctrine,
+    /// <summary>403: nobody approves a production mutation of their own.</summary>
+    OwnApproval,
 
     // 404
     /// <summary>404: no such thing, or none that this caller may know of.</summary>
@@ -61,6 +65,10 @@ public enum ErrorCode
     SessionEnded,
     /// <summary>409: the step can't be claimed now (draining, at capacity, maxParallel).</summary>
     NotClaimable,
+    /// <summary>409: the step needs an approval that nobody has given yet.</summary>
+    NeedsApproval,
+    /// <summary>409: a freeze of the doctrine is in force; the detail says until when.</summary>
+    Frozen,
     /// <summary>409: the name is taken.</summary>
     NameTaken,
     /// <summary>409: the workstation has a bound key already.</summary>

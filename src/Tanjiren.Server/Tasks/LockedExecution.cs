@@ -26,6 +26,8 @@ internal sealed class LockedExecution
     private int _failed;
     private int _cancelled;
     private long _nextEventSeq;
+    private EndedRun? _ended;
+    private CreateTaskRequest? _spec;
 
     private LockedExecution(WriteTransaction tx, Row row, long now)
     {
@@ -38,6 +40,9 @@ internal sealed class LockedExecution
     public string ExecutionId => _row.ExecutionId;
     public TaskState TaskState => WireNames.Parse<TaskState>(_row.TaskState);
     public string Spec => _row.Spec;
+
+    /// <summary>The validated request with every default filled in.</summary>
+    public CreateTaskRequest ParsedSpec => _spec ??= new TaskRow { Spec = _row.Spec }.ParseSpec();
     public string Intent => _row.Intent;
     public TaskTrace Trace => new(_row.TraceParent, _row.TraceState);
     public int MaxParallel => _row.MaxParallel;
@@ -46,6 +51,22 @@ internal sealed class LockedExecution
     public int FailedSteps => _row.FailedSteps + _failed;
     public bool CancelRequested => _row.CancelRequestedAt is not null;
     public int? StopAfterFailures => _row.StopAfterFailures;
+    public StepOwner Owner => new(TaskId, ExecutionId, OrganizationId);
+    public ApprovalStatus ApprovalStatus => WireNames.Parse<ApprovalStatus>(_row.ApprovalStatus);
+    /// <summary>What the task needs approval for.</summary>
+    public ApprovalClass ApprovalClass => WireNames.Parse<ApprovalClass>(_row.ApprovalClass);
+    public string ActionHash => _row.ActionHash ?? "";
+    public int DoctrineVersion => _row.DoctrineVersion;
+    public string CreatedBy => _row.CreatedBy;
+    /// <summary>In whose name it runs: who changed it last, else who made it.</summary>
+    public string ActorId => _row.ChangedBy ?? _row.CreatedBy;
+    /// <summary>Their role now; the least when they are no member any more.</summary>
+    public Role ActorRole => _row.ActorRole is { } role ? Enum.Parse<Role>(role, ignoreCase: true) : Role.Viewer;
+    public TaskOrigin Origin => new()
+    {
+        ScheduleId = _row.ScheduleId, ScheduleTickAt = _row.ScheduleTickAt, RunbookId = _row.RunbookId, InvestigationId = _row.InvestigationId,
+        RetryOfTaskId = _row.RetryOfTaskId, RootTaskId = _row.RootTaskId, Attempt = _row.Attempt,
+    };
 
     /// <summary>The wall clock of this transaction, in Unix milliseconds.</summary>
     public long Now => _now;
@@ -93,15 +114,46 @@ internal sealed class LockedExecution
         _row.TaskState = WireNames.Of(to);
     }
 
+    public void SetApproval(ApprovalStatus to)
+    {
+        _row.ApprovalStatus = WireNames.Of(to);
+        Also("UPDATE tasks SET approval_status = @approvalStatus WHERE id = @approvalTask;", new { approvalTask = TaskId, approvalStatus = _row.ApprovalStatus });
+    }
+
+    /// <summary>Keeps the steps from being offered and claimed until then (Unix milliseconds); null: not any longer.</summary>
+    public void Freeze(long? until) => Also("UPDATE tasks SET frozen_until = @frozenUntil WHERE id = @frozenTask;", new { frozenTask = TaskId, frozenUntil = until });
+
+    /// <summary>What was decided of the task anew.</summary>
+    public void SetPlan(ApprovalClass approvalClass, int doctrineVersion, string actionHash)
+    {
+        (_row.ApprovalClass, _row.DoctrineVersion, _row.ActionHash) = (WireNames.Of(approvalClass), doctrineVersion, actionHash);
+        Also("UPDATE tasks SET approval_class = @planClass, doctrine_version = @planVersion, action_hash = @planHash WHERE id = @planTask;",
+            new { planTask = TaskId, planClass = _row.ApprovalClass, planVersion = doctrineVersion, planHash = actionHash });
+    }
+
+    /// <summary>Its row says this now.</summary>
+    public void Changed(CreateTaskRequest spec, string json, string by) => (_spec, _row.Spec, _row.Intent, _row.ChangedBy) = (spec, json, spec.Intent!, by);
+
+    /// <summary>Removes the steps of a task of which nothing was ever claimed: it waits for an approval again, or is written anew. Claims on their way find nothing.</summary>
+    public async Task RemoveStepsAsync()
+    {
+        if (TaskState != TaskState.Queued) throw new InvalidOperationException($"The steps of a task that is {TaskState} are its history.");
+        await _tx.ExecuteAsync("DELETE FROM steps WHERE task_id = @taskId", new { taskId = TaskId });
+        Add(open: -OpenSteps, failed: -FailedSteps, cancelled: -(_row.CancelledSteps + _cancelled));
+    }
+
+    /// <summary>Ends a task that is planned: rejected, never answered, or cancelled. Nothing of it ran.</summary>
+    public void EndPlanned(TaskState to, string summary)
+    {
+        if (TaskState != TaskState.Planned) throw new InvalidOperationException($"A task that is {TaskState} ends with its last step.");
+        End(to, summary, []);
+    }
+
     /// <summary>Writes the counters, the events and what was put off till now, and ends the task when its last step has ended. Wakes listeners after the commit.</summary>
     public async Task SaveAsync(WakeUps wakeUps, RunMetrics metrics)
     {
-        var ends = _open != 0 && OpenSteps == 0;
-        if (ends)
-        {
-            var run = await EndTaskAsync();
-            _tx.OnCommit(() => metrics.Ended(run));
-        }
+        if (_open != 0 && OpenSteps == 0 && TaskState != TaskState.Planned) await EndTaskAsync();
+        if (_ended is { } run) _tx.OnCommit(() => metrics.Ended(run));
         var (sql, arguments) = (_also, _arguments);
         sql.Append("""
             UPDATE executions SET active_steps = active_steps + @active, open_steps = open_steps + @open, failed_steps = failed_steps + @failed,
@@ -156,26 +208,39 @@ internal sealed class LockedExecution
         arguments.Add($"detail{i}", e.Detail, DbType.String);
     }
 
-    private async Task<EndedRun> EndTaskAsync()
+    private async Task EndTaskAsync()
     {
         var to = TaskRules.Conclude(_row.CancelledSteps + _cancelled, FailedSteps);
-        if (!TaskRules.MayMove(TaskState, to)) throw new InvalidOperationException($"A task can't move from {TaskState} to {to}.");
         var steps = await _tx.ListAsync<StepRow>("""
             SELECT s.*, i.name AS instance_name FROM steps s LEFT JOIN instances i ON i.id = coalesce(s.claimed_by, s.target_instance_id)
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId = TaskId });
-        Also("UPDATE tasks SET state = @endTo, ended_at = @endAt, outcome_summary = @summary WHERE id = @ended AND state = @endFrom;",
-            new { ended = TaskId, endTo = WireNames.Of(to), endAt = _now, summary = OutcomeSummary.Of(to, steps), endFrom = _row.TaskState });
+        End(to, OutcomeSummary.Of(to, steps), steps);
+    }
+
+    private void End(TaskState to, string summary, IReadOnlyList<StepRow> steps)
+    {
+        if (!TaskRules.MayMove(TaskState, to)) throw new InvalidOperationException($"A task can't move from {TaskState} to {to}.");
+        Also("UPDATE tasks SET state = @endTo, ended_at = @endAt, outcome_summary = @summary, frozen_until = NULL WHERE id = @ended AND state = @endFrom;",
+            new { ended = TaskId, endTo = WireNames.Of(to), endAt = _now, summary, endFrom = _row.TaskState });
         _row.TaskState = WireNames.Of(to);
+        if (ApprovalStatus is ApprovalStatus.Pending or ApprovalStatus.Approved)
+        {
+            // Nobody is asked any longer, and what was given starts nothing any more.
+            Also("UPDATE approvals SET state = 'withdrawn' WHERE task_id = @ended AND state IN ('pending', 'approved');", new { ended = TaskId });
+            SetApproval(ApprovalStatus.Expired);
+        }
         AddEvent("taskEnded", detail: WireNames.Of(to));
-        return EndedRun.Of(_row.Mode, _row.CreatedAt, _row.StartedAt, _now, to, steps);
+        _ended = EndedRun.Of(_row.Mode, _row.CreatedAt, _row.StartedAt, _now, to, steps);
     }
 
     private static async Task<LockedExecution?> LockAsync(WriteTransaction tx, TimeProvider clock, string condition, object arguments)
     {
         var row = await tx.FirstAsync<Row>($"""
             SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.mode, t.created_at, t.started_at, t.cancel_requested_at,
-              t.trace_parent, t.trace_state, e.id AS execution_id, e.max_parallel, e.stop_after_failures, e.active_steps, e.open_steps, e.failed_steps, e.cancelled_steps, e.event_seq,
+              t.trace_parent, t.trace_state, t.approval_status, t.approval_class, t.action_hash, t.doctrine_version, t.created_by, t.changed_by,
+              t.schedule_id, t.schedule_tick_at, t.runbook_id, t.investigation_id, t.retry_of_task_id, t.root_task_id, t.attempt,
+              (SELECT m.role FROM memberships m WHERE m.organization_id = t.organization_id AND m.user_id = coalesce(t.changed_by, t.created_by)) AS actor_role, e.id AS execution_id, e.max_parallel, e.stop_after_failures, e.active_steps, e.open_steps, e.failed_steps, e.cancelled_steps, e.event_seq,
               EXISTS (SELECT 1 FROM instance_sessions s WHERE s.id = @sessionId AND s.instance_id = @instanceId AND s.ended_at IS NULL) AS session_open
             FROM tasks t JOIN executions e ON e.task_id = t.id WHERE {condition}{(tx.ForUpdate.Length > 0 ? tx.ForUpdate + " OF t, e" : "")}
             """, arguments);
@@ -196,13 +261,27 @@ internal sealed class LockedExecution
         public string TaskId { get; init; } = "";
         public string OrganizationId { get; init; } = "";
         public string TaskState { get; set; } = "";
-        public string Spec { get; init; } = "";
-        public string Intent { get; init; } = "";
+        public string Spec { get; set; } = "";
+        public string Intent { get; set; } = "";
         public string Mode { get; init; } = "";
         public long CreatedAt { get; init; }
         public long? StartedAt { get; init; }
         public string? TraceParent { get; init; }
         public string? TraceState { get; init; }
+        public string ApprovalStatus { get; set; } = "";
+        public string ApprovalClass { get; set; } = "";
+        public string? ActionHash { get; set; }
+        public int DoctrineVersion { get; set; }
+        public string CreatedBy { get; init; } = "";
+        public string? ChangedBy { get; set; }
+        public string? ActorRole { get; init; }
+        public string? ScheduleId { get; init; }
+        public long? ScheduleTickAt { get; init; }
+        public string? RunbookId { get; init; }
+        public string? InvestigationId { get; init; }
+        public string? RetryOfTaskId { get; init; }
+        public string? RootTaskId { get; init; }
+        public int Attempt { get; init; } = 1;
         public long? CancelRequestedAt { get; init; }
         public string ExecutionId { get; init; } = "";
         public int MaxParallel { get; init; }

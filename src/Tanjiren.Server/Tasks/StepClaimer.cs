@@ -4,6 +4,7 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tasks.Approvals;
 using Tanjiren.Server.Workstations.Sessions;
 
 namespace Tanjiren.Server.Tasks;
@@ -12,7 +13,7 @@ namespace Tanjiren.Server.Tasks;
 /// The one door from queued to running. Everything that can forbid the start is checked in one transaction under the execution's lock; the claim raises the
 /// fencing token. Exactly one claimer wins; the same claim id again gets the same answer, because a lost response must not cost the step.
 /// </summary>
-internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOptions options, WakeUps wakeUps, Counters counters, RunMetrics metrics)
+internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOptions options, ApprovalGate gate, WakeUps wakeUps, Counters counters, RunMetrics metrics)
 {
     public async Task<ClaimResult> ClaimAsync(Device device, string stepId, string claimId, long expectedGeneration, CancellationToken cancellationToken)
     {
@@ -61,6 +62,8 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         if (claimer.Draining != 0 || claimer.AgentDraining != 0) return ClaimResult.Refused(ClaimRefusal.Draining, step.State);
         if (locked.MaxParallel != 0 && locked.ActiveSteps >= locked.MaxParallel) return ClaimResult.Refused(ClaimRefusal.MaxParallel, step.State);
         if (step.RunningHere >= claimer.MaxConcurrent) return ClaimResult.Refused(ClaimRefusal.AtCapacity, step.State);
+        // Last, because it uses the approval up.
+        if (await gate.AdmitAsync(tx, locked, step, claimer.ParseTags()) is { } refusal) return ClaimResult.Refused(refusal, step.State);
 
         var generation = await tx.FirstAsync<long?>("""
             UPDATE steps SET state = 'running', lease_state = 'held', lease_holder = @instanceId, lease_session = @sessionId,
@@ -107,7 +110,7 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
 
     private static ClaimResponse Answer(LockedExecution locked, StepRow step, long generation, long timeoutMs, long ttlMs, bool cancelRequested)
     {
-        var spec = new TaskRow { Spec = locked.Spec }.ParseSpec();
+        var spec = locked.ParsedSpec;
         return new ClaimResponse
         {
             StepId = step.Id,
@@ -165,6 +168,12 @@ internal enum ClaimRefusal
     Draining,
     MaxParallel,
     AtCapacity,
+    /// <summary>Nobody has approved this start; the task says so.</summary>
+    NeedsApproval,
+    /// <summary>A freeze of the doctrine, of now or of the snapshot, is in force.</summary>
+    Frozen,
+    /// <summary>The doctrine, of now or of the snapshot, forbids it on this machine; the step has ended.</summary>
+    Forbidden,
 }
 
 internal sealed record ClaimResult(ClaimResponse? Response, ClaimRefusal? Refusal, string? CurrentState, bool Repeated)

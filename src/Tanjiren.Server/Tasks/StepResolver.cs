@@ -2,6 +2,7 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tasks.Approvals;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -62,6 +63,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
             if (!await RequeueAsync(tx, device, step, generation, result.ResultDigest!)) return Lost(step);
             locked!.Add(active: -1);
             locked.AddEvent("requeued", stepId, generation, device.InstanceId, "unknownOutcome");
+            await ApprovalGate.AskForAnotherStartAsync(tx, locked, step);
             tx.OnCommit(() => counters.Add(Counted.Requeues));
         }
         else

@@ -28,6 +28,7 @@ internal sealed class TaskCanceller(Database database, TimeProvider clock, WakeU
                 UPDATE steps SET cancel_requested_at = @now WHERE task_id = @taskId AND state = 'running' RETURNING lease_holder
                 """, new { taskId, now = locked.Now });
             locked.AddEvent("cancelRequested", detail: reason);
+            if (locked.TaskState == TaskState.Planned) locked.EndPlanned(TaskState.Cancelled, "Cancelled before anybody approved it.");
             await audit.AppendAsync(tx, caller, "task.cancel", taskId, reason);
             await locked.SaveAsync(wakeUps, metrics);
             tx.OnCommit(() =>

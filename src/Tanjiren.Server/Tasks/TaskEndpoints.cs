@@ -16,6 +16,8 @@ internal static class TaskEndpoints
         tasks.MapPost("/", CreateAsync).RequireRole(Role.Member).AnswersProblems(400, 408, 413, 415, 422).WithName("createTask").WithMetadata(IdempotencyKeyTaken.Instance);
         tasks.MapGet("/", ListAsync).RequireRole(Role.Viewer).AnswersProblems(400, 422).WithName("listTasks");
         tasks.MapGet("/{id}", GetAsync).RequireRole(Role.Viewer).AnswersProblems(404).WithName("getTask");
+        tasks.MapPatch("/{id}", UpdateAsync).RequireRole(Role.Member).AnswersProblems(400, 404, 409, 408, 413, 415, 422).WithName("updateTask")
+            .WithSummary("Changes a task that nobody has claimed; its approval is asked for again.");
         tasks.MapPost("/{id}/cancel", CancelAsync).RequireRole(Role.Member).AnswersProblems(400, 404, 409, 408, 413, 415, 422).WithName("cancelTask");
         tasks.MapGet("/{id}/steps/{stepId}/logs", LogsAsync).RequireRole(Role.Viewer).AnswersProblems(400, 404, 422).WithName("getStepLogs");
         tasks.MapGet("/{id}/events", EventsAsync).RequireRole(Role.Viewer).AnswersProblems(404, 422).WithName("streamTaskEvents")
@@ -35,23 +37,31 @@ internal static class TaskEndpoints
     }
 
     private static async Task<Results<Ok<Page<TaskBody>>, Problem>> ListAsync(
-        string? status, string? mode, string? worker, int? limit, string? cursor, Caller caller, TaskStore store, CancellationToken cancellationToken)
+        string? status, string? mode, string? approval, string? worker, int? limit, string? cursor, Caller caller, TaskStore store, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
         errors.Require(status is null || WireNames.IsKnown<TaskState>(status), "status",
             "must be planned, queued, executing, completed, failed or cancelled");
         errors.Require(mode is null || WireNames.IsKnown<TaskMode>(mode), "mode", "must be command, prompt or investigate");
+        errors.Require(approval is null || WireNames.IsKnown<ApprovalStatus>(approval), "approval", "must be not_required, pending, approved, consumed, rejected or expired");
         errors.Require(cursor is null || Ids.IsValid(cursor, Ids.Task), "cursor", "must be the nextCursor of an earlier page");
         errors.Range(limit, 1, WireLimits.MaxPageSize, "limit");
         var instanceId = worker is not null && worker.StartsWith(Ids.Worker, StringComparison.Ordinal) ? worker[Ids.Worker.Length..] : worker;
         errors.Require(instanceId is null || Ids.IsValid(instanceId, Ids.Instance), "worker", "must be the id of a worker or a workstation");
         if (errors.Any) return errors.ToProblem();
-        return TypedResults.Ok(await store.ListAsync(caller.OrganizationId, status, mode, instanceId,
+        return TypedResults.Ok(await store.ListAsync(caller.OrganizationId, status, mode, approval, instanceId,
             limit ?? WireLimits.DefaultPageSize, cursor, cancellationToken));
     }
 
     private static async Task<Results<Ok<TaskBody>, Problem>> GetAsync(string id, Caller caller, TaskStore store, CancellationToken cancellationToken) =>
         await store.FindAsync(caller.OrganizationId, id, cancellationToken) is { } task ? TypedResults.Ok(task) : Problem.NotFound("task", id);
+
+    private static async Task<Results<Ok<TaskBody>, Problem>> UpdateAsync(
+        string id, UpdateTaskRequest request, Caller caller, TaskEditor editor, TaskStore store, CancellationToken cancellationToken)
+    {
+        if (await editor.UpdateAsync(caller, id, request, cancellationToken) is { } problem) return problem;
+        return TypedResults.Ok((await store.FindAsync(caller.OrganizationId, id, cancellationToken))!);
+    }
 
     private static async Task<Results<Ok<TaskBody>, Problem>> CancelAsync(
         string id, CancelTaskRequest? request, Caller caller, TaskCanceller canceller, TaskStore store, CancellationToken cancellationToken)

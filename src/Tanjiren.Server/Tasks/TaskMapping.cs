@@ -6,7 +6,7 @@ namespace Tanjiren.Server.Tasks;
 /// <summary>Rows to wire records.</summary>
 internal static class TaskMapping
 {
-    public static TaskBody ToBody(TaskRow task, ExecutionBody? execution)
+    public static TaskBody ToBody(TaskRow task, ExecutionBody? execution, IReadOnlyList<ApprovalBody>? approvals = null)
     {
         var spec = task.ParseSpec();
         return new TaskBody
@@ -42,6 +42,11 @@ internal static class TaskMapping
             RetryOfTaskId = task.RetryOfTaskId,
             RootTaskId = task.RootTaskId,
             Attempt = task.Attempt,
+            ApprovalClass = WireNames.Parse<ApprovalClass>(task.ApprovalClass),
+            DoctrineVersion = task.DoctrineVersion,
+            FrozenUntil = Instant(task.FrozenUntil),
+            ChangedBy = task.ChangedBy,
+            Approvals = approvals is { Count: > 0 } ? approvals : null,
             Execution = execution,
         };
     }

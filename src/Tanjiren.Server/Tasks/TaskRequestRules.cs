@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Problems;
 
@@ -27,6 +28,7 @@ internal static class TaskRequestRules
         errors.Range(request.QueueTimeoutSeconds, 1, 2_592_000, "queueTimeoutSeconds");
         errors.Range(request.LeaseGraceSeconds, 1, 3600, "leaseGraceSeconds");
         errors.Range(request.Priority, -100, 100, "priority");
+        errors.Require(request.ApprovalClass is not { } asked || Enum.IsDefined(asked), "approvalClass", "must be none, sensitive_write or production_mutation");
         var intent = request.Intent is null ? DefaultIntent(request.Command) : errors.Text(request.Intent, WireLimits.MaxIntentLength, "intent");
 
         return request with
@@ -45,6 +47,36 @@ internal static class TaskRequestRules
             Priority = request.Priority ?? 0,
         };
     }
+
+    /// <summary>A stored request with what a change gives put in its place; meaningful only when no error was added.</summary>
+    public static CreateTaskRequest Merge(CreateTaskRequest stored, UpdateTaskRequest change, int defaultGraceSeconds, FieldErrors errors)
+    {
+        errors.Require(change.ApprovalClass is null || change.ApprovalClass >= (stored.ApprovalClass ?? ApprovalClass.None), "approvalClass",
+            "can be raised, not lowered; cancel the task and create another");
+        return Normalize(stored with
+        {
+            // An intent that nobody gave was the old command line.
+            Intent = change.Intent ?? (change.Command is not null && stored.Intent == DefaultIntent(stored.Command) ? null : stored.Intent),
+            Command = change.Command ?? stored.Command,
+            Targets = change.Targets ?? stored.Targets,
+            WorkingDirectory = change.WorkingDirectory ?? stored.WorkingDirectory,
+            Environment = change.Environment ?? stored.Environment,
+            EnvironmentFromMachine = change.EnvironmentFromMachine ?? stored.EnvironmentFromMachine,
+            MaxParallel = change.MaxParallel ?? stored.MaxParallel,
+            StopAfterFailures = change.StopAfterFailures ?? stored.StopAfterFailures,
+            TimeoutSeconds = change.TimeoutSeconds ?? stored.TimeoutSeconds,
+            QueueTimeoutSeconds = change.QueueTimeoutSeconds ?? stored.QueueTimeoutSeconds,
+            LeaseGraceSeconds = change.LeaseGraceSeconds ?? stored.LeaseGraceSeconds,
+            OnWorkerLost = change.OnWorkerLost ?? stored.OnWorkerLost,
+            Resources = change.Resources ?? stored.Resources,
+            Priority = change.Priority ?? stored.Priority,
+            ApprovalClass = change.ApprovalClass ?? stored.ApprovalClass,
+        }, defaultGraceSeconds, errors);
+    }
+
+    /// <summary>The fields that a change names, as the wire has them.</summary>
+    public static IReadOnlyList<string> Given(UpdateTaskRequest change) =>
+        [.. JsonSerializer.SerializeToElement(change, WireJson.Default.UpdateTaskRequest).EnumerateObject().Select(p => p.Name)];
 
     private static void CheckCommand(CommandSpec? command, FieldErrors errors)
     {

@@ -29,6 +29,10 @@ internal sealed record TaskRow
     public string? RetryOfTaskId { get; init; }
     public string? RootTaskId { get; init; }
     public int Attempt { get; init; } = 1;
+    public string ApprovalClass { get; init; } = "none";
+    public int DoctrineVersion { get; init; }
+    public long? FrozenUntil { get; init; }
+    public string? ChangedBy { get; init; }
 
     public TaskTrace Trace => new(TraceParent, TraceState);
 
@@ -75,6 +79,8 @@ internal record StepRow
     public string? ResultDigest { get; init; }
     public long? FinalLogSeq { get; init; }
     public int Truncated { get; init; }
+    /// <summary>The number of the earliest approval of its task under which it may start; 0: it needs none.</summary>
+    public int ApprovalFrom { get; init; }
     public long? EndedAt { get; init; }
 
     public string? InstanceName { get; init; }

@@ -1,5 +1,6 @@
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Tasks.Approvals;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -17,6 +18,8 @@ internal sealed class TaskStore(Database database)
         if (task is null) return null;
         var execution = await sql.FirstAsync<ExecutionRow>("SELECT id, active_steps FROM executions WHERE task_id = @taskId", new { taskId });
         if (execution is null) return TaskMapping.ToBody(task, null);
+        // Most tasks never needed one: they are not asked about.
+        var approvals = task.ApprovalStatus == "not_required" && task.ChangedBy is null ? [] : await ApprovalStore.OfTaskAsync(sql, organizationId, taskId);
         var steps = await sql.ListAsync<StepRow>("""
             SELECT s.*, i.name AS instance_name, coalesce(c.log_seq, 0) AS log_seq, coalesce(c.log_bytes, 0) AS log_bytes
             FROM steps s
@@ -28,22 +31,23 @@ internal sealed class TaskStore(Database database)
         return TaskMapping.ToBody(task, new ExecutionBody
         {
             Id = execution.Id, ActiveSteps = execution.ActiveSteps, Steps = [.. steps.Select(TaskMapping.ToBody)],
-        });
+        }, [.. approvals.Select(a => a.ToBody())]);
     }
 
     /// <summary>Newest first. <paramref name="cursor"/> is the id of the last task of the page before.</summary>
     public Task<Page<TaskBody>> ListAsync(
-        string organizationId, string? state, string? mode, string? workerInstanceId, int limit, string? cursor, CancellationToken cancellationToken) =>
+        string organizationId, string? state, string? mode, string? approval, string? workerInstanceId, int limit, string? cursor, CancellationToken cancellationToken) =>
         database.ReadAsync(async sql =>
         {
             var conditions = "organization_id = @organizationId";
             if (state is not null) conditions += " AND state = @state";
             if (mode is not null) conditions += " AND mode = @mode";
+            if (approval is not null) conditions += " AND approval_status = @approval";
             if (cursor is not null) conditions += " AND id < @cursor";
             if (workerInstanceId is not null)
                 conditions += " AND EXISTS (SELECT 1 FROM steps s WHERE s.task_id = tasks.id AND (s.target_instance_id = @workerInstanceId OR s.claimed_by = @workerInstanceId))";
             var rows = await sql.ListAsync<TaskRow>($"SELECT * FROM tasks WHERE {conditions} ORDER BY id DESC LIMIT @take",
-                new { organizationId, state, mode, cursor, workerInstanceId, take = limit + 1 });
+                new { organizationId, state, mode, approval, cursor, workerInstanceId, take = limit + 1 });
             return new Page<TaskBody>
             {
                 Items = [.. rows.Take(limit).Select(t => TaskMapping.ToBody(t, null))],

@@ -1,5 +1,7 @@
-using Tanjiren.Server.Tasks.Leases;
+using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tasks.Approvals;
+using Tanjiren.Server.Tasks.Leases;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -8,6 +10,9 @@ internal static class TasksFeature
     public static IServiceCollection AddTasks(this IServiceCollection services)
     {
         services.AddFeatureOptions<LeaseOptions>("Leases");
+        services.AddSingleton<DoctrineGate>().AddSingleton<DoctrineJudge>(p => p.GetRequiredService<DoctrineGate>().DecideAsync);
+        services.AddSingleton<TargetResolver>().AddSingleton<TaskPlanner>().AddSingleton<StepWriter>().AddSingleton<TaskEditor>();
+        services.AddSingleton<ApprovalGate>().AddSingleton<ApprovalService>().AddSingleton<ApprovalStore>();
         services.AddSingleton<TaskService>();
         services.AddSingleton<TaskStore>();
         services.AddSingleton<TaskCanceller>();
@@ -18,12 +23,13 @@ internal static class TasksFeature
         services.AddSingleton<LeaseBook>();
         services.AddSingleton<WorkQuery>();
         services.AddSingleton<RunMetrics>();
-        return services.AddLoop<AnyDispatcher>().AddLoop<LeaseReconciler>().AddLoop<WorkGauges>();
+        return services.AddLoop<AnyDispatcher>().AddLoop<LeaseReconciler>().AddLoop<ApprovalLoop>().AddLoop<WorkGauges>();
     }
 
     public static void MapTasks(this IEndpointRouteBuilder routes)
     {
         routes.MapTaskEndpoints();
+        routes.MapApprovalEndpoints();
         routes.MapStepEndpoints();
     }
 }

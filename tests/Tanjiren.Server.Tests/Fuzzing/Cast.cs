@@ -39,6 +39,7 @@ internal sealed class Cast : IDisposable
     public List<(string Id, Person Owner)> SpareTokens { get; } = [];
     public List<(string UserId, string Email)> SpareMembers { get; } = [];
     public List<string> SpareInstances { get; } = [];
+    public List<string> PlannedTasks { get; } = [];
     public List<string> PairingCodes { get; } = [];
 
     public static async Task<Cast> CreateAsync(ServerFixture server)
@@ -170,6 +171,15 @@ internal sealed class Cast : IDisposable
         var task = await (await _owner.PostJsonAsync("/api/tasks", TaskCalls.On(agent.InstanceId))).BodyAsync<TaskBody>();
         Add(new StepFact(task.StepId(), task.Id) { Holder = agent });
         return Steps[^1];
+    }
+
+    /// <summary>A task that waits for an approval; made now, if there is none. It may have been answered since by somebody of the cast.</summary>
+    public async Task<string> PlannedTaskAsync(Random random)
+    {
+        if (PlannedTasks.Count > 0 && random.Next(4) > 0) return PlannedTasks[random.Next(PlannedTasks.Count)];
+        var task = await (await _owner.PostJsonAsync("/api/tasks", TaskCalls.On(Agent(random).InstanceId) with { ApprovalClass = ApprovalClass.SensitiveWrite })).BodyAsync<TaskBody>();
+        Note(PlannedTasks, task.Id);
+        return task.Id;
     }
 
     public StepFact? AnyStep(Random random) => Steps.Count == 0 ? null : Steps[random.Next(Steps.Count)];

@@ -12,16 +12,39 @@ internal static class DatabaseInvariants
         ("open_steps counts what has not ended", Counter("open_steps", "state IN ('queued', 'running')")),
         ("failed_steps counts failures", Counter("failed_steps", "state = 'failed'")),
         ("cancelled_steps counts what an operator cancelled", Counter("cancelled_steps", "state = 'cancelled' AND coalesce(reason, '') <> 'rolloutStopped'")),
-        ("an execution has steps", "SELECT id FROM executions e WHERE NOT EXISTS (SELECT 1 FROM steps s WHERE s.execution_id = e.id)"),
+        ("an execution has steps, unless its task is planned or ended there", """
+            SELECT e.id FROM executions e JOIN tasks t ON t.id = e.task_id WHERE NOT EXISTS (SELECT 1 FROM steps s WHERE s.execution_id = e.id)
+              AND (t.state NOT IN ('planned', 'failed', 'cancelled') OR NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id))
+            """),
+        ("a planned task has no steps and waits for an answer", """
+            SELECT id FROM tasks t WHERE t.state = 'planned' AND (t.approval_status <> 'pending' OR EXISTS (SELECT 1 FROM steps s WHERE s.task_id = t.id)
+              OR NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id AND a.state = 'pending'))
+            """),
+        ("what is queued and needs an approval has one for just this", """
+            SELECT id FROM tasks t WHERE t.state = 'queued' AND t.approval_class <> 'none'
+              AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id AND a.state = 'approved' AND a.action_hash = t.action_hash AND a.decided_by IS NOT NULL)
+            """),
+        ("nothing that needs an approval started without one", """
+            SELECT s.id FROM steps s JOIN tasks t ON t.id = s.task_id WHERE (s.attempts > 0 AND t.approval_class <> 'none' OR s.state = 'running' AND s.approval_from > 0)
+              AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = s.task_id AND a.state = 'consumed' AND a.action_hash = t.action_hash)
+            """),
+        ("what has ended asks for nothing", """
+            SELECT a.id FROM approvals a JOIN tasks t ON t.id = a.task_id WHERE t.ended_at IS NOT NULL AND a.state IN ('pending', 'approved')
+            """),
+        ("an approval is of its task's organization, and its answer in the audit log", """
+            SELECT a.id FROM approvals a JOIN tasks t ON t.id = a.task_id WHERE a.organization_id <> t.organization_id OR a.decided_by IS NOT NULL
+              AND NOT EXISTS (SELECT 1 FROM audit_events v WHERE v.organization_id = a.organization_id AND v.subject = a.task_id AND v.actor = a.decided_by
+                AND v.action IN ('task.approved', 'task.self_approved', 'task.rejected') AND v.detail LIKE '%' || a.id || '%')
+            """),
         ("a task has one execution", "SELECT id FROM tasks t WHERE (SELECT count(*) FROM executions e WHERE e.task_id = t.id) <> 1"),
         ("max_parallel is kept", "SELECT id FROM executions e WHERE max_parallel > 0 AND (SELECT count(*) FROM steps s WHERE s.execution_id = e.id AND s.state = 'running') > max_parallel"),
 
         ("a task has ended exactly when its steps have", """
             SELECT id FROM tasks t WHERE (t.state IN ('completed', 'failed', 'cancelled'))
-              <> (NOT EXISTS (SELECT 1 FROM steps s WHERE s.task_id = t.id AND s.state IN ('queued', 'running')))
+              <> (t.state <> 'planned' AND NOT EXISTS (SELECT 1 FROM steps s WHERE s.task_id = t.id AND s.state IN ('queued', 'running')))
             """),
         ("a task ends as its steps did", """
-            SELECT t.id FROM tasks t JOIN executions e ON e.task_id = t.id WHERE t.ended_at IS NOT NULL
+            SELECT t.id FROM tasks t JOIN executions e ON e.task_id = t.id WHERE t.ended_at IS NOT NULL AND EXISTS (SELECT 1 FROM steps s WHERE s.task_id = t.id)
               AND t.state <> CASE WHEN e.cancelled_steps > 0 THEN 'cancelled' WHEN e.failed_steps > 0 THEN 'failed' ELSE 'completed' END
             """),
         ("a task is queued until a step was claimed", """

@@ -26,6 +26,12 @@ public sealed class DatabaseInvariantsTests
     [InlineData("an access token acts for its sign-in's person in its organization", "UPDATE credentials SET user_id = 'USER' WHERE grant_id IS NOT NULL")]
     [InlineData("a sign-in that has ended was given nothing afterwards", "UPDATE oauth_grants SET revoked_at = created_at - 1, revoke_reason = 'signed_out'")]
     [InlineData("a workstation stands on a sign-in of its organization", "UPDATE instances SET grant_id = (SELECT id FROM oauth_grants) WHERE id = 'WORKSTATION'")]
+    [InlineData("an execution has steps, unless its task is planned or ended there", "DELETE FROM approvals")]
+    [InlineData("a planned task has no steps and waits for an answer", "UPDATE approvals SET state = 'withdrawn'")]
+    [InlineData("what is queued and needs an approval has one for just this", "UPDATE tasks SET state = 'queued' WHERE state = 'planned'")]
+    [InlineData("nothing that needs an approval started without one", "UPDATE tasks SET approval_class = 'sensitive_write'")]
+    [InlineData("what has ended asks for nothing", "UPDATE tasks SET state = 'cancelled', ended_at = 1 WHERE state = 'planned'")]
+    [InlineData("an approval is of its task's organization, and its answer in the audit log", "UPDATE approvals SET state = 'rejected', decided_by = 'USER', decided_at = 1")]
     public async Task Each_tells_what_breaks_it(string invariant, string change)
     {
         await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);

@@ -76,6 +76,11 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 return Wrong(draft, random) ?? draft.Step.Id;
             case (_, "/api/tasks/{id}/steps"):
                 return draft.Step!.Id;
+            case ("approveTask" or "rejectTask", _):
+                return await cast.PlannedTaskAsync(random);
+            case ("updateTask", _):
+                draft.Step = random.Next(3) == 0 ? cast.AnyStep(random) : await cast.QueuedStepAsync(random);
+                return draft.Step is null || random.Next(3) == 0 ? await cast.PlannedTaskAsync(random) : draft.Step.TaskId;
             case (_, "/api/tasks"):
                 draft.Step = cast.AnyStep(random) ?? await cast.QueuedStepAsync(random);
                 return draft.Step.TaskId;
@@ -119,6 +124,8 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
         "tag" => "fuzz",
         "status" => random.Next(2) == 0 ? "queued" : "completed",
         "mode" => "command",
+        "approval" => "pending",
+        "state" => random.Next(2) == 0 ? "pending" : "approved",
         "worker" => cast.Agent(random).InstanceId,
         "instance" => draft.Device!.InstanceId,
         "cursor" when draft.Route.Name == "listTasks" => cast.AnyStep(random)?.TaskId ?? Ids.New(Ids.Task, TimeProvider.System),
@@ -157,6 +164,18 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 break;
             case "createTask":
                 draft.SetBody(NewTask(random));
+                break;
+            case "updateTask":
+                draft.SetBody(new UpdateTaskRequest
+                {
+                    Intent = random.Next(2) == 0 ? cast.NewName() : null, Priority = random.Next(-3, 4), MaxParallel = random.Next(0, 3), TimeoutSeconds = random.Next(3000, 3600),
+                    Command = random.Next(3) == 0 ? new CommandSpec { Argv = ["true", cast.NewName()] } : null, Environment = random.Next(3) == 0 ? new Dictionary<string, string> { ["A"] = "c" } : null,
+                    Targets = random.Next(4) == 0 ? new TargetSpec { Workstations = [cast.Agent(random).InstanceId] } : null,
+                    ApprovalClass = random.Next(6) == 0 ? ApprovalClass.SensitiveWrite : null,
+                });
+                break;
+            case "approveTask" or "rejectTask":
+                draft.SetBody(new AnswerApprovalRequest { Reason = "fuzz" });
                 break;
             case "createInstance":
                 draft.SetBody(new CreateInstanceRequest { Name = cast.NewName(), Tags = ["spare", "a/b:c"], MachineId = random.Next(3) == 0 ? cast.NewName() : null });
@@ -210,6 +229,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
             WorkingDirectory = "/tmp",
             EnvironmentFromMachine = ["HOME"],
             Intent = random.Next(2) == 0 ? "fuzz" : null,
+            ApprovalClass = random.Next(8) == 0 ? (ApprovalClass)random.Next(3) : null,
             Resources = random.Next(8) == 0 ? new ResourceSpec { Cpu = 1 } : null,
             Command = random.Next(3) == 0 ? new CommandSpec { Shell = "true" } : new CommandSpec { Argv = ["true", "x"] },
         };

@@ -40,12 +40,14 @@ internal sealed class Lessons(Cast cast)
         switch (draft.Route.Name)
         {
             case "createTask":
-                // The same task again, by its idempotency key, is known already.
-                foreach (var step in body.GetProperty("execution").GetProperty("steps").EnumerateArray().Where(s => cast.Steps.All(known => known.Id != s.GetProperty("id").GetString())))
-                    cast.Add(new StepFact(step.GetProperty("id").GetString()!, body.GetProperty("id").GetString()!)
-                    {
-                        Holder = cast.Agents.FirstOrDefault(a => step.TryGetProperty("instanceId", out var i) && a.InstanceId == i.GetString()),
-                    });
+                LearnSteps(body);
+                break;
+            case "updateTask" or "approveTask" or "rejectTask":
+                // Its steps are others now, or it has some at last.
+                var changed = body.GetProperty("id").GetString();
+                cast.PlannedTasks.Remove(changed!);
+                if (draft.Route.Name == "updateTask") foreach (var old in cast.Steps.Where(s => s.TaskId == changed)) old.Ended = true;
+                LearnSteps(body);
                 break;
             case "claimStep" when draft.Step is { } claimed && claimed.Id == named:
                 (claimed.Held, claimed.Holder, claimed.LogSeq) = (true, draft.Device, 0);
@@ -111,6 +113,17 @@ internal sealed class Lessons(Cast cast)
                     Cast.Note(cast.Cookies, person with { Secret = cookie, IsCookie = true });
                 break;
         }
+    }
+
+    /// <summary>Those of a task that are not known yet; the same task again, by its idempotency key, is known already.</summary>
+    private void LearnSteps(JsonElement task)
+    {
+        foreach (var step in task.GetProperty("execution").GetProperty("steps").EnumerateArray().Where(s => cast.Steps.All(known => known.Id != s.GetProperty("id").GetString())))
+            cast.Add(new StepFact(step.GetProperty("id").GetString()!, task.GetProperty("id").GetString()!)
+            {
+                Holder = cast.Agents.FirstOrDefault(a => step.TryGetProperty("instanceId", out var i) && a.InstanceId == i.GetString()),
+            });
+        if (task.GetProperty("state").GetString() == "planned") Cast.Note(cast.PlannedTasks, task.GetProperty("id").GetString()!);
     }
 
     /// <summary>A refusal may mean that the step has moved on: it is not trusted again.</summary>

@@ -19,6 +19,7 @@ internal sealed class OtherOrganization
         "SELECT c.* FROM pairing_codes c JOIN instances i ON i.id = c.instance_id WHERE i.organization_id = @id ORDER BY c.code_hash",
         "SELECT s.* FROM instance_sessions s JOIN instances i ON i.id = s.instance_id WHERE i.organization_id = @id ORDER BY s.id",
         "SELECT * FROM tasks WHERE organization_id = @id ORDER BY id", "SELECT * FROM executions WHERE organization_id = @id ORDER BY id",
+        "SELECT * FROM approvals WHERE organization_id = @id ORDER BY id",
         "SELECT * FROM selectors WHERE organization_id = @id ORDER BY id", "SELECT * FROM steps WHERE organization_id = @id ORDER BY id",
         "SELECT c.* FROM step_claims c JOIN steps s ON s.id = c.step_id WHERE s.organization_id = @id ORDER BY c.step_id, c.generation",
         "SELECT e.* FROM step_events e JOIN tasks t ON t.id = e.task_id WHERE t.organization_id = @id ORDER BY e.task_id, e.event_seq",
@@ -68,6 +69,8 @@ internal sealed class OtherOrganization
             await agent.AppendAsync(task.StepId(), AgentCalls.Chunk(1, other.Mark));
             await agent.CompleteAsync(task.StepId(), 1);
         }
+        var asking = await owner.CreateTaskAsync(TaskCalls.On(agent.InstanceId) with { Intent = other.Mark, ApprovalClass = ApprovalClass.SensitiveWrite });
+        other.Add(asking.Id, asking.Approvals!.Single().Id);
         var token = await (await owner.PostJsonAsync("/api/auth/tokens", new CreateTokenRequest { Name = other.Mark })).BodyAsync<CreatedToken>();
         var invitation = await (await owner.PostJsonAsync($"/api/organizations/{id}/invitations", new CreateInvitationRequest { Email = other.Mark + "@invited.test", Role = Role.Member })).BodyAsync<CreatedInvitation>();
         using var browser = new Browser(server, me.Email);

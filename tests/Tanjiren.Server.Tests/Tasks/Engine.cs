@@ -4,9 +4,11 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Tasks;
+using Tanjiren.Server.Tasks.Approvals;
 using Tanjiren.Server.Tasks.Leases;
 using Tanjiren.Server.Workstations;
 using Tanjiren.Server.Workstations.Sessions;
@@ -37,6 +39,9 @@ internal sealed class Engine : IAsyncDisposable
     public Database Database => _services.GetRequiredService<Database>();
     public Caller Owner { get; private set; } = null!;
 
+    /// <summary>What the doctrine says to each question; absent: everything is free.</summary>
+    public Func<DoctrineQuestion, DoctrineDecision>? Doctrine { get; set; }
+
     public StepClaimer Claimer => _services.GetRequiredService<StepClaimer>();
     public StepResolver Resolver => _services.GetRequiredService<StepResolver>();
     public LogAppender Logs => _services.GetRequiredService<LogAppender>();
@@ -44,6 +49,10 @@ internal sealed class Engine : IAsyncDisposable
     public LeaseReconciler Reconciler => _services.GetRequiredService<LeaseReconciler>();
     public HeartbeatService Heartbeats => _services.GetRequiredService<HeartbeatService>();
     public SessionStore Sessions => _services.GetRequiredService<SessionStore>();
+    public ApprovalService Approvals => _services.GetRequiredService<ApprovalService>();
+    public ApprovalLoop ApprovalLoop => _services.GetRequiredService<ApprovalLoop>();
+    public TaskEditor Editor => _services.GetRequiredService<TaskEditor>();
+    public WorkQuery Work => _services.GetRequiredService<WorkQuery>();
     public TaskStore Store => _services.GetRequiredService<TaskStore>();
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -80,6 +89,17 @@ internal sealed class Engine : IAsyncDisposable
         return new Caller(userId, name + "@example.test", organizationId, name, Role.Owner, Ids.New(Ids.Token, Clock), null);
     }
 
+    /// <summary>Another person of <see cref="Owner"/>'s organization.</summary>
+    public async Task<Caller> AddMemberAsync(string name, Role role)
+    {
+        var userId = Ids.New(Ids.User, Clock);
+        await ExecuteAsync("""
+            INSERT INTO users (id, email, created_at) VALUES (@userId, @email, 0);
+            INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES (@organizationId, @userId, @role, 0);
+            """, new { userId, organizationId = Owner.OrganizationId, email = name + "@example.test", role = role.ToString().ToLowerInvariant() });
+        return Owner with { UserId = userId, Email = name + "@example.test", Role = role };
+    }
+
     public async Task<Device> AddWorkstationAsync(string name, string[]? tags = null, int maxConcurrent = 10, Caller? owner = null)
     {
         var device = new Device(Ids.New(Ids.Instance, Clock), (owner ?? Owner).OrganizationId, "jkt-" + name, Ids.New(Ids.Session, Clock));
@@ -97,12 +117,15 @@ internal sealed class Engine : IAsyncDisposable
         return device;
     }
 
-    public async Task<TaskBody> CreateTaskAsync(CreateTaskRequest request)
+    public async Task<TaskBody> CreateTaskAsync(CreateTaskRequest request, Caller? by = null)
     {
-        var result = await _services.GetRequiredService<TaskService>().CreateAsync(Owner, request, null, Token);
+        var result = await TryCreateTaskAsync(request, by);
         result.Problem?.Value.Detail.ShouldBeNull();
         return await TaskAsync(result.TaskId!);
     }
+
+    public Task<CreateTaskResult> TryCreateTaskAsync(CreateTaskRequest request, Caller? by = null) =>
+        _services.GetRequiredService<TaskService>().CreateAsync(by ?? Owner, request, null, Token);
 
     /// <summary>A command on each of these workstations.</summary>
     public Task<TaskBody> CreateTaskAsync(IEnumerable<Device> targets, int maxParallel = 1, OnWorkerLost onWorkerLost = OnWorkerLost.Fail,
@@ -175,7 +198,19 @@ internal sealed class Engine : IAsyncDisposable
               OR e.failed_steps <> (SELECT count(*) FROM steps s WHERE s.task_id = e.task_id AND s.state = 'failed'))
             UNION ALL
             SELECT 'end of ' || t.id FROM tasks t JOIN executions e ON e.task_id = t.id
-              WHERE t.id = @taskId AND (e.open_steps = 0) <> (t.state IN ('completed', 'failed', 'cancelled'))
+              WHERE t.id = @taskId AND (e.open_steps = 0) <> (t.state IN ('planned', 'completed', 'failed', 'cancelled'))
+            UNION ALL
+            SELECT 'planned task ' || t.id FROM tasks t WHERE t.id = @taskId AND t.state = 'planned' AND (t.approval_status <> 'pending'
+              OR EXISTS (SELECT 1 FROM steps s WHERE s.task_id = t.id) OR NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id AND a.state = 'pending'))
+            UNION ALL
+            SELECT 'queued task without its approval ' || t.id FROM tasks t WHERE t.id = @taskId AND t.state = 'queued' AND t.approval_class <> 'none'
+              AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id AND a.state = 'approved' AND a.action_hash = t.action_hash)
+            UNION ALL
+            SELECT 'start without an approval ' || s.id FROM steps s WHERE s.task_id = @taskId AND s.state = 'running' AND s.approval_from > 0
+              AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = s.task_id AND a.state = 'consumed')
+            UNION ALL
+            SELECT 'approval open after the end of ' || t.id FROM tasks t JOIN approvals a ON a.task_id = t.id
+              WHERE t.id = @taskId AND t.ended_at IS NOT NULL AND a.state IN ('pending', 'approved')
             UNION ALL
             SELECT 'events of ' || e.task_id FROM executions e WHERE e.task_id = @taskId AND e.event_seq <>
               (SELECT count(*) FROM step_events v WHERE v.task_id = e.task_id) + (SELECT count(*) FROM step_logs l WHERE l.task_id = e.task_id)
@@ -208,6 +243,9 @@ internal sealed class Engine : IAsyncDisposable
         services.AddSingleton(new LeaseOptions { TtlSeconds = TtlSeconds, GraceSeconds = GraceSeconds, DeadlineSlackSeconds = 5 });
         services.AddSingleton(new WorkstationOptions()).AddSingleton(new HostingOptions());
         services.AddSingleton<WakeUps>().AddSingleton<Counters>().AddSingleton<AuditLog>().AddSingleton<InstanceDirectory>().AddSingleton<Idempotency>();
+        services.AddSingleton<DoctrineJudge>((_, question) => Task.FromResult(Doctrine?.Invoke(question) ?? new DoctrineDecision(ApprovalClass.None, [], false, null, false, 0)));
+        services.AddSingleton<TargetResolver>().AddSingleton<TaskPlanner>().AddSingleton<StepWriter>().AddSingleton<TaskEditor>();
+        services.AddSingleton<ApprovalGate>().AddSingleton<ApprovalService>().AddSingleton<ApprovalLoop>();
         services.AddSingleton<TaskService>().AddSingleton<TaskStore>().AddSingleton<TaskCanceller>().AddSingleton<TaskEventStream>();
         services.AddSingleton<StepClaimer>().AddSingleton<StepResolver>().AddSingleton<LogAppender>().AddSingleton<LeaseBook>().AddSingleton<WorkQuery>();
         services.AddSingleton<SessionStore>().AddSingleton<HeartbeatService>().AddSingleton<AnyDispatcher>().AddSingleton<LeaseReconciler>();

@@ -2,6 +2,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Tanjiren.Protocol;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Tasks;
+using Tanjiren.Server.Tasks.Approvals;
 using Tanjiren.Server.Tasks.Leases;
 using Tanjiren.Server.Workstations.Sessions;
 using Tanjiren.Tests;
@@ -14,7 +15,7 @@ namespace Tanjiren.Server.Tests.Tasks;
 /// </summary>
 public sealed class InterleavingTests
 {
-    private static readonly string[] Operations = ["claim", "complete", "cancel", "release", "reap", "renew", "takeOver"];
+    private static readonly string[] Operations = ["claim", "complete", "cancel", "release", "reap", "renew", "takeOver", "approve"];
 
     public static TheoryData<string, string> Pairs()
     {
@@ -35,7 +36,7 @@ public sealed class InterleavingTests
         for (var pauseBefore = 1; ; pauseBefore++)
         {
             var scene = await Scene.SetAsync(engine, holder, await engine.AddWorkstationAsync($"other {pauseBefore}"));
-            if (!await InterleaveAsync(engine, scene, first, second, pauseBefore)) break;
+            if (!await InterleaveAsync(engine, scene.RunAsync, first, second, pauseBefore)) break;
             paused++;
             await engine.CheckInvariantsAsync(scene.TaskId);
             await scene.CheckStoryAsync();
@@ -44,7 +45,7 @@ public sealed class InterleavingTests
     }
 
     /// <summary>False when the first operation has fewer statements than <paramref name="pauseBefore"/>.</summary>
-    private static async Task<bool> InterleaveAsync(Engine engine, Scene scene, string first, string second, int pauseBefore)
+    internal static async Task<bool> InterleaveAsync(Engine engine, Func<IServiceProvider, string, string, Task> run, string first, string second, int pauseBefore)
     {
         var reached = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var proceed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -57,14 +58,14 @@ public sealed class InterleavingTests
         });
         await using var plain = engine.Observed(_ => Task.CompletedTask);
 
-        var firstRun = scene.RunAsync(observed, first, "A");
+        var firstRun = run(observed, first, "A");
         await Task.WhenAny(reached.Task, firstRun);
         if (!reached.Task.IsCompleted)
         {
             await firstRun;
             return false;
         }
-        var secondRun = scene.RunAsync(plain, second, "B");
+        var secondRun = run(plain, second, "B");
         await Eventually.TrueAsync(async () => secondRun.IsCompleted || await engine.QueryAsync<long>(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0);
         proceed.SetResult();
@@ -74,7 +75,7 @@ public sealed class InterleavingTests
 
     /// <summary>
     /// Two steps under maxParallel 1: the holder's lease on the first has run out, so that it may complete, give back, renew or be reaped; the second is
-    /// queued, so that a claim wins only if the first has gone.
+    /// queued, so that a claim wins only if the first has gone. The task needed an approval, which the first claim used: who requeues the first asks for another.
     /// </summary>
     private sealed class Scene(Engine engine, Device holder, Device other, TaskBody task, long generation)
     {
@@ -85,7 +86,13 @@ public sealed class InterleavingTests
 
         public static async Task<Scene> SetAsync(Engine engine, Device holder, Device other)
         {
-            var task = await engine.CreateTaskAsync([holder, other], maxParallel: 1, OnWorkerLost.Requeue);
+            var planned = await engine.CreateTaskAsync(new CreateTaskRequest
+            {
+                Command = new CommandSpec { Argv = ["true"] }, Targets = new TargetSpec { Workstations = [holder.InstanceId, other.InstanceId] },
+                OnWorkerLost = OnWorkerLost.Requeue, ApprovalClass = ApprovalClass.SensitiveWrite,
+            });
+            (await engine.Approvals.ApproveAsync(engine.Owner, planned.Id, null, null, TestContext.Current.CancellationToken)).ShouldBeNull();
+            var task = await engine.TaskAsync(planned.Id);
             var steps = task.Execution!.Steps;
             var held = await engine.ClaimAsync(holder, steps[0]);
             await engine.ExecuteAsync("""
@@ -102,6 +109,7 @@ public sealed class InterleavingTests
             {
                 "claim" => (await services.GetRequiredService<StepClaimer>()
                     .ClaimAsync(other, queued.Id, engine.NewClaimId(), queued.LeaseGeneration, token)).Refusal is null,
+                "approve" => await ApproveAsync(services, token),
                 "takeOver" => await TakeOverAsync(services, who, token),
                 "complete" => (await services.GetRequiredService<StepResolver>()
                     .CompleteAsync(holder, running.Id, Engine.Result(running.Id, generation, exitCode: who == "A" ? 0 : 3), token)).Kind == StepMoveKind.Applied,
@@ -131,10 +139,20 @@ public sealed class InterleavingTests
             if (_applied.Contains("claim")) steps[1].Attempts.ShouldBe(1);
             else steps[1].Attempts.ShouldBe(0);
             _applied.Count(o => o == "claim").ShouldBeLessThanOrEqualTo(1);
+            if (_applied.Contains("approve")) _applied.ShouldContain("reap", "nothing else asks for a second start here");
+            if (steps[0].State == StepState.Queued && _applied.Contains("reap"))
+                (await engine.TaskAsync(task.Id)).ApprovalStatus.ShouldBe(_applied.Contains("approve") ? ApprovalStatus.Approved : ApprovalStatus.Pending);
             (await engine.QueryAsync<long>("""
                 SELECT count(*) FROM steps s WHERE s.task_id = @taskId AND s.state = 'running'
                   AND NOT EXISTS (SELECT 1 FROM instance_sessions i WHERE i.id = s.lease_session AND i.instance_id = s.lease_holder AND i.ended_at IS NULL)
                 """, new { taskId = task.Id })).ShouldBe(0, "every lease belongs to an open session");
+        }
+
+        /// <summary>Somebody else than who approved the first start; there is something to approve only when the step was given up.</summary>
+        private async Task<bool> ApproveAsync(IServiceProvider services, CancellationToken token)
+        {
+            var ann = await engine.AddMemberAsync("ann" + Guid.NewGuid(), Role.Admin);
+            return await services.GetRequiredService<ApprovalService>().ApproveAsync(ann, task.Id, null, null, token) is null;
         }
 
         /// <summary>The claimer's agent has been restarted: its successor opens a session while the claim is on its way.</summary>

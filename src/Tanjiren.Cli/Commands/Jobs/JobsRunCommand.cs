@@ -3,6 +3,7 @@ using System.CommandLine;
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Hosting;
 using Tanjiren.Cli.Jobs;
+using Tanjiren.Cli.Output;
 using Tanjiren.Cli.Parsing;
 using Tanjiren.Protocol;
 
@@ -48,12 +49,14 @@ internal static class JobsRunCommand
         var gpus = Options.Number("--gpu-count", "N", "Graphics processors that each step needs", 0, 1000);
         var intent = Options.Text("--intent", "TEXT", "What it is for, in your words (default: the command line)");
         var priority = Options.Number("--priority", "N", "From -100 to 100, higher first (default 0)", -100, 100);
+        var approvalClass = Options.Choice("--approval-class", "Ask for an approval of this class before it starts; the doctrine may want a higher one (default none)",
+            [.. Enum.GetValues<ApprovalClass>().Select(c => Words.Of(c))]);
         var key = Options.Text("--idempotency-key", "KEY", "The same key within 24 h finds the job instead of making another (default: random)");
         var detach = Options.Flag("--detach", "Print the job's id and leave it running", "-d");
         var prefix = Options.Flag("--prefix", "Lead each line with the workstation's name, also with one step");
         var raw = Options.Flag("--raw", "Never lead lines with a name");
         foreach (var option in (Option[])[workstations, tags, labels, all, any, maxParallel, stopAfter, timeout, queueTimeout, onWorkerLost, grace, env, cwd, shell,
-            cpu, memory, gpus, intent, priority, key, detach, prefix, raw])
+            cpu, memory, gpus, intent, priority, approvalClass, key, detach, prefix, raw])
             command.Options.Add(option);
         var output = new OutputOptions(command, "Print the job as JSON when it ends (with --detach: when it is made) instead of its output");
         var server = new ServerOptions(command);
@@ -81,6 +84,7 @@ internal static class JobsRunCommand
                     ? new ResourceSpec { Cpu = c, MemoryMb = m, GpuCount = g } : null,
                 Intent = parse.GetValue(intent),
                 Priority = parse.GetValue(priority),
+                ApprovalClass = Words.ApprovalClass(parse.GetValue(approvalClass)),
             };
             using var telemetry = Telemetry.Start(cli, TelemetryRole.Command);
             using var client = ClientSession.Open(cli, server.Of(parse));

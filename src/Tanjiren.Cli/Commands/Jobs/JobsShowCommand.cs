@@ -34,6 +34,8 @@ internal static class JobsShowCommand
             .Add("id", job.Id)
             .Add("intent", job.Intent)
             .Add("state", Words.Of(job.State) + (job.CancelRequestedAt is not null && !JobExit.IsTerminal(job.State) ? ", being cancelled" : ""))
+            .Add("approval", Approval(cli, job))
+            .Add("frozen until", job.FrozenUntil is null ? null : Text.Instant(job.FrozenUntil, cli.Clock))
             .Add("command", command == job.Intent ? null : command)
             .Add("directory", job.WorkingDirectory)
             .Add("environment", string.Join(", ", (job.Environment?.Keys ?? []).Concat((job.EnvironmentFromMachine ?? []).Select(n => $"{n} (the workstation's)"))))
@@ -55,6 +57,19 @@ internal static class JobsShowCommand
                 Text.Bytes(step.LogBytes) + (step.Truncated ? ", cut" : "") + (step.EndedAt is not null && !step.LogsComplete ? ", more to come" : ""),
                 step.Attempts.ToString());
         table.Write();
+    }
+
+    private static string? Approval(CliContext cli, TaskBody job)
+    {
+        if (job.Approvals is not [.., var newest]) return null;
+        var who = newest.State switch
+        {
+            ApprovalState.Pending => $", until {Text.Instant(newest.ExpiresAt, cli.Clock)}; `tanvrit-compute jobs approve {job.Id}`",
+            ApprovalState.Approved => $" by {newest.DecidedBy}; must start by {Text.Instant(newest.ExpiresAt, cli.Clock)}",
+            ApprovalState.Consumed or ApprovalState.Rejected => $" by {newest.DecidedBy}",
+            _ => "",
+        };
+        return $"{Words.Of(newest.State)}{(newest.SelfApproved ? " (own)" : "")}{who} ({Words.Of(newest.Class)}: {ApprovalNotice.Because(newest)}){(newest.Reason is null ? "" : $": {newest.Reason}")}";
     }
 
     private static string Result(StepBody step) => step.State switch

@@ -2,6 +2,7 @@ using System.Data.Common;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tasks.Approvals;
 
 namespace Tanjiren.Server.Tasks.Leases;
 
@@ -121,6 +122,7 @@ internal sealed partial class LeaseReconciler(
                 new { id = step.Id, instanceId = step.LeaseHolder, generation = step.LeaseGeneration }) == 0) return null;
             locked.Add(active: -1);
             locked.AddEvent("requeued", step.Id, step.LeaseGeneration, step.LeaseHolder, "workerLost");
+            await ApprovalGate.AskForAnotherStartAsync(tx, locked, step);
             await locked.WakeTargetsAsync(wakeUps, dispatcher);
             return "requeued";
         }

@@ -1,0 +1,105 @@
+using System.Text.Json.Serialization;
+
+namespace Tanjiren.Protocol;
+
+/// <summary>How much a task may do, and so who has to agree first (T-06). Each is higher than the one before.</summary>
+[JsonConverter(typeof(SnakeCaseEnum<ApprovalClass>))]
+public enum ApprovalClass
+{
+    /// <summary>Runs without anybody's approval.</summary>
+    None,
+    /// <summary>Infrastructure, databases, sensitive systems.</summary>
+    SensitiveWrite,
+    /// <summary>Production: the highest tier. Nobody approves their own.</summary>
+    ProductionMutation,
+}
+
+/// <summary>What became of an approval.</summary>
+[JsonConverter(typeof(SnakeCaseEnum<ApprovalState>))]
+public enum ApprovalState
+{
+    /// <summary>Waits for an admin's or the owner's answer. Seven days without one end it.</summary>
+    Pending,
+    /// <summary>Given; the first claim uses it, within 15 minutes.</summary>
+    Approved,
+    /// <summary>Used by the first claim. It covers every step of that execution and cannot be used again.</summary>
+    Consumed,
+    /// <summary>Refused by a person.</summary>
+    Rejected,
+    /// <summary>Not answered within seven days, or not used within 15 minutes.</summary>
+    Expired,
+    /// <summary>What it asked for is no longer asked: the task was changed, or ended first.</summary>
+    Withdrawn,
+}
+
+/// <summary>A rule that wants the approval.</summary>
+public sealed record ApprovalFindingBody
+{
+    /// <summary>Its name in the doctrine; <c>request</c>: the task asked for it itself; <c>onWorkerLost</c>: it may have run already.</summary>
+    public required string Rule { get; init; }
+    public required string Effect { get; init; }
+    /// <summary>Why it applies, in a sentence.</summary>
+    public required string Because { get; init; }
+}
+
+/// <summary>A person's answer to one exact action, or the wait for it.</summary>
+public sealed record ApprovalBody
+{
+    public required string Id { get; init; }
+    public required string TaskId { get; init; }
+    /// <summary>Of the task, as it is now.</summary>
+    public required string Intent { get; init; }
+    public required ApprovalClass Class { get; init; }
+    public required ApprovalState State { get; init; }
+    /// <summary>The rules that want it.</summary>
+    public required IReadOnlyList<ApprovalFindingBody> Findings { get; init; }
+    /// <summary>SHA-256 of what it is bound to: the task's specification, its targets, the doctrine's version.</summary>
+    public required string ActionHash { get; init; }
+    public required int DoctrineVersion { get; init; }
+    /// <summary>User id of who made or last changed the task.</summary>
+    public required string RequestedBy { get; init; }
+    public required DateTimeOffset RequestedAt { get; init; }
+    /// <summary>Pending: until when it can be answered. Approved: until when the first step must start.</summary>
+    public required DateTimeOffset ExpiresAt { get; init; }
+    /// <summary>User id of who answered.</summary>
+    public string? DecidedBy { get; init; }
+    public DateTimeOffset? DecidedAt { get; init; }
+    public string? Reason { get; init; }
+    /// <summary>Whether who approved had made or changed the task.</summary>
+    public bool SelfApproved { get; init; }
+    public DateTimeOffset? ConsumedAt { get; init; }
+}
+
+/// <summary><c>POST /api/tasks/{id}/approve</c> and <c>…/reject</c>.</summary>
+public sealed record AnswerApprovalRequest
+{
+    /// <summary>1-500 characters. Required to reject, and to approve one's own production mutation.</summary>
+    public string? Reason { get; init; }
+    /// <summary>The approval that was looked at. Absent: whichever is pending now; then a change in the meantime is approved unseen.</summary>
+    public string? ApprovalId { get; init; }
+}
+
+/// <summary><c>PATCH /api/tasks/{id}</c>, while it is planned or queued: what is given replaces, what is absent stays.</summary>
+public sealed record UpdateTaskRequest
+{
+    public string? Intent { get; init; }
+    public CommandSpec? Command { get; init; }
+    /// <summary>As a whole.</summary>
+    public TargetSpec? Targets { get; init; }
+    public string? WorkingDirectory { get; init; }
+    /// <summary>As a whole.</summary>
+    public IReadOnlyDictionary<string, string>? Environment { get; init; }
+    /// <summary>As a whole.</summary>
+    public IReadOnlyList<string>? EnvironmentFromMachine { get; init; }
+    public int? MaxParallel { get; init; }
+    public int? StopAfterFailures { get; init; }
+    public int? TimeoutSeconds { get; init; }
+    public int? QueueTimeoutSeconds { get; init; }
+    public int? LeaseGraceSeconds { get; init; }
+    public OnWorkerLost? OnWorkerLost { get; init; }
+    /// <summary>As a whole.</summary>
+    public ResourceSpec? Resources { get; init; }
+    public int? Priority { get; init; }
+    /// <summary>May be raised, never lowered.</summary>
+    public ApprovalClass? ApprovalClass { get; init; }
+}

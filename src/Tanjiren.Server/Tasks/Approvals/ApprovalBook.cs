@@ -1,0 +1,77 @@
+using System.Text.Json;
+using Tanjiren.Protocol;
+using Tanjiren.Server.Data;
+
+namespace Tanjiren.Server.Tasks.Approvals;
+
+/// <summary>
+/// The approvals of one task, in a transaction that has locked it. Numbered: a step that may have run needs one of a higher number than the one that it ran under,
+/// while its neighbours go on under theirs.
+/// </summary>
+internal static class ApprovalBook
+{
+    /// <summary>The one that is pending or approved; the database allows one.</summary>
+    public static Task<ApprovalRow?> OpenAsync(SqlSession sql, string taskId) =>
+        sql.FirstAsync<ApprovalRow>("SELECT * FROM approvals WHERE task_id = @taskId AND state IN ('pending', 'approved')", new { taskId });
+
+    public static Task<ApprovalRow?> NewestAsync(SqlSession sql, string taskId) =>
+        sql.FirstAsync<ApprovalRow>("SELECT * FROM approvals WHERE task_id = @taskId ORDER BY number DESC LIMIT 1", new { taskId });
+
+    /// <summary>The newest under which a step may start: given and in time, or used already; of at least this number and for exactly what the task is now.</summary>
+    public static Task<ApprovalRow?> CoveringAsync(SqlSession sql, LockedExecution locked, int from) => sql.FirstAsync<ApprovalRow>("""
+        SELECT * FROM approvals WHERE task_id = @taskId AND number >= @from AND action_hash = @actionHash AND (state = 'consumed' OR state = 'approved' AND expires_at > @now)
+        ORDER BY number DESC LIMIT 1
+        """, new { taskId = locked.TaskId, from, actionHash = locked.ActionHash, now = locked.Now });
+
+    /// <summary>Asks for an approval of what the task is now. None may be open. Returns its number.</summary>
+    public static async Task<int> AskAsync(WriteTransaction tx, LockedExecution locked, ApprovalClass wanted, IReadOnlyList<ApprovalFindingBody> findings)
+    {
+        var id = Ids.New(Ids.Approval, TaskMapping.Instant(locked.Now));
+        var number = await tx.FirstAsync<int>("""
+            INSERT INTO approvals (id, organization_id, task_id, number, class, state, action_hash, doctrine_version, findings, requested_by, requested_at, expires_at)
+            VALUES (@id, @organizationId, @taskId, (SELECT coalesce(max(number), 0) + 1 FROM approvals WHERE task_id = @taskId), @wanted, 'pending', @actionHash,
+              @doctrineVersion, @findings, @actorId, @now, @expiresAt)
+            RETURNING number
+            """,
+            new
+            {
+                id, organizationId = locked.OrganizationId, taskId = locked.TaskId, wanted = WireNames.Of(wanted), actionHash = locked.ActionHash, doctrineVersion = locked.DoctrineVersion,
+                findings = JsonSerializer.Serialize(findings, WireJson.Default.IReadOnlyListApprovalFindingBody), actorId = locked.ActorId, now = locked.Now,
+                expiresAt = locked.Now + (long)ApprovalRules.AnswerWithin.TotalMilliseconds,
+            });
+        locked.SetApproval(ApprovalStatus.Pending);
+        locked.AddEvent("approvalRequested", detail: id);
+        return number;
+    }
+
+    /// <summary>False when it is not in the state that <paramref name="approval"/> was read in, and nothing has changed.</summary>
+    public static async Task<bool> MoveAsync(WriteTransaction tx, ApprovalRow approval, ApprovalState to, long now)
+    {
+        if (!ApprovalRules.MayMove(approval.ParsedState, to)) throw new InvalidOperationException($"An approval can't move from {approval.State} to {to}.");
+        return await tx.ExecuteAsync("""
+            UPDATE approvals SET state = @to, consumed_at = CASE WHEN @to = 'consumed' THEN @now ELSE consumed_at END WHERE id = @id AND state = @state
+            """, new { id = approval.Id, state = approval.State, to = WireNames.Of(to), now }) == 1;
+    }
+
+    /// <summary>A person's answer. False when it is answered already.</summary>
+    public static async Task<bool> AnswerAsync(
+        WriteTransaction tx, ApprovalRow pending, ApprovalState to, string userId, string? reason, bool selfApproved, long now, long expiresAt) =>
+        await tx.ExecuteAsync("""
+            UPDATE approvals SET state = @to, decided_by = @userId, decided_at = @now, reason = @reason, self_approved = @self, expires_at = @expiresAt
+            WHERE id = @id AND state = 'pending'
+            """, new { id = pending.Id, to = WireNames.Of(to), userId, now, reason, self = selfApproved ? 1 : 0, expiresAt }) == 1;
+
+    /// <summary>Takes back what was asked or given: the task is not what it was for any more.</summary>
+    public static async Task WithdrawAsync(WriteTransaction tx, LockedExecution locked)
+    {
+        if (await OpenAsync(tx, locked.TaskId) is { } open) await MoveAsync(tx, open, ApprovalState.Withdrawn, locked.Now);
+    }
+
+    /// <summary>The number of the newest that was used, 0 when none was: steps that need a higher one wait, the others go on.</summary>
+    public static Task<int> UsedAsync(SqlSession sql, string taskId) =>
+        sql.FirstAsync<int>("SELECT coalesce(max(number), 0) FROM approvals WHERE task_id = @taskId AND state = 'consumed'", new { taskId });
+
+    /// <summary>Whether a queued step waits for an approval of a higher number.</summary>
+    public static Task<bool> IsAwaitedAsync(SqlSession sql, string taskId, int used) => sql.FirstAsync<bool>(
+        "SELECT EXISTS (SELECT 1 FROM steps WHERE task_id = @taskId AND state = 'queued' AND approval_from > @used)", new { taskId, used });
+}

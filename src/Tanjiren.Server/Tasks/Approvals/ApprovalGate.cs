@@ -1,0 +1,112 @@
+using Tanjiren.Protocol;
+using Tanjiren.Server.Data;
+using Tanjiren.Server.Governance;
+using Tanjiren.Server.Hosting;
+
+namespace Tanjiren.Server.Tasks.Approvals;
+
+/// <summary>
+/// What doctrine and approvals say to a claim, and when a task has to ask again. All under the execution's lock, in the transaction of what brings it about: nothing
+/// can start between the decision and its record.
+/// </summary>
+internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetrics metrics)
+{
+    /// <summary>Why the step may not start on this machine now; what follows from it has been written. Null: it may, and its approval is used.</summary>
+    public async Task<ClaimRefusal?> AdmitAsync(WriteTransaction tx, LockedExecution locked, StepRow step, IReadOnlyCollection<string> tags)
+    {
+        var decision = await planner.DecideAtClaimAsync(tx, locked, tags);
+        if (decision.Forbidden) return await ForbidAsync(tx, locked, step, decision);
+        if (decision.FrozenUntil is { } until && until.ToUnixTimeMilliseconds() > locked.Now) return await FreezeAsync(locked, step, until);
+
+        if (decision.Class == ApprovalClass.None && step.ApprovalFrom == 0) return null;
+        var covering = await ApprovalBook.CoveringAsync(tx, locked, Math.Max(1, step.ApprovalFrom));
+        if (covering is null || covering.ParsedClass < decision.Class) return await AskAsync(tx, locked, step, decision);
+        if (covering.ParsedState == ApprovalState.Approved)
+        {
+            if (!await ApprovalBook.MoveAsync(tx, covering, ApprovalState.Consumed, locked.Now)) return ClaimRefusal.NeedsApproval;
+            locked.SetApproval(ApprovalStatus.Consumed);
+        }
+        // Known from now on to have run under one: its next start, if it is lost, needs another.
+        if (step.ApprovalFrom == 0) await WaitFromAsync(tx, step, covering.Number);
+        return null;
+    }
+
+    /// <summary>
+    /// For a step that is queued again after a start that may have happened: the approval that it ran under is used up, so another is asked for, or the one that is
+    /// open covers it too. A step that provably never started is not passed here.
+    /// </summary>
+    public static async Task AskForAnotherStartAsync(WriteTransaction tx, LockedExecution locked, StepRow step)
+    {
+        if (step.ApprovalFrom == 0) return;
+        var newest = await ApprovalBook.NewestAsync(tx, locked.TaskId);
+        if (newest is { ParsedState: ApprovalState.Pending or ApprovalState.Approved })
+        {
+            await WaitFromAsync(tx, step, newest.Number);
+            return;
+        }
+        await WaitFromAsync(tx, step, await ApprovalBook.AskAsync(tx, locked, newest!.ParsedClass,
+            [new ApprovalFindingBody { Rule = "onWorkerLost", Effect = newest.Class, Because = "A step lost its workstation and may have run; it shall start again." }]));
+    }
+
+    /// <summary>
+    /// From queued back to planned: the approval that it was queued by counts no more, or one of a higher class is needed. Its steps, none of which was ever claimed, go;
+    /// they are written again, for the targets of then, when it is approved.
+    /// </summary>
+    public async Task BackToPlannedAsync(WriteTransaction tx, LockedExecution locked, ApprovalClass atLeast, IReadOnlyList<ApprovalFindingBody> findings)
+    {
+        await ApprovalBook.WithdrawAsync(tx, locked);
+        await locked.RemoveStepsAsync();
+        locked.MoveTask(TaskState.Planned);
+        locked.Freeze(null);
+        var plan = await planner.PlanAsync(tx, locked.OrganizationId, (locked.ParsedSpec, locked.Spec), locked.ActorRole, locked.Origin, new Problems.FieldErrors());
+        // Without its targets it asks for what it was; whoever wants to approve it is told what is missing.
+        var wanted = TaskPlanner.HigherOf(atLeast, plan?.Class ?? ApprovalClass.None);
+        locked.SetPlan(wanted, plan?.Decision.Version ?? locked.DoctrineVersion, plan?.ActionHash ?? locked.ActionHash);
+        await ApprovalBook.AskAsync(tx, locked, wanted, findings.Count > 0 ? findings : plan?.Findings(locked.ParsedSpec.ApprovalClass) ?? []);
+    }
+
+    /// <summary>The refusal is for good: what waited for this machine ends, or it would be offered and refused for ever.</summary>
+    private async Task<ClaimRefusal> ForbidAsync(WriteTransaction tx, LockedExecution locked, StepRow step, DoctrineDecision decision)
+    {
+        var rules = string.Join("; ", decision.Findings.Select(f => $"{f.Rule} ({f.Because})"));
+        await StepEnding.EndQueuedAsync(tx, locked, StepState.Failed, StepReason.ForbiddenByDoctrine, rules.Length <= 2000 ? rules : rules[..2000], step.Id);
+        await StepEnding.StopRolloutAsync(tx, locked);
+        await locked.SaveAsync(wakeUps, metrics);
+        return ClaimRefusal.Forbidden;
+    }
+
+    private async Task<ClaimRefusal> FreezeAsync(LockedExecution locked, StepRow step, DateTimeOffset until)
+    {
+        locked.Freeze(until.ToUnixTimeMilliseconds());
+        locked.AddEvent("frozen", step.Id);
+        await locked.SaveAsync(wakeUps, metrics);
+        return ClaimRefusal.Frozen;
+    }
+
+    private async Task<ClaimRefusal> AskAsync(WriteTransaction tx, LockedExecution locked, StepRow step, DoctrineDecision decision)
+    {
+        var newest = await ApprovalBook.NewestAsync(tx, locked.TaskId);
+        // It ran out a moment ago: the loop, which tells everybody, is about to come by.
+        if (newest is { ParsedState: ApprovalState.Approved } && newest.ExpiresAt <= locked.Now) return ClaimRefusal.NeedsApproval;
+        var wanted = TaskPlanner.HigherOf(decision.Class, newest?.ParsedClass ?? ApprovalClass.None);
+        IReadOnlyList<ApprovalFindingBody> findings = [.. decision.Findings.Select(f => new ApprovalFindingBody { Rule = f.Rule, Effect = f.Effect, Because = f.Because })];
+        if (locked.TaskState == TaskState.Queued)
+        {
+            await BackToPlannedAsync(tx, locked, wanted, findings);
+        }
+        else if (newest is { ParsedState: ApprovalState.Pending } && newest.ParsedClass == wanted)
+        {
+            await WaitFromAsync(tx, step, newest.Number);
+        }
+        else
+        {
+            await ApprovalBook.WithdrawAsync(tx, locked);
+            await WaitFromAsync(tx, step, await ApprovalBook.AskAsync(tx, locked, wanted, findings));
+        }
+        await locked.SaveAsync(wakeUps, metrics);
+        return ClaimRefusal.NeedsApproval;
+    }
+
+    private static Task WaitFromAsync(WriteTransaction tx, StepRow step, int number) =>
+        tx.ExecuteAsync("UPDATE steps SET approval_from = @number WHERE id = @id AND state = 'queued'", new { id = step.Id, number });
+}

@@ -1,0 +1,83 @@
+using System.Data.Common;
+using Tanjiren.Protocol;
+using Tanjiren.Server.Data;
+using Tanjiren.Server.Hosting;
+
+namespace Tanjiren.Server.Tasks.Approvals;
+
+/// <summary>
+/// Time's part: approvals that nobody gave or used in time, and freezes that have ended. Any number of servers may run it; each task is looked at again under its lock.
+/// A claim does not wait for this loop: an approval that ran out starts nothing, and a freeze that is over holds nothing back, from that very moment.
+/// </summary>
+internal sealed partial class ApprovalLoop(
+    Database database, TimeProvider clock, ApprovalGate gate, WakeUps wakeUps, AnyDispatcher dispatcher, RunMetrics metrics, ILogger<ApprovalLoop> logger)
+    : PeriodicLoop("approvals", clock, logger)
+{
+    private const int Batch = 200;
+
+    protected override TimeSpan Interval => TimeSpan.FromSeconds(5);
+
+    public override async Task RunOnceAsync(CancellationToken cancellationToken)
+    {
+        var now = Clock.GetUtcNow().ToUnixTimeMilliseconds();
+        await EachAsync("SELECT task_id FROM approvals WHERE state IN ('pending', 'approved') AND expires_at <= @now ORDER BY expires_at LIMIT @batch", now, ExpireAsync, cancellationToken);
+        await EachAsync("SELECT id FROM tasks WHERE frozen_until <= @now ORDER BY frozen_until LIMIT @batch", now, ThawAsync, cancellationToken);
+    }
+
+    private async Task EachAsync(string candidates, long now, Func<WriteTransaction, LockedExecution, Task<string?>> act, CancellationToken cancellationToken)
+    {
+        foreach (var taskId in await database.ReadAsync(sql => sql.ListAsync<string>(candidates, new { now, batch = Batch }), cancellationToken))
+        {
+            try
+            {
+                var did = await database.WriteAsync(async tx =>
+                {
+                    if (await LockedExecution.OfTaskAsync(tx, taskId, Clock) is not { } locked || await act(tx, locked) is not { } what) return null;
+                    await locked.SaveAsync(wakeUps, metrics);
+                    return what;
+                }, cancellationToken);
+                if (did is not null) Count(did);
+            }
+            catch (DbException e)
+            {
+                // One task that can't be resolved must not keep those behind it from being so.
+                Count("failed");
+                LogUnresolved(logger, taskId, e);
+            }
+        }
+    }
+
+    private async Task<string?> ExpireAsync(WriteTransaction tx, LockedExecution locked)
+    {
+        // The candidate was read without the lock: it may have been answered, used or asked for again since.
+        if (await ApprovalBook.OpenAsync(tx, locked.TaskId) is not { } open || open.ExpiresAt > locked.Now) return null;
+        await ApprovalBook.MoveAsync(tx, open, ApprovalState.Expired, locked.Now);
+        locked.AddEvent("approvalExpired", detail: open.Id);
+        if (open.ParsedState == ApprovalState.Pending)
+        {
+            locked.SetApproval(ApprovalStatus.Expired);
+            await ApprovalService.EndUnapprovedAsync(tx, locked, $"Nobody answered within {ApprovalRules.AnswerWithin.TotalDays:0} days.");
+            return "unanswered";
+        }
+        if (locked.TaskState == TaskState.Queued)
+        {
+            await gate.BackToPlannedAsync(tx, locked, open.ParsedClass, open.ParseFindings());
+            return "unused";
+        }
+        var used = await ApprovalBook.UsedAsync(tx, locked.TaskId);
+        if (await ApprovalBook.IsAwaitedAsync(tx, locked.TaskId, used)) await ApprovalBook.AskAsync(tx, locked, open.ParsedClass, open.ParseFindings());
+        else locked.SetApproval(used > 0 ? ApprovalStatus.Consumed : ApprovalStatus.Expired); // what it was for has ended meanwhile
+        return "unused";
+    }
+
+    private async Task<string?> ThawAsync(WriteTransaction tx, LockedExecution locked)
+    {
+        if (await tx.ExecuteAsync("UPDATE tasks SET frozen_until = NULL WHERE id = @taskId AND frozen_until <= @now", new { taskId = locked.TaskId, now = locked.Now }) == 0) return null;
+        locked.AddEvent("thawed");
+        await locked.WakeTargetsAsync(wakeUps, dispatcher);
+        return "thawed";
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Could not resolve the approval or freeze of task {TaskId}; it is tried again with the next pass")]
+    private static partial void LogUnresolved(ILogger logger, string taskId, Exception exception);
+}

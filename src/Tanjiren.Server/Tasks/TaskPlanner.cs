@@ -1,0 +1,85 @@
+using System.Security.Cryptography;
+using System.Text;
+using Tanjiren.Protocol;
+using Tanjiren.Server.Data;
+using Tanjiren.Server.Governance;
+using Tanjiren.Server.Problems;
+
+namespace Tanjiren.Server.Tasks;
+
+/// <summary>The doctrine's answer; <see cref="DoctrineGate.DecideAsync"/>, or what a test says in its place.</summary>
+internal delegate Task<DoctrineDecision> DoctrineJudge(SqlSession sql, DoctrineQuestion question);
+
+/// <summary>
+/// What a task would run, where, and what the doctrine says to it now. Asked at its creation, at each change and at the answer to its approval; at a claim only the
+/// doctrine is asked again, on the claimer's tags.
+/// </summary>
+internal sealed class TaskPlanner(TargetResolver resolver, DoctrineJudge judge, TimeProvider clock)
+{
+    /// <summary>Null when an error was added.</summary>
+    /// <param name="sql">A connection or transaction.</param>
+    /// <param name="organizationId">Whose.</param>
+    /// <param name="spec">With every default filled in, and as text: what is stored.</param>
+    /// <param name="actor">The role, now, of who made or last changed it.</param>
+    /// <param name="origin">What else brought it into being.</param>
+    /// <param name="errors">Takes what the targets lack.</param>
+    public async Task<TaskPlan?> PlanAsync(
+        SqlSession sql, string organizationId, (CreateTaskRequest Parsed, string Text) spec, Role actor, TaskOrigin origin, FieldErrors errors)
+    {
+        var targets = await resolver.ResolveAsync(sql, organizationId, spec.Parsed, errors);
+        if (errors.Any) return null;
+        var decision = await judge(sql, new DoctrineQuestion(organizationId, spec.Parsed, targets.Tags, actor, origin, clock.GetUtcNow()));
+        return new TaskPlan(targets, decision, HigherOf(decision.Class, spec.Parsed.ApprovalClass ?? ApprovalClass.None), HashOf(spec.Text, targets, decision.Version));
+    }
+
+    /// <summary>On one machine's tags. Forbid and freeze by the stricter of the snapshot and the present; the class is the present's, the approved one is on record.</summary>
+    public async Task<DoctrineDecision> DecideAtClaimAsync(SqlSession sql, LockedExecution locked, IReadOnlyCollection<string> tags)
+    {
+        var question = new DoctrineQuestion(locked.OrganizationId, locked.ParsedSpec, [tags], locked.ActorRole, locked.Origin, clock.GetUtcNow());
+        var present = await judge(sql, question);
+        if (present.Version == locked.DoctrineVersion) return present;
+        var snapshot = await judge(sql, question with { AtVersion = locked.DoctrineVersion });
+        return present with
+        {
+            Findings = [.. present.Findings, .. snapshot.Findings],
+            Forbidden = present.Forbidden || snapshot.Forbidden,
+            FrozenUntil = present.FrozenUntil > snapshot.FrozenUntil || snapshot.FrozenUntil is null ? present.FrozenUntil : snapshot.FrozenUntil,
+        };
+    }
+
+    public static ApprovalClass HigherOf(ApprovalClass a, ApprovalClass b) => a > b ? a : b;
+
+    private static string HashOf(string spec, ResolvedTargets targets, int doctrineVersion) =>
+        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"tanjiren-action-v1\n{doctrineVersion}\n{targets.ToCanonical()}\n{spec}")));
+}
+
+/// <param name="Targets">The machines.</param>
+/// <param name="Decision">The doctrine's.</param>
+/// <param name="Class">The higher of the doctrine's and the task's own.</param>
+/// <param name="ActionHash">What an approval of it is bound to.</param>
+internal sealed record TaskPlan(ResolvedTargets Targets, DoctrineDecision Decision, ApprovalClass Class, string ActionHash)
+{
+    /// <summary>Until when a freeze that waits holds it back, in Unix milliseconds.</summary>
+    public long? FrozenUntil => Decision is { FreezeRefuses: false, FrozenUntil: { } until } ? until.ToUnixTimeMilliseconds() : null;
+
+    /// <summary>Why the doctrine does not let it be queued at all; null: it does.</summary>
+    public Problem? Refusal() => Decision switch
+    {
+        { Forbidden: true } => Problem.Of(403, ErrorCode.ForbiddenByDoctrine, $"The doctrine forbids this: {Because()}", "Ask an admin; `doctrine show` has the rules."),
+        { FreezeRefuses: true, FrozenUntil: { } until } => Problem.Conflict(ErrorCode.Frozen,
+            $"A freeze is in force until {until.UtcDateTime:yyyy-MM-dd'T'HH:mm:ss'Z'}: {Because()}", "Try again when it has ended.", "frozen"),
+        _ => null,
+    };
+
+    /// <summary>The rules that matched, each with its reason.</summary>
+    public string Because() => Decision.Findings.Count == 0 ? "no rule is named" : string.Join("; ", Decision.Findings.Select(f => $"{f.Rule} ({f.Because})"));
+
+    /// <summary>The rules that want the approval; the task's own wish is one of them.</summary>
+    public IReadOnlyList<ApprovalFindingBody> Findings(ApprovalClass? asked) =>
+    [
+        .. Decision.Findings.Select(f => new ApprovalFindingBody { Rule = f.Rule, Effect = f.Effect, Because = f.Because }),
+        .. asked is { } own and not ApprovalClass.None
+            ? [new ApprovalFindingBody { Rule = "request", Effect = WireNames.Of(own), Because = "The task asks for it itself." }]
+            : Array.Empty<ApprovalFindingBody>(),
+    ];
+}

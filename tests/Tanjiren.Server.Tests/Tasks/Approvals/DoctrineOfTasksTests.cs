@@ -1,0 +1,206 @@
+using Tanjiren.Protocol;
+using Tanjiren.Server.Governance;
+using Tanjiren.Server.Tasks;
+using Tanjiren.Tests;
+using static Tanjiren.Server.Tests.Tasks.Approvals.ApprovalTests;
+
+namespace Tanjiren.Server.Tests.Tasks.Approvals;
+
+/// <summary>What tasks make of the doctrine's decisions, at their creation, at the answer and at the claim. The decisions are the test's.</summary>
+public sealed class DoctrineOfTasksTests
+{
+    private static readonly DoctrineDecision Free = new(ApprovalClass.None, [], false, null, false, 1);
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_is_forbidden_is_no_task_and_one_audit_row_names_the_rule(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.AddWorkstationAsync("one", ["production"]);
+        engine.Doctrine = question =>
+        {
+            question.TargetTags.ShouldHaveSingleItem().ShouldBe(["production"]);
+            return Forbidding(2);
+        };
+        var refused = (await engine.TryCreateTaskAsync(Request())).Problem!.Value;
+        (refused.Status, refused.Code).ShouldBe((403, "forbidden_by_doctrine"));
+        refused.Detail!.ShouldContain("no-true (it says true)");
+        (await engine.QueryAsync<long>("SELECT count(*) FROM tasks")).ShouldBe(0);
+        (await engine.QueryAsync<string>("SELECT detail FROM audit_events WHERE action = 'task.forbidden' AND organization_id = @id", new { id = engine.Owner.OrganizationId }))
+            .ShouldBe("true: no-true (it says true)");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task The_higher_class_counts_and_the_version_decided_by_is_kept(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.AddWorkstationAsync("one");
+        engine.Doctrine = _ => Wanting(ApprovalClass.SensitiveWrite, 7);
+        foreach (var (asked, counts) in new[]
+        {
+            (ApprovalClass.None, ApprovalClass.SensitiveWrite), (ApprovalClass.SensitiveWrite, ApprovalClass.SensitiveWrite), (ApprovalClass.ProductionMutation, ApprovalClass.ProductionMutation),
+        })
+        {
+            var task = await AskAsync(engine, asked);
+            (task.ApprovalClass, task.Approvals!.Single().Class, task.DoctrineVersion, task.Approvals!.Single().DoctrineVersion).ShouldBe((counts, counts, 7, 7));
+            task.Approvals!.Single().Findings[0].ShouldBe(new ApprovalFindingBody { Rule = "careful", Effect = "sensitive_write", Because = "it is Friday" });
+        }
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_new_doctrine_between_question_and_answer_asks_again(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        engine.Doctrine = _ => Wanting(ApprovalClass.SensitiveWrite, 1);
+        var task = await AskAsync(engine, ApprovalClass.None);
+        engine.Doctrine = _ => Wanting(ApprovalClass.SensitiveWrite, 2);
+        IsConflict(await engine.Approvals.ApproveAsync(engine.Owner, task.Id, null, null, Token), "pending");
+        task = await engine.TaskAsync(task.Id);
+        (task.State, task.DoctrineVersion).ShouldBe((TaskState.Planned, 2));
+        task.Approvals!.Select(a => a.State).ShouldBe([ApprovalState.Withdrawn, ApprovalState.Pending]);
+        task.Approvals![0].ActionHash.ShouldNotBe(task.Approvals[1].ActionHash);
+        IsConflict(await engine.Approvals.ApproveAsync(engine.Owner, task.Id, task.Approvals[0].Id, null, Token), "pending");
+        await engine.CheckInvariantsAsync(task.Id);
+
+        // The newest forbids it: it is not approved, and stays.
+        engine.Doctrine = _ => Forbidding(2);
+        (await engine.Approvals.ApproveAsync(engine.Owner, task.Id, null, null, Token))!.Value.Is(ErrorCode.ForbiddenByDoctrine).ShouldBeTrue();
+        (await engine.TaskAsync(task.Id)).State.ShouldBe(TaskState.Planned);
+
+        // It needs none any more: it goes on without.
+        engine.Doctrine = _ => Free with { Version = 3 };
+        IsConflict(await engine.Approvals.ApproveAsync(engine.Owner, task.Id, null, null, Token), "not_required");
+        (await engine.ClaimAsync(machine, await engine.StepAsync(task))).Refusal.ShouldBeNull();
+        await engine.CheckInvariantsAsync(task.Id);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_machine_that_is_tagged_after_the_creation_can_not_claim_unapproved_work(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one", ["build"]);
+        engine.Doctrine = TaggedProduction;
+        var task = await engine.CreateTaskAsync(Request());
+        task.State.ShouldBe(TaskState.Queued);
+        await TagAsync(engine, machine.InstanceId, "build", "production");
+
+        (await engine.ClaimAsync(machine, task.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.NeedsApproval);
+        task = await engine.TaskAsync(task.Id);
+        (task.State, task.ApprovalStatus, task.ApprovalClass).ShouldBe((TaskState.Planned, ApprovalStatus.Pending, ApprovalClass.ProductionMutation));
+        task.Approvals!.Single().Findings.Single().Rule.ShouldBe("careful");
+        await engine.CheckInvariantsAsync(task.Id);
+
+        var ann = await engine.AddMemberAsync("ann", Role.Admin);
+        (await engine.Approvals.ApproveAsync(ann, task.Id, null, null, Token)).ShouldBeNull();
+        (await engine.ClaimAsync(machine, await engine.StepAsync(task))).Refusal.ShouldBeNull();
+        await engine.CheckInvariantsAsync(task.Id);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task An_approval_of_a_lower_class_is_not_enough_and_only_the_machine_that_needs_more_waits_once_others_run(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machines = new[] { await engine.AddWorkstationAsync("a"), await engine.AddWorkstationAsync("b"), await engine.AddWorkstationAsync("c") };
+        engine.Doctrine = TaggedProduction;
+        var task = await ApprovedAsync(engine, t => t with { Targets = new TargetSpec { Workstations = ["a", "b", "c"] }, MaxParallel = 0 });
+        (await engine.ClaimAsync(machines[0], task.Execution!.Steps[0])).Refusal.ShouldBeNull();
+        await TagAsync(engine, machines[1].InstanceId, "production");
+
+        (await engine.ClaimAsync(machines[1], task.Execution.Steps[1])).Refusal.ShouldBe(ClaimRefusal.NeedsApproval);
+        (await engine.ClaimAsync(machines[1], task.Execution.Steps[1])).Refusal.ShouldBe(ClaimRefusal.NeedsApproval);
+        (await OfferedAsync(engine, machines[1].InstanceId)).ShouldBeEmpty();
+        (await engine.ClaimAsync(machines[2], task.Execution.Steps[2])).Refusal.ShouldBeNull();
+        task = await engine.TaskAsync(task.Id);
+        (task.State, task.ApprovalStatus).ShouldBe((TaskState.Executing, ApprovalStatus.Pending));
+        task.Approvals!.Select(a => (a.State, a.Class)).ShouldBe([(ApprovalState.Consumed, ApprovalClass.SensitiveWrite), (ApprovalState.Pending, ApprovalClass.ProductionMutation)]);
+        await engine.CheckInvariantsAsync(task.Id);
+
+        var ann = await engine.AddMemberAsync("ann", Role.Admin);
+        (await engine.Approvals.ApproveAsync(ann, task.Id, null, null, Token)).ShouldBeNull();
+        (await OfferedAsync(engine, machines[1].InstanceId)).ShouldBe([task.Execution!.Steps[1].Id]);
+        (await engine.ClaimAsync(machines[1], task.Execution.Steps[1])).Refusal.ShouldBeNull();
+        await engine.CheckInvariantsAsync(task.Id);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Forbid_holds_at_the_claim_by_the_present_and_by_the_snapshot(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        foreach (var strict in new[] { 1, 2 })
+        {
+            engine.Doctrine = _ => Free;
+            var task = await engine.CreateTaskAsync(Request());
+            engine.Doctrine = question => (question.AtVersion ?? 2) == strict ? Forbidding(strict) : Free with { Version = question.AtVersion ?? 2 };
+            (await engine.ClaimAsync(machine, task.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Forbidden);
+            task = await engine.TaskAsync(task.Id);
+            (task.State, task.Execution!.Steps[0].Reason).ShouldBe((TaskState.Failed, StepReason.ForbiddenByDoctrine));
+            task.Execution.Steps[0].Detail.ShouldBe("no-true (it says true)");
+            await engine.CheckInvariantsAsync(task.Id);
+        }
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_freeze_that_refuses_is_409_with_its_end_and_one_that_waits_holds_the_task_until_then(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        var end = engine.Clock.GetUtcNow() + TimeSpan.FromHours(2);
+        DoctrineDecision Frozen(DoctrineQuestion question, bool refuses) => question.Now < end
+            ? Free with { FrozenUntil = end, FreezeRefuses = refuses, Findings = [new DoctrineFinding("weekend", "freeze", "it is Saturday")] } : Free;
+        engine.Doctrine = question => Frozen(question, refuses: true);
+        var refused = (await engine.TryCreateTaskAsync(Request())).Problem!.Value;
+        (refused.Status, refused.Code).ShouldBe((409, "frozen"));
+        refused.Detail!.ShouldContain(end.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'"));
+        refused.Detail!.ShouldContain("weekend");
+
+        engine.Doctrine = question => Frozen(question, refuses: false);
+        var task = await engine.CreateTaskAsync(Request());
+        (task.State, task.FrozenUntil).ShouldBe((TaskState.Queued, TaskMapping.Instant(end.ToUnixTimeMilliseconds())));
+        (await OfferedAsync(engine, machine.InstanceId)).ShouldBeEmpty();
+        (await engine.ClaimAsync(machine, task.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
+        // The window is shorter, says the present doctrine; the snapshot's is not over.
+        engine.Doctrine = question => question.AtVersion == 1 ? Frozen(question, refuses: false) : Free with { Version = 2 };
+        (await engine.ClaimAsync(machine, task.Execution.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
+        await PassAsync(engine, TimeSpan.FromHours(2) - TimeSpan.FromSeconds(1));
+        (await engine.TaskAsync(task.Id)).FrozenUntil.ShouldNotBeNull();
+
+        await PassAsync(engine, TimeSpan.FromSeconds(1));
+        (await engine.TaskAsync(task.Id)).FrozenUntil.ShouldBeNull();
+        (await KindsAsync(engine, task.Id)).ShouldEndWith(" thawed");
+        (await OfferedAsync(engine, machine.InstanceId)).ShouldBe([task.Execution.Steps[0].Id]);
+        (await engine.ClaimAsync(machine, task.Execution.Steps[0])).Refusal.ShouldBeNull();
+        await engine.CheckInvariantsAsync(task.Id);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_freeze_that_comes_later_holds_the_claim_and_an_approval_given_in_one_lasts_until_after_it(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        var task = await engine.CreateTaskAsync(Request());
+        var end = engine.Clock.GetUtcNow() + TimeSpan.FromHours(1);
+        engine.Doctrine = question => question.Now < end ? Free with { FrozenUntil = end } : Free;
+        (await engine.ClaimAsync(machine, task.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
+        (await OfferedAsync(engine, machine.InstanceId)).ShouldBeEmpty();
+
+        var approved = await ApprovedAsync(engine);
+        approved.Approvals!.Single().ExpiresAt.ShouldBe(TaskMapping.Instant(end.ToUnixTimeMilliseconds()) + TimeSpan.FromMinutes(15));
+        await PassAsync(engine, TimeSpan.FromMinutes(70));
+        (await engine.ClaimAsync(machine, approved.Execution!.Steps[0])).Refusal.ShouldBeNull();
+        (await engine.ClaimAsync(machine, task.Execution.Steps[0])).Refusal.ShouldBeNull();
+    }
+
+    private static DoctrineDecision TaggedProduction(DoctrineQuestion question) =>
+        question.TargetTags.Any(tags => tags.Contains("production")) ? Wanting(ApprovalClass.ProductionMutation, 1) : Free;
+
+    private static DoctrineDecision Wanting(ApprovalClass wanted, int version) =>
+        new(wanted, [new DoctrineFinding("careful", WireNames.Of(wanted), "it is Friday")], false, null, false, version);
+
+    private static DoctrineDecision Forbidding(int version) => new(ApprovalClass.None, [new DoctrineFinding("no-true", "forbid", "it says true")], true, null, false, version);
+
+    private static Task TagAsync(Engine engine, string instanceId, params string[] tags) =>
+        engine.ExecuteAsync("UPDATE instances SET tags = @tags WHERE id = @instanceId", new { instanceId, tags = System.Text.Json.JsonSerializer.Serialize(tags) });
+}
