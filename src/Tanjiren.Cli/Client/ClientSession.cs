@@ -11,6 +11,7 @@ internal sealed class ClientSession : IDisposable
         Tasks = new TaskApi(Api, cli.Timeouts, cli.Clock);
         Instances = new InstanceApi(Api);
         Organizations = new OrganizationApi(Api);
+        Doctrine = new DoctrineApi(Api, Organizations);
         Grants = new GrantApi(Api);
     }
 
@@ -18,6 +19,7 @@ internal sealed class ClientSession : IDisposable
     public TaskApi Tasks { get; }
     public InstanceApi Instances { get; }
     public OrganizationApi Organizations { get; }
+    public DoctrineApi Doctrine { get; }
     public GrantApi Grants { get; }
 
     public static ClientSession Open(CliContext cli, ServerFlags flags) =>
