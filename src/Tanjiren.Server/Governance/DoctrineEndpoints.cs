@@ -36,21 +36,25 @@ internal static class DoctrineEndpoints
     }
 
     private static async Task<Results<Ok<DoctrineBody>, Problem>> SetAsync(
-        string id, SetDoctrineRequest request, Caller caller, Database database, DoctrineStore store, CancellationToken cancellationToken)
+        string id, SetDoctrineRequest request, Caller caller, Database database, DoctrineStore store, DoctrineGate gate, CancellationToken cancellationToken)
     {
         if (MemberEndpoints.Foreign(id, caller) is { } foreign) return foreign;
         var errors = new FieldErrors();
         errors.Require(request.BasedOn is >= 0, "basedOn", "is required: the version that the document was made from");
         errors.Require(request.Document is not null, "document", "is required: the doctrine as YAML");
-        // Outside of the transaction: compiling hundreds of patterns takes tens of milliseconds, and SQLite has one writer.
-        foreach (var fault in request.Document is null ? [] : DoctrineReader.Read(request.Document).Faults) errors.Add("document", fault.ToString());
+        // Outside of the transaction: compiling hundreds of patterns takes a second, and SQLite has one writer.
+        var reading = DoctrineReader.Read(request.Document ?? "");
+        foreach (var fault in reading.Faults) errors.Add("document", fault.ToString());
         if (errors.Any) return errors.ToProblem();
 
         var (change, row) = await database.WriteAsync(tx => store.SetAsync(tx, caller, request.Document!, request.BasedOn!.Value), cancellationToken);
-        return change == DoctrineChange.Applied
-            ? TypedResults.Ok(row.ToBody())
-            : Problem.Conflict(ErrorCode.StateConflict, $"The doctrine is at version {row.Version} by now; this one was made from version {request.BasedOn}.",
-                $"Read version {row.Version}, make your change in it, and send it with basedOn {row.Version}.", row.Version.ToString(CultureInfo.InvariantCulture));
+        if (change == DoctrineChange.Applied)
+        {
+            gate.Keep(caller.OrganizationId, (int)row.Version, reading.Doctrine);
+            return TypedResults.Ok(row.ToBody());
+        }
+        return Problem.Conflict(ErrorCode.StateConflict, $"The doctrine is at version {row.Version} by now; this one was made from version {request.BasedOn}.",
+            $"Read version {row.Version}, make your change in it, and send it with basedOn {row.Version}.", row.Version.ToString(CultureInfo.InvariantCulture));
     }
 
     private static async Task<Results<Ok<Page<DoctrineVersionBody>>, Problem>> ListAsync(

@@ -64,11 +64,13 @@ internal sealed class DoctrineGate(DoctrineStore store)
         if (!_compiled.TryGetValue((organizationId, version), out var compiled))
         {
             var row = await store.FindAsync(sql, organizationId, version) ?? throw new InvalidOperationException($"Organization {organizationId} has no doctrine of version {version}.");
-            if (_compiled.Count >= MaxCompiled) _compiled.Clear();
-            compiled = _compiled.GetOrAdd((organizationId, version), new Lazy<Doctrine>(() => Compile(row)));
+            compiled = Keep((organizationId, version), new Lazy<Doctrine>(() => Compile(row)));
         }
         return (version, compiled.Value);
     }
+
+    /// <summary>A version that this process has just written and compiled: the next decision, which others wait for, need not compile it once more.</summary>
+    public void Keep(string organizationId, int version, Doctrine doctrine) => Keep((organizationId, version), new Lazy<Doctrine>(doctrine));
 
     /// <summary>The first of these tags that a rule names, and the rule; null: none is guarded.</summary>
     public async Task<(string Tag, string Rule)?> FindGuardedAsync(SqlSession sql, string organizationId, IEnumerable<string> tags)
@@ -86,6 +88,12 @@ internal sealed class DoctrineGate(DoctrineStore store)
         (null, _) => [DoctrineOrigin.Runbook],
         _ => [DoctrineOrigin.Schedule, DoctrineOrigin.Runbook],
     };
+
+    private Lazy<Doctrine> Keep((string OrganizationId, int Version) key, Lazy<Doctrine> doctrine)
+    {
+        if (_compiled.Count >= MaxCompiled) _compiled.Clear();
+        return _compiled.GetOrAdd(key, doctrine);
+    }
 
     private static Doctrine Compile(DoctrineRow row)
     {

@@ -12,6 +12,7 @@ internal sealed record DoctrineReading(Doctrine Doctrine, IReadOnlyList<Doctrine
 internal sealed partial class DoctrineReader
 {
     internal const int MaxRules = 500;
+    private const int MaxPatterns = 500;
     private const int MaxValues = 100;
     private const int MaxPatternLength = 1000;
     private const int MaxFaults = 20;
@@ -22,6 +23,7 @@ internal sealed partial class DoctrineReader
     private readonly List<DoctrineRule> _rules = [];
     private readonly Dictionary<string, YamlPart> _names = new(StringComparer.OrdinalIgnoreCase);
     private readonly PatternSet _patterns = new();
+    private readonly Dictionary<Pattern, YamlText> _patternPlaces = [];
 
     public static DoctrineReading Read(string document)
     {
@@ -47,6 +49,8 @@ internal sealed partial class DoctrineReader
         ReadRules(parts, "forbid", [], (fields, rule) => rule with { When = ReadCondition(fields, mayBeAbsent: false) });
         ReadRules(parts, "approvals", ["class", "selfApproval", "inherit"], ReadApproval);
         ReadRules(parts, "freeze", ["effect", "zone", "cron", "duration", "from", "to"], ReadFreeze);
+        foreach (var pattern in _patterns.Compile())
+            Fault(_patternPlaces[pattern], "is no pattern that can be matched in linear time: no lookarounds, backreferences or atomic groups, and not thousands of repeats");
     }
 
     private void ReadRules(YamlFields parts, string part, string[] further, Func<YamlFields, DoctrineRule, DoctrineRule> read)
@@ -161,6 +165,11 @@ internal sealed partial class DoctrineReader
 
     private void ReadPattern(YamlText value, List<Pattern> patterns)
     {
+        if (_patterns.Count == MaxPatterns)
+        {
+            Fault(value, $"this pattern is one too many: there may be {MaxPatterns} in a document");
+            return;
+        }
         if (value.Value.Length is 0 or > MaxPatternLength || value.Value.Any(char.IsControl))
         {
             Fault(value, $"a pattern has 1 to {MaxPatternLength} characters in one line");
@@ -168,15 +177,13 @@ internal sealed partial class DoctrineReader
         }
         try
         {
-            patterns.Add(_patterns.Add(value.Value));
+            var pattern = _patterns.Add(value.Value);
+            _patternPlaces[pattern] = value;
+            patterns.Add(pattern);
         }
         catch (RegexParseException e)
         {
             Fault(value, $"is no regular expression, at its character {e.Offset + 1}: {Capitals().Replace(e.Error.ToString(), " $0").Trim().ToLowerInvariant()}");
-        }
-        catch (NotSupportedException)
-        {
-            Fault(value, "is no pattern that can be matched in linear time: no lookarounds, backreferences or atomic groups, and not thousands of repeats");
         }
     }
 

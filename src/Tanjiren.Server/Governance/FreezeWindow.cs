@@ -5,9 +5,9 @@ using Quartz;
 namespace Tanjiren.Server.Governance;
 
 /// <summary>
-/// A time in which nothing (or nothing that matches) starts. Where clocks change: a local time that is skipped means the moment at which they went forward; one that
-/// comes twice means the first at a start and the second at an end, so a window covers all that its words could mean. A duration is time that passes, not what a
-/// clock on the wall shows: 62 hours over a change of the clocks end an hour earlier or later by that clock.
+/// A time in which nothing (or nothing that matches) starts. Where clocks change: a local time that is skipped means the moment at which they went forward; of one that
+/// comes twice, <c>from</c> means the first and <c>to</c> the second, and a cron start opens both times: a window covers all that its words could mean. A duration is
+/// time that passes, not what a clock on the wall shows: 62 hours over a change of the clocks end an hour earlier or later by that clock.
 /// </summary>
 internal abstract partial record FreezeWindow
 {
@@ -23,15 +23,15 @@ internal abstract partial record FreezeWindow
     /// <summary>Null when the text is no five-field cron expression, or one that never comes.</summary>
     public static FreezeWindow? Repeated(string cron, TimeSpan duration, TimeZoneInfo zone)
     {
-        if (!CronExpression.TryParse(cron, CronFormat.Unix, out var expression)) return null;
-        var starts = expression.WithTimeZone(zone);
-        return starts.GetNextValidTimeAfter(First) is null ? null : new Recurring(starts, duration);
+        if (!CronText().IsMatch(cron) || !CronExpression.TryParse(cron, CronFormat.Unix, out var expression)) return null;
+        var starts = expression.WithTimeZone(TimeZoneInfo.Utc);
+        return NextLocal(starts, First.DateTime) is null ? null : new Recurring(starts, duration, zone);
     }
 
     /// <summary>Local times of the zone; null when the end is not after the start.</summary>
     public static FreezeWindow? Between(DateTime from, DateTime to, TimeZoneInfo zone)
     {
-        var once = new Once(Instant(from, zone, atStart: true), Instant(to, zone, atStart: false));
+        var once = new Once(Instant(from, zone, first: true), Instant(to, zone, first: false));
         return once.To > once.From ? once : null;
     }
 
@@ -54,12 +54,15 @@ internal abstract partial record FreezeWindow
     public static TimeZoneInfo? FindZone(string name) =>
         ZoneName().IsMatch(name) && TimeZoneInfo.TryFindSystemTimeZoneById(name, out var zone) && zone.HasIanaId ? zone : null;
 
-    private static DateTimeOffset Instant(DateTime local, TimeZoneInfo zone, bool atStart)
+    private static DateTime? NextLocal(CronExpression starts, DateTime local) => starts.GetNextValidTimeAfter(new DateTimeOffset(local, TimeSpan.Zero))?.DateTime;
+
+    /// <summary>What a local time means: of two moments the first or the second, of none the one at which the clocks went forward over it.</summary>
+    private static DateTimeOffset Instant(DateTime local, TimeZoneInfo zone, bool first)
     {
         if (zone.IsAmbiguousTime(local))
         {
             var offsets = zone.GetAmbiguousTimeOffsets(local);
-            return new DateTimeOffset(local, atStart ? offsets.Max() : offsets.Min());
+            return new DateTimeOffset(local, first ? offsets.Max() : offsets.Min());
         }
         var existing = local;
         while (zone.IsInvalidTime(existing)) existing = existing.AddMinutes(-1);
@@ -69,6 +72,12 @@ internal abstract partial record FreezeWindow
 
     [GeneratedRegex(@"^(?=\d)((?<d>\d{1,3})d)?((?<h>\d{1,4})h)?((?<m>\d{1,5})m)?$", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex DurationText();
+
+    /// <summary>
+    /// What crontab(5) knows, and no more: Quartz also takes a lone comma or a number of twenty digits, and then searches for seconds or fails at the end of the calendar.
+    /// </summary>
+    [GeneratedRegex(@"^[ \t]*((\*|([0-9]{1,2}|[A-Za-z]{3})(-([0-9]{1,2}|[A-Za-z]{3}))?)(/[0-9]{1,2})?(,(?=[^ \t])|[ \t]+|$)){5,}$", RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex CronText();
 
     [GeneratedRegex(@"^(UTC|[A-Z][A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){1,2})$", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex ZoneName();
@@ -80,25 +89,34 @@ internal abstract partial record FreezeWindow
     }
 
     /// <summary>
-    /// Only the search forward is used. Quartz's search backward takes the second of two equal local times for the start, the one forward the first.
+    /// Quartz is asked as if clocks were never changed, and what a local time means is decided here: asked in a zone it answers one way before a doubled hour and
+    /// another within it.
     /// </summary>
-    private sealed record Recurring(CronExpression Starts, TimeSpan Duration) : FreezeWindow
+    private sealed record Recurring(CronExpression LocalStarts, TimeSpan Duration, TimeZoneInfo Zone) : FreezeWindow
     {
+        /// <summary>More than any zone is from UTC and any change of clocks together; Samoa once left out a day.</summary>
+        private static readonly TimeSpan Margin = TimeSpan.FromHours(40);
+
         public override DateTimeOffset? OpenUntil(DateTimeOffset now)
         {
             if (now < First || now > Last) return null;
-            if (StartAfter(now - Duration) is not { } start || start > now) return null;
-            // Windows may overlap. The last start lies after `low` and none after `now`: halve what is between.
-            var (low, high) = (start, now);
-            while (high - low > TimeSpan.FromSeconds(1))
-            {
-                var middle = low + (high - low) / 2;
-                if (StartAfter(middle) is { } later && later <= now) (low, start) = (later, later);
-                else high = middle;
-            }
-            return start + Duration;
+            var (first, second) = (LastStart(now, first: true), LastStart(now, first: false));
+            var end = (first > second ? first : second ?? first) + Duration;
+            return end > now ? end : null;
         }
 
-        private DateTimeOffset? StartAfter(DateTimeOffset instant) => Starts.GetNextValidTimeAfter(instant);
+        /// <summary>The last start that is not after this moment. A later local time never means an earlier moment, so what is left can be halved.</summary>
+        private DateTimeOffset? LastStart(DateTimeOffset now, bool first)
+        {
+            var (low, high) = (now.UtcDateTime - Duration - Margin, now.UtcDateTime + Margin);
+            DateTimeOffset? last = null;
+            for (var probe = low; high - low >= TimeSpan.FromMinutes(1); probe = low + (high - low) / 2)
+            {
+                if (NextLocal(LocalStarts, probe) is { } local && Instant(local, Zone, first) is var start && start <= now) (low, last) = (local, start);
+                else if (last is null) return null;
+                else high = probe;
+            }
+            return last;
+        }
     }
 }

@@ -45,7 +45,7 @@ internal sealed class YamlReader
         {
             faults.Add(new DoctrineFault(Math.Max(1, e.Start.Line), Math.Max(1, e.Start.Column), Sentence(e.Message)));
         }
-        catch (Exception e) when (e is ArgumentException or FormatException or OverflowException or InvalidOperationException)
+        catch (Exception e) when (e is ArgumentException or FormatException or OverflowException or InvalidOperationException or EndOfStreamException)
         {
             // The library's scanner has a few ways to fail over nonsense without saying where; it had read up to here.
             faults.Add(new DoctrineFault(1, 1, "can't be read as YAML"));

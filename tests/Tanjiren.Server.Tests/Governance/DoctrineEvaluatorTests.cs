@@ -29,7 +29,7 @@ public sealed class DoctrineEvaluatorTests
     [InlineData("mode: command, tags: production, pattern: nginx, role: viewer, origin: schedule", false)]
     [InlineData("mode: command, tags: production, pattern: nginx, role: member, origin: runbook", false)]
     public void A_rule_matches_when_every_condition_is_met_by_one_of_its_values(string when, bool matches) =>
-        (Decide(Approval(when), Task("systemctl restart nginx", ["gpu", "production"], Role.Member, DoctrineOrigin.Schedule)).Findings.Count == 1).ShouldBe(matches);
+        (Decide(Approval(when), Case("systemctl restart nginx", ["gpu", "production"], Role.Member, DoctrineOrigin.Schedule)).Findings.Count == 1).ShouldBe(matches);
 
     [Fact]
     public void Every_rule_that_matches_is_told_with_its_effect_and_what_met_it()
@@ -45,7 +45,7 @@ public sealed class DoctrineEvaluatorTests
               - { name: noon, cron: '0 12 * * *', duration: 2h }
               - { name: today, from: 2026-11-21, to: 2026-11-22, effect: refuse, when: { tags: production } }
               - { name: tomorrow, from: 2026-11-22, to: 2026-11-23 }
-            """, Task("wipe it", ["production"], Role.Member, DoctrineOrigin.Schedule));
+            """, Case("wipe it", ["production"], Role.Member, DoctrineOrigin.Schedule));
         decision.Findings.ShouldBe(
         [
             new DoctrineFinding("no-wipe", "forbid", "its text matches wipe: no way back."),
@@ -60,7 +60,7 @@ public sealed class DoctrineEvaluatorTests
     [Fact]
     public void A_task_that_no_rule_matches_is_free()
     {
-        var decision = Decide(Approval("tags: production"), Task());
+        var decision = Decide(Approval("tags: production"), Case());
         (decision.Class, decision.Forbidden, decision.FrozenUntil, decision.FreezeRefuses, decision.Findings.Count, decision.SelfApproval, decision.Inherit)
             .ShouldBe((ApprovalClass.None, false, null, false, 0, false, false));
     }
@@ -69,15 +69,15 @@ public sealed class DoctrineEvaluatorTests
     [InlineData("sensitive_write", "production_mutation")]
     [InlineData("production_mutation", "sensitive_write")]
     public void The_highest_class_counts_in_whatever_order_the_rules_stand(string first, string second) =>
-        Decide($"approvals:\n  - {{ name: a, class: {first}, when: {{ mode: command }} }}\n  - {{ name: b, class: {second}, when: {{ pattern: true }} }}\n", Task())
+        Decide($"approvals:\n  - {{ name: a, class: {first}, when: {{ mode: command }} }}\n  - {{ name: b, class: {second}, when: {{ pattern: true }} }}\n", Case())
             .Class.ShouldBe(ApprovalClass.ProductionMutation);
 
     [Fact]
     public void Of_several_machines_the_strictest_counts()
     {
         var tags = DoctrineCase.Union([["gpu"], [], ["gpu", "production"], ["staging"]]);
-        Decide(Approval("tags: production"), Task(tags: tags)).Class.ShouldBe(ApprovalClass.SensitiveWrite);
-        Decide(Approval("tags: production"), Task(tags: DoctrineCase.Union([["gpu"], []]))).Class.ShouldBe(ApprovalClass.None);
+        Decide(Approval("tags: production"), Case(tags: tags)).Class.ShouldBe(ApprovalClass.SensitiveWrite);
+        Decide(Approval("tags: production"), Case(tags: DoctrineCase.Union([["gpu"], []]))).Class.ShouldBe(ApprovalClass.None);
     }
 
     [Theory]
@@ -92,7 +92,7 @@ public sealed class DoctrineEvaluatorTests
               - { name: a, class: production_mutation, selfApproval: {{Word(first)}}, inherit: {{Word(second)}}, when: { mode: command } }
               - { name: b, class: sensitive_write, selfApproval: {{Word(second)}}, inherit: {{Word(first)}}, when: { mode: command } }
               - { name: c, class: sensitive_write, when: { mode: prompt } }
-            """, Task());
+            """, Case());
         (decision.SelfApproval, decision.Inherit).ShouldBe((both, both));
     }
 
@@ -106,21 +106,21 @@ public sealed class DoctrineEvaluatorTests
               - { name: no-pattern, class: production_mutation, when: { mode: prompt } }
             """;
         var (fits, tooLong) = (new string('x', 64 * 1024), new string('é', 32 * 1024) + "x");
-        Decide(document, Task(fits)).Class.ShouldBe(ApprovalClass.None);
-        var decision = Decide(document, Task(tooLong));
+        Decide(document, Case(fits)).Class.ShouldBe(ApprovalClass.None);
+        var decision = Decide(document, Case(tooLong));
         decision.Findings.ShouldHaveSingleItem().ShouldBe(new DoctrineFinding("low", "sensitive_write", "its text is longer than the 64 KiB that patterns read"));
         decision.Class.ShouldBe(ApprovalClass.SensitiveWrite);
-        Decide(document, Task(tooLong, ["production"])).Class.ShouldBe(ApprovalClass.ProductionMutation);
+        Decide(document, Case(tooLong, ["production"])).Class.ShouldBe(ApprovalClass.ProductionMutation);
     }
 
     [Fact]
     public void A_pattern_that_forbids_and_could_not_be_read_asks_for_the_highest_approval()
     {
         const string document = "forbid:\n  - { name: a, when: { pattern: never-there } }\n  - { name: b, when: { tags: locked } }\n";
-        var decision = Decide(document, Task(new string('x', 64 * 1024 + 1)));
+        var decision = Decide(document, Case(new string('x', 64 * 1024 + 1)));
         (decision.Forbidden, decision.Class).ShouldBe((false, ApprovalClass.ProductionMutation));
         decision.Findings.ShouldHaveSingleItem().Effect.ShouldBe("production_mutation");
-        Decide(document, Task(new string('x', 64 * 1024 + 1), ["locked"])).Forbidden.ShouldBeTrue("a rule without a pattern reads no text");
+        Decide(document, Case(new string('x', 64 * 1024 + 1), ["locked"])).Forbidden.ShouldBeTrue("a rule without a pattern reads no text");
     }
 
     /// <summary>Alone it takes twenty seconds on 64 KiB, within a transaction that others wait for.</summary>
@@ -128,7 +128,7 @@ public sealed class DoctrineEvaluatorTests
     public void A_pattern_that_takes_long_counts_as_matching_soon()
     {
         var watch = Stopwatch.StartNew();
-        Decide(Approval("pattern: '(a|b|ab){1,1000}c'"), Task(string.Concat(Enumerable.Repeat("ab", 32 * 1024)))).Class.ShouldBe(ApprovalClass.SensitiveWrite);
+        Decide(Approval("pattern: '(a|b|ab){1,1000}c'"), Case(string.Concat(Enumerable.Repeat("ab", 32 * 1024)))).Class.ShouldBe(ApprovalClass.SensitiveWrite);
         watch.Elapsed.ShouldBeLessThan(TimeSpan.FromSeconds(10));
     }
 
@@ -148,7 +148,7 @@ public sealed class DoctrineEvaluatorTests
         foreach (var text in new[] { "ALPHA", "BETA", "gamma", "gamma ray", "delta", "del ta", "epsilon", "an eta", "th\neta", "first\niota", "kappa", "kappas", "lambda", "word7", "word39 word3", "word", "" })
         {
             var expected = patterns.Select((p, i) => (p, i)).Where(x => System.Text.RegularExpressions.Regex.IsMatch(text, x.p)).Select(x => $"r{x.i}");
-            DoctrineEvaluator.Evaluate(doctrine, 1, Task(text)).Findings.Select(f => f.Rule).ShouldBe(expected, text);
+            DoctrineEvaluator.Evaluate(doctrine, 1, Case(text)).Findings.Select(f => f.Rule).ShouldBe(expected, text);
         }
     }
 }

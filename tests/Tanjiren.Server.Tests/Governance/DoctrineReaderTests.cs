@@ -52,8 +52,7 @@ public sealed class DoctrineReaderTests
 
     [Theory]
     [InlineData("forbid:\n  - name: [a\n", 3, 1, "flow")] // YAML itself
-    [InlineData("forbid: 'open\n", 2, 1, "scalar")]
-    [InlineData("\tforbid:\n", 1, 1, "token")]
+    [InlineData("forbid: 'open\n", 1, 9, "while scanning a quoted scalar, found unexpected end of stream")]
     [InlineData("- a\n", 1, 1, "must be a map with the keys forbid, approvals, freeze")]
     [InlineData("a: 1\n---\nb: 2\n", 2, 1, "second document")]
     [InlineData("forbid:\nforbid:\n", 2, 1, "'forbid' stands here a second time")]
@@ -87,6 +86,10 @@ public sealed class DoctrineReaderTests
     [InlineData("freeze:\n  - { name: a, cron: '0 18 * * 5' }\n", 2, 5, "duration is required")]
     [InlineData("freeze:\n  - { name: a, cron: '0 18 * *', duration: 1h }\n", 2, 22, "five fields")]
     [InlineData("freeze:\n  - { name: a, cron: '0 61 * * *', duration: 1h }\n", 2, 22, "five fields")]
+    [InlineData("freeze:\n  - { name: a, cron: '0 0 , * *', duration: 1h }\n", 2, 22, "five fields")]
+    [InlineData("freeze:\n  - { name: a, cron: '0 0 * * 99999999999', duration: 1h }\n", 2, 22, "five fields")]
+    [InlineData("freeze:\n  - { name: a, cron: '0 0 L * *', duration: 1h }\n", 2, 22, "five fields")]
+    [InlineData("freeze:\n  - { name: a, cron: '@daily', duration: 1h }\n", 2, 22, "five fields")]
     [InlineData("freeze:\n  - { name: a, cron: '0 0 30 2 *', duration: 1h }\n", 2, 22, "name a time that comes")]
     [InlineData("freeze:\n  - { name: a, cron: '0 18 * * 5', duration: 32d }\n", 2, 46, "from 1m to 31d")]
     [InlineData("freeze:\n  - { name: a, cron: '0 18 * * 5', duration: 0h }\n", 2, 46, "from 1m to 31d")]
@@ -139,6 +142,8 @@ public sealed class DoctrineReaderTests
         DoctrineReader.Read("# " + new string('x', WireLimits.MaxDoctrineBytes)).Faults.ShouldHaveSingleItem().Message.ShouldContain("65536 bytes");
         var rules = string.Concat(Enumerable.Range(0, DoctrineReader.MaxRules + 1).Select(i => $"  - {{ name: r{i}, when: {{ mode: command }} }}\n"));
         DoctrineReader.Read("forbid:\n" + rules).Faults.ShouldHaveSingleItem().Line.ShouldBe(DoctrineReader.MaxRules + 2);
+        var patterns = string.Concat(Enumerable.Range(0, 6).Select(i => $"  - {{ name: r{i}, when: {{ pattern: [{string.Join(',', Enumerable.Range(0, 100).Select(_ => "a"))}] }} }}\n"));
+        DoctrineReader.Read("forbid:\n" + patterns).Faults.ShouldAllBe(f => f.Line == 7 && f.Message.Contains("one too many"));
         DoctrineReader.Read(Doctrines.Approval($"pattern: {new string('a', 1001)}")).Faults.ShouldHaveSingleItem().Message.ShouldContain("1 to 1000 characters");
     }
 
@@ -157,7 +162,7 @@ public sealed class DoctrineReaderTests
             ("rm -rf /tmp/x", [], "sensitive_write"),
         })
         {
-            var decision = DoctrineEvaluator.Evaluate(doctrine, 1, Doctrines.Task(text, tags));
+            var decision = DoctrineEvaluator.Evaluate(doctrine, 1, Doctrines.Case(text, tags));
             (decision.Forbidden ? "forbid" : Tanjiren.Server.Tasks.WireNames.Of(decision.Class)).ShouldBe(expected, text);
         }
     }

@@ -23,6 +23,25 @@ public sealed class DoctrineRouteTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Organizations_from_before_there_were_doctrines_go_on_without_rules(DatabaseKind kind)
+    {
+        await using var database = await TestDatabase.CreateAsync(kind);
+        await using (var old = await ServerFixture.StartAsync(database.Url))
+        {
+            await old.Database.WriteAsync(async tx =>
+            {
+                await tx.ExecuteAsync("DROP TABLE doctrine_versions");
+                await tx.ExecuteAsync("DELETE FROM schema_migrations WHERE script = '0006_doctrine.sql'");
+            }, Cancelled);
+        }
+        await using var server = await ServerFixture.StartAsync(database.Url);
+        var doctrine = await server.Client.GetBodyAsync<DoctrineBody>(server.DoctrineUrl());
+        (doctrine.Version, doctrine.CreatedBy).ShouldBe((1, null));
+        Doctrines.Read(doctrine.Document).Rules.ShouldBeEmpty();
+        (await server.SetDoctrineAsync(1, "# next\n")).Version.ShouldBe(2);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task Every_version_is_kept_with_who_and_when_and_every_member_reads_them(DatabaseKind kind)
     {
         var clock = new ManualTimeProvider();

@@ -20,7 +20,7 @@ internal static class Doctrines
 
     public static string Freeze(string window) => $"freeze:\n  - {{ name: freeze, {window} }}\n";
 
-    public static DoctrineCase Task(
+    public static DoctrineCase Case(
         string text = "true", IEnumerable<string>? tags = null, Role role = Role.Member, DoctrineOrigin origin = DoctrineOrigin.Request, TaskMode mode = TaskMode.Command,
         DateTimeOffset? now = null) => new()
         {
