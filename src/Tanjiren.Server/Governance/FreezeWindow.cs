@@ -70,7 +70,7 @@ internal abstract partial record FreezeWindow
         return existing == local ? instant : instant.AddMinutes(1);
     }
 
-    [GeneratedRegex(@"^(?=\d)((?<d>\d{1,3})d)?((?<h>\d{1,4})h)?((?<m>\d{1,5})m)?$", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"^(?=[0-9])((?<d>[0-9]{1,3})d)?((?<h>[0-9]{1,4})h)?((?<m>[0-9]{1,5})m)?$", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex DurationText();
 
     /// <summary>

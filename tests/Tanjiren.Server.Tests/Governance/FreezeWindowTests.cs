@@ -64,6 +64,7 @@ public sealed class FreezeWindowTests
     [InlineData("1.5h", null)]
     [InlineData("-1h", null)]
     [InlineData("h", null)]
+    [InlineData("\u0661h", null)] // a digit, but none of ours
     [InlineData("", null)]
     public void A_duration_is_days_hours_and_minutes(string text, int? minutes) =>
         FreezeWindow.ParseDuration(text).ShouldBe(minutes is { } m ? TimeSpan.FromMinutes(m) : null);

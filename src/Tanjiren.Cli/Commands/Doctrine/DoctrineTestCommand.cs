@@ -56,7 +56,7 @@ internal static class DoctrineTestCommand
                 Workstations = parse.GetValue(workstations) is { Length: > 0 } names ? names : null,
                 Tags = parse.GetValue(tags) is { Length: > 0 } set ? set : null,
                 Role = parse.GetValue(role) is { } word ? Enum.Parse<Role>(word, ignoreCase: true) : null,
-                Origin = parse.GetValue(origin) is { } from ? Enum.Parse<DoctrineOrigin>(from, ignoreCase: true) : null,
+                Origin = parse.GetValue(origin) is { } maker ? Enum.Parse<DoctrineOrigin>(maker, ignoreCase: true) : null,
                 At = parse.GetValue(at) is { } time ? Instant(time) : null,
                 Version = parse.GetValue(version),
             };
