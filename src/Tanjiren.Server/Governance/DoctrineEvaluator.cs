@@ -36,9 +36,7 @@ internal static class DoctrineEvaluator
         DateTimeOffset? frozenUntil = null;
         foreach (var rule in doctrine.Rules)
         {
-            DateTimeOffset? openUntil = null;
-            if (rule.Window is not null && (openUntil = rule.Window.OpenUntil(task.Now)) is null) continue;
-            if (Match(rule.When, task, patterns) is not { } met) continue;
+            if (Match(rule, task, patterns, out var openUntil) is not { } met) continue;
 
             // A long text is no way around a pattern that forbids, and no proof of guilt either: a person has to look.
             var effect = rule.Effect == RuleEffect.Forbid && patterns is null && rule.When.Patterns is not null ? RuleEffect.ProductionMutation : rule.Effect;
@@ -76,15 +74,18 @@ internal static class DoctrineEvaluator
         _ => "refuse",
     };
 
-    /// <summary>What met each condition; null when one is not met. The patterns come last: all others cost nothing.</summary>
-    private static List<string>? Match(RuleCondition when, DoctrineCase task, PatternSet.Reading? patterns)
+    /// <summary>What met each condition; null when one is not met. Window and patterns come last: all others cost nothing.</summary>
+    private static List<string>? Match(DoctrineRule rule, DoctrineCase task, PatternSet.Reading? patterns, out DateTimeOffset? openUntil)
     {
+        var when = rule.When;
+        openUntil = null;
         if (when.Modes is not null && !when.Modes.Contains(task.Mode)) return null;
         if (when.Roles is not null && !when.Roles.Contains(task.ActorRole)) return null;
         var origin = DoctrineOrigin.Request;
         if (when.Origins is not null && !TryFirst(when.Origins, task.Origins.Contains, out origin)) return null;
         var tag = "";
         if (when.Tags is not null && !TryFirst(when.Tags, task.Tags.Contains, out tag!)) return null;
+        if (rule.Window is not null && (openUntil = rule.Window.OpenUntil(task.Now)) is null) return null;
         Pattern? pattern = null;
         if (when.Patterns is not null && patterns is not null && !TryFirst(when.Patterns, patterns.Matches, out pattern)) return null;
 
