@@ -8,6 +8,7 @@ using Tanjiren.Cli.Commands;
 using Tanjiren.Cli.Commands.Agent;
 using Tanjiren.Cli.Commands.Approvals;
 using Tanjiren.Cli.Commands.Auth;
+using Tanjiren.Cli.Commands.Doctrine;
 using Tanjiren.Cli.Commands.Invitations;
 using Tanjiren.Cli.Commands.Jobs;
 using Tanjiren.Cli.Commands.Members;
@@ -48,6 +49,8 @@ internal static class CommandTree
                 InvitationsCreateCommand.Create(cli), InvitationsListCommand.Create(cli), InvitationsRevokeCommand.Create(cli), InvitationsAcceptCommand.Create(cli)),
             Group("organizations", "Make organizations and hand them over",
                 OrganizationsListCommand.Create(cli), OrganizationsCreateCommand.Create(cli), OrganizationsTransferCommand.Create(cli)),
+            Group("doctrine", "See and change what may run, and who has to agree first",
+                DoctrineGetCommand.Create(cli), DoctrineSetCommand.Create(cli), DoctrineHistoryCommand.Create(cli), DoctrineTestCommand.Create(cli)),
             Group("auth", "Sign in to a control plane",
                 LoginCommand.Create(cli), LogoutCommand.Create(cli), WhoamiCommand.Create(cli), PrintTokenCommand.Create(cli),
                 GrantsCommand.Create(cli), RevokeCommand.Create(cli)),

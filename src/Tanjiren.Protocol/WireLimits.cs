@@ -33,6 +33,9 @@ public static class WireLimits
     /// <summary>Longest proof in a <c>DPoP</c> header, in characters.</summary>
     public const int MaxProofLength = 4096;
 
+    /// <summary>Largest doctrine document, in bytes of UTF-8 (64 KiB).</summary>
+    public const int MaxDoctrineBytes = 64 * 1024;
+
     public const int MaxIntentLength = 500;
     public const int MaxNameLength = 100;
     public const int MaxTagLength = 64;

@@ -12,6 +12,7 @@ internal sealed class ClientSession : IDisposable
         Approvals = new ApprovalApi(Api);
         Instances = new InstanceApi(Api);
         Organizations = new OrganizationApi(Api);
+        Doctrine = new DoctrineApi(Api, Organizations);
         Grants = new GrantApi(Api);
     }
 
@@ -20,6 +21,7 @@ internal sealed class ClientSession : IDisposable
     public ApprovalApi Approvals { get; }
     public InstanceApi Instances { get; }
     public OrganizationApi Organizations { get; }
+    public DoctrineApi Doctrine { get; }
     public GrantApi Grants { get; }
 
     public static ClientSession Open(CliContext cli, ServerFlags flags) =>

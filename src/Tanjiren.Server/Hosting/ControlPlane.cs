@@ -7,6 +7,7 @@ using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Data.Postgres;
 using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Governance;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations;
 using Tanjiren.Server.Tasks;
@@ -38,6 +39,7 @@ public static class ControlPlane
             .AddHosting(options)
             .AddIdentity()
             .AddOrganizations()
+            .AddGovernance()
             .AddDeviceTrust()
             .AddWorkstations()
             .AddSessions()
@@ -59,6 +61,7 @@ public static class ControlPlane
         app.MapApiDocument();
         app.MapIdentity();
         app.MapOrganizations();
+        app.MapGovernance();
         app.MapDeviceTrust();
         app.MapWorkstations();
         app.MapSessions();

@@ -52,13 +52,14 @@ internal static class InstanceEndpoints
         var key = Idempotency.Read(context, request, errors);
         if (errors.Any) return errors.ToProblem();
 
-        var (change, row) = await service.CreateAsync(caller, name, request.Tags ?? [], machineId, key, cancellationToken);
+        var (change, row, why) = await service.CreateAsync(caller, name, request.Tags ?? [], machineId, key, cancellationToken);
         return change switch
         {
             InstanceChange.Applied => TypedResults.Created("/api/instances/" + row!.Id, row.ToBody(clock.GetUtcNow(), options)),
             InstanceChange.AlreadyDone when row is not null => TypedResults.Ok(row.ToBody(clock.GetUtcNow(), options)),
             InstanceChange.AlreadyDone => Problem.Of(404, ErrorCode.NotFound, "The workstation that this Idempotency-Key made has been removed since.", "Use a new key to make another one."),
             InstanceChange.KeyReused => Idempotency.Reused(),
+            InstanceChange.TagGuarded => TagGuarded(why!),
             _ => NameTaken(name),
         };
     }
@@ -88,7 +89,7 @@ internal static class InstanceEndpoints
         TagRules.Check(errors, request.RemoveTags, "removeTags");
         if (errors.Any) return errors.ToProblem();
 
-        var (change, row) = await service.UpdateAsync(caller, id, request, cancellationToken);
+        var (change, row, why) = await service.UpdateAsync(caller, id, request, cancellationToken);
         if (change == InstanceChange.TooManyTags)
         {
             errors.Add("addTags", $"would give it more than {WireLimits.MaxTags} tags");
@@ -98,6 +99,7 @@ internal static class InstanceEndpoints
         {
             InstanceChange.NotFound => Missing(id),
             InstanceChange.NameTaken => NameTaken(request.Name!.Trim()),
+            InstanceChange.TagGuarded => TagGuarded(why!),
             _ => TypedResults.Ok(row!.ToBody(clock.GetUtcNow(), options)),
         };
     }
@@ -138,6 +140,8 @@ internal static class InstanceEndpoints
         errors.Require(!Ids.IsValid(name, Ids.Instance), "name", "must not look like an id");
         return name;
     }
+
+    private static Problem TagGuarded(string why) => Problem.Of(403, ErrorCode.Forbidden, why, "Ask an admin or the owner of the organization, or leave the tag out.");
 
     private static Problem NameTaken(string name) =>
         Problem.Conflict(ErrorCode.NameTaken, $"There is a workstation '{name}' in this organization already.", "Choose another name, or remove or rename that one.");

@@ -35,6 +35,9 @@ internal sealed class Cast : IDisposable
     public List<DeviceClient> Agents { get; } = [];
     public List<StepFact> Steps { get; } = [];
 
+    /// <summary>The newest version of the doctrine, as far as answers have told.</summary>
+    public int DoctrineVersion { get; set; } = 1;
+
     /// <summary>Tokens, members and workstations that may be lost.</summary>
     public List<(string Id, Person Owner)> SpareTokens { get; } = [];
     public List<(string UserId, string Email)> SpareMembers { get; } = [];

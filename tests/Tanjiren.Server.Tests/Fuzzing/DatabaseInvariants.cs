@@ -110,6 +110,15 @@ internal static class DatabaseInvariants
             WHERE stays <> (SELECT count(*) FROM memberships m WHERE m.organization_id = l.organization_id AND m.user_id = l.user_id)
             """),
 
+        ("every organization has a doctrine, its versions are numbered without holes", """
+            SELECT id FROM organizations o WHERE (SELECT count(*) FROM doctrine_versions d WHERE d.organization_id = o.id AND d.version >= 1)
+              <> coalesce((SELECT max(version) FROM doctrine_versions d WHERE d.organization_id = o.id), -1)
+            """),
+        ("each version of a doctrine is in the audit log with its author", """
+            SELECT organization_id FROM doctrine_versions d WHERE d.version > 1 AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.organization_id = d.organization_id
+              AND a.subject = d.organization_id AND a.action = 'doctrine.changed' AND a.actor = d.created_by AND a.detail LIKE 'version ' || d.version || ',%')
+            """),
+
         ("each invitation is in the audit log", """
             SELECT id FROM invitations i WHERE NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = i.id AND a.action = 'invitation.created' AND a.actor = i.created_by
               AND a.organization_id = i.organization_id)

@@ -94,6 +94,8 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 return id;
             case (_, "/api/workers"):
                 return "worker:" + cast.Agent(random).InstanceId;
+            case (_, "/api/organizations/{id}/doctrine/versions"):
+                return random.Next(1, cast.DoctrineVersion + 1).ToString();
             case ("removeInstance" or "createPairingCode", _):
                 return await cast.SpareInstanceAsync(random);
             case (_, "/api/instances") when draft.Route.Admission == Admission.Workstation:
@@ -183,6 +185,17 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
             case "updateInstance":
                 draft.SetBody(new UpdateInstanceRequest { Name = random.Next(3) == 0 ? cast.NewName() : null, AddTags = ["t" + random.Next(5)], RemoveTags = ["t" + random.Next(5)] });
                 break;
+            case "setDoctrine":
+                draft.SetBody(new SetDoctrineRequest { BasedOn = cast.DoctrineVersion, Document = NewDoctrine(random) });
+                break;
+            case "evaluateDoctrine":
+                draft.SetBody(new EvaluateDoctrineRequest
+                {
+                    Command = random.Next(2) == 0 ? new CommandSpec { Shell = "fuzz7 true" } : new CommandSpec { Argv = ["fuzz7", "x"] },
+                    Workstations = [cast.Agent(random).InstanceId], Tags = ["fuzz", "spare"], Role = (Role)random.Next(4), Origin = (DoctrineOrigin)random.Next(3),
+                    At = new DateTimeOffset(2026, random.Next(1, 13), 5, 12, 0, 0, TimeSpan.Zero), Version = random.Next(3) == 0 ? random.Next(1, cast.DoctrineVersion + 1) : null,
+                });
+                break;
             case "addMember":
                 draft.SetBody(new AddMemberRequest { Email = cast.NewName() + "@example.test", Password = ServerFixture.Password, Role = (Role)random.Next(3) });
                 break;
@@ -212,6 +225,18 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 break;
         }
     }
+
+    /// <summary>Every part and every kind of window; it is about no task that this fuzzer creates.</summary>
+    private static string NewDoctrine(Random random) => $$"""
+        # {{random.Next(1000)}}
+        forbid:
+          - { name: never, when: { pattern: 'fuzz{{random.Next(10)}} wipe' } }
+        approvals:
+          - { name: some, class: sensitive_write, when: { tags: [never], pattern: ['(?i)fuzz{{random.Next(10)}}', '^x'], mode: command } }
+        freeze:
+          - { name: nights, zone: Europe/Berlin, cron: '0 2 * * {{random.Next(7)}}', duration: 90m, when: { origin: schedule, role: viewer } }
+          - { name: once, from: 2026-03-29 02:30, to: 2026-11-0{{random.Next(1, 10)}}, effect: refuse, when: { tags: never } }
+        """;
 
     private CreateTaskRequest NewTask(Random random)
     {

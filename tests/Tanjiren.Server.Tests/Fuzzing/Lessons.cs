@@ -64,6 +64,9 @@ internal sealed class Lessons(Cast cast)
             case "openSession":
                 draft.Device!.SessionId = body.GetProperty("sessionId").GetString();
                 break;
+            case "setDoctrine" or "getDoctrine":
+                cast.DoctrineVersion = body.GetProperty("version").GetInt32();
+                break;
             case "createInstance":
                 Cast.Note(cast.SpareInstances, body.GetProperty("id").GetString()!);
                 break;

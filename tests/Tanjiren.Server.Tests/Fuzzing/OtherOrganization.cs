@@ -18,6 +18,7 @@ internal sealed class OtherOrganization
         "SELECT k.* FROM instance_keys k JOIN instances i ON i.id = k.instance_id WHERE i.organization_id = @id ORDER BY k.id",
         "SELECT c.* FROM pairing_codes c JOIN instances i ON i.id = c.instance_id WHERE i.organization_id = @id ORDER BY c.code_hash",
         "SELECT s.* FROM instance_sessions s JOIN instances i ON i.id = s.instance_id WHERE i.organization_id = @id ORDER BY s.id",
+        "SELECT * FROM doctrine_versions WHERE organization_id = @id ORDER BY version",
         "SELECT * FROM tasks WHERE organization_id = @id ORDER BY id", "SELECT * FROM executions WHERE organization_id = @id ORDER BY id",
         "SELECT * FROM approvals WHERE organization_id = @id ORDER BY id",
         "SELECT * FROM selectors WHERE organization_id = @id ORDER BY id", "SELECT * FROM steps WHERE organization_id = @id ORDER BY id",

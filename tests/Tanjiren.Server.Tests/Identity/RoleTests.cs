@@ -30,6 +30,11 @@ public sealed class RoleTests
         ["POST /api/organizations/{id}/invitations"] = Role.Admin,
         ["GET /api/organizations/{id}/invitations"] = Role.Admin,
         ["DELETE /api/organizations/{id}/invitations/{invitationId}"] = Role.Admin,
+        ["GET /api/organizations/{id}/doctrine"] = Role.Viewer,
+        ["PUT /api/organizations/{id}/doctrine"] = Role.Admin,
+        ["GET /api/organizations/{id}/doctrine/versions"] = Role.Viewer,
+        ["GET /api/organizations/{id}/doctrine/versions/{version}"] = Role.Viewer,
+        ["POST /api/organizations/{id}/doctrine/evaluate"] = Role.Viewer,
         ["POST /api/instances"] = Role.Admin,
         ["GET /api/instances"] = Role.Viewer,
         ["GET /api/instances/{id}"] = Role.Viewer,
@@ -123,7 +128,7 @@ public sealed class RoleTests
     {
         var parts = route.Split(' ');
         var request = new HttpRequestMessage(new HttpMethod(parts[0]), parts[1].Replace("{", "no-such-", StringComparison.Ordinal).Replace("}", "", StringComparison.Ordinal));
-        if (parts[0] is "POST" or "PATCH") request.Content = new StringContent("{}", null, "application/json");
+        if (parts[0] is "POST" or "PATCH" or "PUT") request.Content = new StringContent("{}", null, "application/json");
         return client.SendAsync(request, TestContext.Current.CancellationToken);
     }
 }

@@ -1,0 +1,109 @@
+using System.Text.RegularExpressions;
+
+namespace Tanjiren.Server.Governance;
+
+/// <summary>A pattern of a rule; <paramref name="group"/> says which of the set's filters covers it.</summary>
+internal sealed class Pattern(string text, int group)
+{
+    // Making one takes some 20 ms, a thousand times what the parser alone takes; most are never needed, because no text passes their filter.
+    private readonly Lazy<Regex> _regex = new(() => PatternSet.Linear(text));
+
+    public string Text => text;
+
+    public int Group => group;
+
+    public Regex Regex => _regex.Value;
+
+    /// <summary>False for lookarounds, backreferences, atomic groups and very many repeats.</summary>
+    public bool IsLinear()
+    {
+        try
+        {
+            return Regex is not null;
+        }
+        catch (NotSupportedException)
+        {
+            return false;
+        }
+    }
+}
+
+/// <summary>
+/// The patterns of one document, matched in time linear in the text (<see cref="RegexOptions.NonBacktracking"/>). Most match nothing in most texts, so they
+/// stand in groups: one expression that matches whatever any of the group does spares the others their look, and usually their making.
+/// </summary>
+internal sealed class PatternSet
+{
+    public static readonly PatternSet Empty = new();
+
+    private const int GroupSize = 16;
+
+    /// <summary>
+    /// Linear is not fast: a pattern with a thousand nested repeats takes seconds for 64 KiB, in a transaction that others wait for. Looked at only every
+    /// thousand characters or so, so a short command never meets it.
+    /// </summary>
+    private static readonly TimeSpan MatchTimeout = TimeSpan.FromMilliseconds(250);
+
+    private readonly List<Pattern> _patterns = [];
+    private IReadOnlyList<Regex?> _filters = [];
+
+    public int Count => _patterns.Count;
+
+    /// <summary>To be followed by <see cref="Compile"/>.</summary>
+    /// <exception cref="RegexParseException">It is no regular expression.</exception>
+    public Pattern Add(string text)
+    {
+        _ = new Regex(text, RegexOptions.CultureInvariant, MatchTimeout);
+        var pattern = new Pattern(text, _patterns.Count / GroupSize);
+        _patterns.Add(pattern);
+        return pattern;
+    }
+
+    /// <summary>Makes the filters, and returns the patterns that can't be matched in linear time: what makes one with its whole group needs no look at each.</summary>
+    public IReadOnlyList<Pattern> Compile()
+    {
+        var refused = new List<Pattern>();
+        _filters = [.. _patterns.Chunk(GroupSize).Select(group => Filter(group, refused))];
+        return refused;
+    }
+
+    public Reading Read(string text) => new(_filters, text);
+
+    internal static Regex Linear(string text) => new(text, RegexOptions.NonBacktracking | RegexOptions.CultureInvariant, MatchTimeout);
+
+    private static Regex? Filter(Pattern[] group, List<Pattern> refused)
+    {
+        try
+        {
+            return Linear(string.Join('|', group.Select(pattern => $"(?:{pattern.Text})")));
+        }
+        catch (Exception e) when (e is RegexParseException or NotSupportedException)
+        {
+            // One of them is at fault, they are too large together, or one ends in a comment of (?x), which takes in what follows. Without a filter each is
+            // matched by itself.
+            refused.AddRange(group.Where(pattern => !pattern.IsLinear()));
+            return null;
+        }
+    }
+
+    /// <summary>One text before the patterns of a set. For one thread.</summary>
+    internal sealed class Reading(IReadOnlyList<Regex?> filters, string text)
+    {
+        private readonly bool?[] _mayMatch = new bool?[filters.Count];
+
+        /// <summary>Whether it matches; a pattern that takes too long counts as one that does: the stricter mistake.</summary>
+        public bool Matches(Pattern pattern) => (_mayMatch[pattern.Group] ??= filters[pattern.Group] is not { } filter || IsMatch(filter)) && IsMatch(pattern.Regex);
+
+        private bool IsMatch(Regex regex)
+        {
+            try
+            {
+                return regex.IsMatch(text);
+            }
+            catch (RegexMatchTimeoutException)
+            {
+                return true;
+            }
+        }
+    }
+}

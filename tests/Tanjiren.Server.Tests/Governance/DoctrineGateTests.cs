@@ -1,0 +1,94 @@
+using Microsoft.Extensions.DependencyInjection;
+using Tanjiren.Protocol;
+using Tanjiren.Server.Governance;
+using Tanjiren.Server.Identity;
+using Tanjiren.Server.Tasks;
+using Tanjiren.Server.Workstations;
+using Tanjiren.Tests;
+
+namespace Tanjiren.Server.Tests.Governance;
+
+public sealed class DoctrineGateTests
+{
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_version_is_compiled_once_and_the_newest_decides(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var gate = server.App.Services.GetRequiredService<DoctrineGate>();
+        var organization = server.Owner.OrganizationId;
+        async Task<(int Version, Doctrine Doctrine)> AtAsync(int? version = null) => await server.Database.ReadAsync(sql => gate.AtAsync(sql, organization, version), Cancelled);
+
+        var compiled = await Task.WhenAll(Enumerable.Range(0, 16).Select(_ => Task.Run(() => AtAsync())));
+        compiled.ShouldAllBe(c => c.Version == 1 && ReferenceEquals(c.Doctrine, compiled[0].Doctrine));
+
+        await server.SetDoctrineAsync(1, Doctrines.Approval("tags: production"));
+        var newest = await AtAsync();
+        newest.Version.ShouldBe(2);
+        newest.Doctrine.Rules.Count.ShouldBe(1);
+        (await AtAsync(2)).Doctrine.ShouldBeSameAs(newest.Doctrine);
+        (await AtAsync(1)).Doctrine.ShouldBeSameAs(compiled[0].Doctrine);
+        await Should.ThrowAsync<InvalidOperationException>(() => AtAsync(3));
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_question_is_decided_by_its_own_organization_origin_and_version(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var gate = server.App.Services.GetRequiredService<DoctrineGate>();
+        var (other, client) = await server.NewOrganizationAsync();
+        using var _ = client;
+        await server.SetDoctrineAsync(1, "approvals:\n  - { name: nightly, class: production_mutation, when: { origin: [schedule], pattern: '^make test$' } }\n");
+        var question = new DoctrineQuestion(server.Owner.OrganizationId, new CreateTaskRequest { Command = new CommandSpec { Argv = ["make", "test"] } }, [["gpu"], ["production"]],
+            Role.Member, TaskOrigin.Request with { ScheduleId = "sch_x", RunbookId = "rb_x" }, Doctrines.Noon);
+        Task<DoctrineDecision> DecideAsync(DoctrineQuestion asked) => server.Database.ReadAsync(sql => gate.DecideAsync(sql, asked), Cancelled);
+
+        (await DecideAsync(question)).ShouldSatisfyAllConditions(d => d.Class.ShouldBe(ApprovalClass.ProductionMutation), d => d.Version.ShouldBe(2), d => d.Findings.ShouldHaveSingleItem().Rule.ShouldBe("nightly"));
+        (await DecideAsync(question with { AtVersion = 1 })).Class.ShouldBe(ApprovalClass.None);
+        (await DecideAsync(question with { Origin = TaskOrigin.Request })).Class.ShouldBe(ApprovalClass.None);
+        (await DecideAsync(question with { Spec = new CreateTaskRequest { Command = new CommandSpec { Shell = "make test" } } })).Class.ShouldBe(ApprovalClass.ProductionMutation);
+        (await DecideAsync(question with { OrganizationId = other })).Findings.ShouldHaveSingleItem().Rule.ShouldBe("production", "of what it began with");
+        (await DecideAsync(question with { OrganizationId = "org_nobody" })).ShouldSatisfyAllConditions(d => d.Class.ShouldBe(ApprovalClass.None), d => d.Version.ShouldBe(0));
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_version_that_this_server_can_not_read_decides_nothing(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var gate = server.App.Services.GetRequiredService<DoctrineGate>();
+        await server.Database.WriteAsync(tx => tx.ExecuteAsync("UPDATE doctrine_versions SET document = 'later: []'"), Cancelled);
+        (await Should.ThrowAsync<InvalidOperationException>(() => server.Database.ReadAsync(sql => gate.AtAsync(sql, server.Owner.OrganizationId, null), Cancelled)))
+            .Message.ShouldContain("version 1");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_tag_that_a_rule_names_comes_and_goes_by_admins_only(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        await server.SetDoctrineAsync(1, Doctrines.Approval("tags: [production, staging]"));
+        await server.NewInstanceAsync("box", ["production", "gpu"]); // an admin may
+        using var member = await server.NewMemberAsync(Role.Member);
+        var me = await member.GetBodyAsync<IdentityBody>("/api/auth/me");
+        // Past the admission, as somebody who was an admin when the request came.
+        var caller = new Caller(me.UserId, me.Email, me.Organization.Id, me.Organization.Name, Role.Admin, "", "127.0.0.1");
+        var service = server.App.Services.GetRequiredService<InstanceService>();
+        Task<InstanceOutcome> UpdateAsync(UpdateInstanceRequest request) => service.UpdateAsync(caller, "box", request, Cancelled);
+
+        (await UpdateAsync(new UpdateInstanceRequest { RemoveTags = ["gpu"], AddTags = ["cpu"] })).Change.ShouldBe(InstanceChange.Applied);
+        (await UpdateAsync(new UpdateInstanceRequest { AddTags = ["production"], Name = "box" })).Change.ShouldBe(InstanceChange.AlreadyDone, "it has the tag already");
+        foreach (var request in new[] { new UpdateInstanceRequest { RemoveTags = ["production"] }, new UpdateInstanceRequest { AddTags = ["staging"] }, new UpdateInstanceRequest { Tags = [] } })
+        {
+            var outcome = await UpdateAsync(request);
+            outcome.Change.ShouldBe(InstanceChange.TagGuarded);
+            outcome.Why.ShouldBe($"The tag '{(request.AddTags is null ? "production" : "staging")}' is named by the rule 'rule' of the organization's doctrine: only admins set and remove it.");
+        }
+        (await service.CreateAsync(caller, "new", ["staging"], null, null, Cancelled)).Change.ShouldBe(InstanceChange.TagGuarded);
+        (await service.CreateAsync(caller, "new", ["cpu"], null, null, Cancelled)).Change.ShouldBe(InstanceChange.Applied);
+        (await server.Client.GetBodyAsync<InstanceBody>("/api/instances/box")).Tags.ShouldBe(["cpu", "production"]);
+
+        // The same person as an admin again.
+        (await server.Client.PatchJsonAsync($"/api/organizations/{me.Organization.Id}/members/{me.UserId}", new UpdateMemberRequest { Role = Role.Admin })).EnsureSuccessStatusCode();
+        (await UpdateAsync(new UpdateInstanceRequest { Tags = ["staging"] })).Change.ShouldBe(InstanceChange.Applied);
+    }
+}
