@@ -7,7 +7,7 @@ using Tanjiren.Server.Tasks.Approvals;
 namespace Tanjiren.Server.Tasks;
 
 /// <summary>What the holder of a lease may do to its step: complete it, or give it back. A zombie's write is refused by the generation (T-09).</summary>
-internal sealed class StepResolver(Database database, TimeProvider clock, WakeUps wakeUps, AnyDispatcher dispatcher, Counters counters,
+internal sealed class StepResolver(Database database, TimeProvider clock, ApprovalGate gate, WakeUps wakeUps, AnyDispatcher dispatcher, Counters counters,
     RunMetrics metrics)
 {
     /// <summary>What <c>step_claims.answered</c> holds after a release; after a requeue by unknown outcome it is the result's digest.</summary>
@@ -63,7 +63,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
             if (!await RequeueAsync(tx, device, step, generation, result.ResultDigest!)) return Lost(step);
             locked!.Add(active: -1);
             locked.AddEvent("requeued", stepId, generation, device.InstanceId, "unknownOutcome");
-            await ApprovalGate.AskForAnotherStartAsync(tx, locked, step);
+            await gate.AskForAnotherStartAsync(tx, locked, step);
             tx.OnCommit(() => counters.Add(Counted.Requeues));
         }
         else

@@ -62,10 +62,16 @@ internal sealed record TaskPlan(ResolvedTargets Targets, DoctrineDecision Decisi
     /// <summary>Until when a freeze that waits holds it back, in Unix milliseconds.</summary>
     public long? FrozenUntil => Decision is { FreezeRefuses: false, FrozenUntil: { } until } ? until.ToUnixTimeMilliseconds() : null;
 
+    /// <summary>Whether who made the task may approve it: every rule that wants the approval says so, and the task itself asks for no more than they do.</summary>
+    public bool OwnAllowed => Decision.SelfApproval && Decision.Class == Class;
+
+    /// <summary>Whether a start after the first goes on with the approval that was used: by the same measure.</summary>
+    public bool Inherits => Decision.Inherit && Decision.Class == Class;
+
     /// <summary>Why the doctrine does not let it be queued at all; null: it does.</summary>
     public Problem? Refusal() => Decision switch
     {
-        { Forbidden: true } => Problem.Of(403, ErrorCode.ForbiddenByDoctrine, $"The doctrine forbids this: {Because()}", "Ask an admin; `doctrine show` has the rules."),
+        { Forbidden: true } => Problem.Of(403, ErrorCode.ForbiddenByDoctrine, $"The doctrine forbids this: {Because()}", "Ask an admin; `doctrine get` has the rules."),
         { FreezeRefuses: true, FrozenUntil: { } until } => Problem.Conflict(ErrorCode.Frozen,
             $"A freeze is in force until {until.UtcDateTime:yyyy-MM-dd'T'HH:mm:ss'Z'}: {Because()}", "Try again when it has ended.", "frozen"),
         _ => null,

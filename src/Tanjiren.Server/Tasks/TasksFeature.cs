@@ -10,7 +10,7 @@ internal static class TasksFeature
     public static IServiceCollection AddTasks(this IServiceCollection services)
     {
         services.AddFeatureOptions<LeaseOptions>("Leases");
-        services.AddSingleton<DoctrineGate>().AddSingleton<DoctrineJudge>(p => p.GetRequiredService<DoctrineGate>().DecideAsync);
+        services.AddSingleton<DoctrineJudge>(p => p.GetRequiredService<DoctrineGate>().DecideAsync);
         services.AddSingleton<TargetResolver>().AddSingleton<TaskPlanner>().AddSingleton<StepWriter>().AddSingleton<TaskEditor>();
         services.AddSingleton<ApprovalGate>().AddSingleton<ApprovalService>().AddSingleton<ApprovalStore>();
         services.AddSingleton<TaskService>();

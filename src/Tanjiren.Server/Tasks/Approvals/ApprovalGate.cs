@@ -33,11 +33,12 @@ internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetr
 
     /// <summary>
     /// For a step that is queued again after a start that may have happened: the approval that it ran under is used up, so another is asked for, or the one that is
-    /// open covers it too. A step that provably never started is not passed here.
+    /// open covers it too; unless the doctrine lets it inherit the old one. A step that provably never started is not passed here.
     /// </summary>
-    public static async Task AskForAnotherStartAsync(WriteTransaction tx, LockedExecution locked, StepRow step)
+    public async Task AskForAnotherStartAsync(WriteTransaction tx, LockedExecution locked, StepRow step)
     {
         if (step.ApprovalFrom == 0) return;
+        if (await planner.PlanAsync(tx, locked.OrganizationId, (locked.ParsedSpec, locked.Spec), locked.ActorRole, locked.Origin, new Problems.FieldErrors()) is { Inherits: true }) return;
         var newest = await ApprovalBook.NewestAsync(tx, locked.TaskId);
         if (newest is { ParsedState: ApprovalState.Pending or ApprovalState.Approved })
         {

@@ -15,16 +15,15 @@ namespace Tanjiren.Server.Tasks.Approvals;
 internal sealed class ApprovalService(
     Database database, TimeProvider clock, TaskPlanner planner, StepWriter steps, AuditLog audit, WakeUps wakeUps, AnyDispatcher dispatcher, RunMetrics metrics)
 {
-    /// <summary>The seam for a flag of the doctrine that lets people approve production mutations of their own; there is none yet.</summary>
-    private const bool OwnAllowed = false;
-
     public Task<Problem?> ApproveAsync(Caller caller, string taskId, string? approvalId, string? reason, CancellationToken cancellationToken) =>
         database.WriteAsync(async tx =>
         {
             var (problem, locked, approval) = await OpenAsync(tx, caller, taskId, approvalId, ApprovalState.Approved);
             if (locked is null || approval is null) return problem;
             var own = caller.UserId == locked.CreatedBy || caller.UserId == approval.RequestedBy;
-            switch (ApprovalRules.Judge(approval.ParsedClass, own, await MemberRow.CountAsync(tx, caller.OrganizationId), reason is not null, OwnAllowed))
+            var unmet = new FieldErrors();
+            var plan = await planner.PlanAsync(tx, locked.OrganizationId, (locked.ParsedSpec, locked.Spec), locked.ActorRole, locked.Origin, unmet);
+            switch (ApprovalRules.Judge(approval.ParsedClass, own, await MemberRow.CountAsync(tx, caller.OrganizationId), reason is not null, plan?.OwnAllowed == true))
             {
                 case ApproverVerdict.OwnAction:
                     return Problem.Of(403, ErrorCode.OwnApproval, "Nobody approves a production mutation of their own.", "Ask another admin or the owner.", approval.State);
@@ -37,8 +36,7 @@ internal sealed class ApprovalService(
             var startBy = ApprovalRules.StartBy(locked.Now, null);
             if (locked.TaskState == TaskState.Planned)
             {
-                var unmet = new FieldErrors();
-                if (await planner.PlanAsync(tx, locked.OrganizationId, (locked.ParsedSpec, locked.Spec), locked.ActorRole, locked.Origin, unmet) is not { } plan)
+                if (plan is null)
                     return Problem.Conflict(ErrorCode.StateConflict, $"It could not run any more: {string.Join("; ", unmet.ToProblem().Value.Errors!.SelectMany(e => e.Value))}.",
                         "Change its targets (`jobs update`), or reject it.", approval.State);
                 if (plan.Refusal() is { } refusal)

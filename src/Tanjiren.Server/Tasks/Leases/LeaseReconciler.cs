@@ -11,7 +11,7 @@ namespace Tanjiren.Server.Tasks.Leases;
 /// server process; each candidate is looked at again under its execution's lock, so it does not matter who comes first.
 /// </summary>
 internal sealed partial class LeaseReconciler(
-    Database database, TimeProvider clock, LeaseOptions options, WakeUps wakeUps, AnyDispatcher dispatcher, RunMetrics metrics,
+    Database database, TimeProvider clock, LeaseOptions options, ApprovalGate gate, WakeUps wakeUps, AnyDispatcher dispatcher, RunMetrics metrics,
     ILogger<LeaseReconciler> logger)
     : PeriodicLoop("leases", clock, logger)
 {
@@ -122,7 +122,7 @@ internal sealed partial class LeaseReconciler(
                 new { id = step.Id, instanceId = step.LeaseHolder, generation = step.LeaseGeneration }) == 0) return null;
             locked.Add(active: -1);
             locked.AddEvent("requeued", step.Id, step.LeaseGeneration, step.LeaseHolder, "workerLost");
-            await ApprovalGate.AskForAnotherStartAsync(tx, locked, step);
+            await gate.AskForAnotherStartAsync(tx, locked, step);
             await locked.WakeTargetsAsync(wakeUps, dispatcher);
             return "requeued";
         }

@@ -193,6 +193,38 @@ public sealed class DoctrineOfTasksTests
         (await engine.ClaimAsync(machine, task.Execution.Steps[0])).Refusal.ShouldBeNull();
     }
 
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Rules_may_let_people_approve_their_own_but_not_more_than_the_rules_ask_for(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.AddWorkstationAsync("one");
+        await engine.AddMemberAsync("ann", Role.Admin);
+        engine.Doctrine = _ => Wanting(ApprovalClass.ProductionMutation, 1) with { SelfApproval = true };
+        var own = await AskAsync(engine, ApprovalClass.None);
+        (await engine.Approvals.ApproveAsync(engine.Owner, own.Id, null, null, Token)).ShouldBeNull();
+        (await engine.TaskAsync(own.Id)).Approvals!.Single().SelfApproved.ShouldBeTrue();
+
+        engine.Doctrine = _ => Wanting(ApprovalClass.SensitiveWrite, 1) with { SelfApproval = true };
+        var more = await AskAsync(engine, ApprovalClass.ProductionMutation);
+        (await engine.Approvals.ApproveAsync(engine.Owner, more.Id, null, null, Token))!.Value.Is(ErrorCode.OwnApproval).ShouldBeTrue();
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Rules_may_let_a_second_start_go_on_with_the_approval_of_the_first(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        foreach (var inherit in new[] { true, false })
+        {
+            engine.Doctrine = _ => Wanting(ApprovalClass.SensitiveWrite, 1) with { Inherit = inherit };
+            var task = await ApprovedAsync(engine, t => t with { OnWorkerLost = OnWorkerLost.Requeue });
+            await engine.ClaimAsync(machine, task.Execution!.Steps[0]);
+            await engine.CompleteAsync(machine, task.Execution.Steps[0].Id, 1, StepOutcome.Failed, StepReason.UnknownOutcome);
+            (await engine.ClaimAsync(machine, await engine.StepAsync(task))).Refusal.ShouldBe(inherit ? null : ClaimRefusal.NeedsApproval);
+            await engine.CheckInvariantsAsync(task.Id);
+        }
+    }
+
     private static DoctrineDecision TaggedProduction(DoctrineQuestion question) =>
         question.TargetTags.Any(tags => tags.Contains("production")) ? Wanting(ApprovalClass.ProductionMutation, 1) : Free;
 
