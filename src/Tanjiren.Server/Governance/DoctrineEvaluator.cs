@@ -82,12 +82,12 @@ internal static class DoctrineEvaluator
         if (when.Modes is not null && !when.Modes.Contains(task.Mode)) return null;
         if (when.Roles is not null && !when.Roles.Contains(task.ActorRole)) return null;
         var origin = DoctrineOrigin.Request;
-        if (when.Origins is not null && !TryFirst(when.Origins, task.Origins, static (origins, one) => origins.Contains(one), out origin)) return null;
+        if (when.Origins is not null && !TryFirst(when.Origins, task.Origins.Contains, out origin)) return null;
         var tag = "";
-        if (when.Tags is not null && !TryFirst(when.Tags, task.Tags, static (tags, one) => tags.Contains(one), out tag!)) return null;
+        if (when.Tags is not null && !TryFirst(when.Tags, task.Tags.Contains, out tag!)) return null;
         if (rule.Window is not null && (openUntil = rule.Window.OpenUntil(task.Now)) is null) return null;
         Pattern? pattern = null;
-        if (when.Patterns is not null && patterns is not null && !TryFirst(when.Patterns, patterns, static (text, one) => text.Matches(one), out pattern)) return null;
+        if (when.Patterns is not null && patterns is not null && !TryFirst(when.Patterns, patterns.Matches, out pattern)) return null;
 
         var met = new List<string>();
         if (when.Modes is not null) met.Add($"the mode is {Lower(task.Mode)}");
@@ -107,13 +107,12 @@ internal static class DoctrineEvaluator
         return rule.Because is null ? text : $"{text}: {rule.Because}";
     }
 
-    /// <summary>Without an enumerator and a closure for each of hundreds of rules.</summary>
-    private static bool TryFirst<T, TTask>(IReadOnlyList<T> values, TTask task, Func<TTask, T, bool> meets, out T? found)
+    private static bool TryFirst<T>(IReadOnlyList<T> values, Func<T, bool> meets, out T? found)
     {
-        for (var i = 0; i < values.Count; i++)
+        foreach (var value in values)
         {
-            if (!meets(task, values[i])) continue;
-            found = values[i];
+            if (!meets(value)) continue;
+            found = value;
             return true;
         }
         found = default;
