@@ -120,6 +120,8 @@ public sealed record CreateTaskRequest
     public ResourceSpec? Resources { get; init; }
     /// <summary>-100 to 100, higher first; default 0.</summary>
     public int? Priority { get; init; }
+    /// <summary>Absent: no attempt follows a failure by itself.</summary>
+    public RetryPolicy? Retry { get; init; }
 }
 
 public sealed record CancelTaskRequest
@@ -159,6 +161,8 @@ public sealed record TaskBody
     public string? TraceId { get; init; }
     /// <summary>The schedule that made it.</summary>
     public string? ScheduleId { get; init; }
+    /// <summary>The tick that it was made for: when it was due. Absent for what a person ran at once, and for retries.</summary>
+    public DateTimeOffset? ScheduleTickAt { get; init; }
     /// <summary>The runbook that it was made from.</summary>
     public string? RunbookId { get; init; }
     /// <summary>The investigation that it belongs to.</summary>
@@ -169,6 +173,11 @@ public sealed record TaskBody
     public string? RootTaskId { get; init; }
     /// <summary>Which attempt this is, from 1.</summary>
     public required int Attempt { get; init; }
+    public RetryPolicy? Retry { get; init; }
+    /// <summary>When the next attempt is made, while one is pending.</summary>
+    public DateTimeOffset? RetryDueAt { get; init; }
+    /// <summary>The attempt after this one.</summary>
+    public string? RetriedByTaskId { get; init; }
     /// <summary>Absent in lists.</summary>
     public ExecutionBody? Execution { get; init; }
 }

@@ -1,10 +1,12 @@
 using System.Data;
 using System.Globalization;
 using System.Text;
+using System.Text.Json;
 using Dapper;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tasks.Retries;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -99,7 +101,7 @@ internal sealed class LockedExecution
         var ends = _open != 0 && OpenSteps == 0;
         if (ends)
         {
-            var run = await EndTaskAsync();
+            var run = await EndTaskAsync(wakeUps);
             _tx.OnCommit(() => metrics.Ended(run));
         }
         var (sql, arguments) = (_also, _arguments);
@@ -156,7 +158,7 @@ internal sealed class LockedExecution
         arguments.Add($"detail{i}", e.Detail, DbType.String);
     }
 
-    private async Task<EndedRun> EndTaskAsync()
+    private async Task<EndedRun> EndTaskAsync(WakeUps wakeUps)
     {
         var to = TaskRules.Conclude(_row.CancelledSteps + _cancelled, FailedSteps);
         if (!TaskRules.MayMove(TaskState, to)) throw new InvalidOperationException($"A task can't move from {TaskState} to {to}.");
@@ -168,13 +170,27 @@ internal sealed class LockedExecution
             new { ended = TaskId, endTo = WireNames.Of(to), endAt = _now, summary = OutcomeSummary.Of(to, steps), endFrom = _row.TaskState });
         _row.TaskState = WireNames.Of(to);
         AddEvent("taskEnded", detail: WireNames.Of(to));
+        if (to == TaskState.Failed) PlanRetry(steps, wakeUps);
+        if (_row.ScheduleId is not null) _tx.OnCommit(() => wakeUps.Notify(WakeUps.Schedules));
         return EndedRun.Of(_row.Mode, _row.CreatedAt, _row.StartedAt, _now, to, steps);
+    }
+
+    /// <summary>In the transaction of the failure, so that no crash between failure and attempt loses it.</summary>
+    private void PlanRetry(IReadOnlyList<StepRow> steps, WakeUps wakeUps)
+    {
+        var policy = JsonSerializer.Deserialize(Spec, WireJson.Default.CreateTaskRequest)!.Retry;
+        StepReason?[] failures = [.. steps.Where(s => s.State == "failed").Select(s => s.Reason is null ? (StepReason?)null : WireNames.Parse<StepReason>(s.Reason))];
+        if (RetryRules.PauseAfter(policy, _row.Attempt, failures) is not { } pause) return;
+        Also("INSERT INTO retries (task_id, organization_id, schedule_id, due_at) VALUES (@retryOf, @retryIn, @retrySchedule, @retryAt);",
+            new { retryOf = TaskId, retryIn = OrganizationId, retrySchedule = _row.ScheduleId, retryAt = _now + (long)pause.TotalMilliseconds });
+        AddEvent("retryPlanned", detail: $"attempt {_row.Attempt + 1} of {policy!.MaxAttempts} in {pause.TotalSeconds:0} s");
+        _tx.OnCommit(() => wakeUps.Notify(WakeUps.Retries));
     }
 
     private static async Task<LockedExecution?> LockAsync(WriteTransaction tx, TimeProvider clock, string condition, object arguments)
     {
         var row = await tx.FirstAsync<Row>($"""
-            SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.mode, t.created_at, t.started_at, t.cancel_requested_at,
+            SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.mode, t.created_at, t.started_at, t.cancel_requested_at, t.attempt, t.schedule_id,
               t.trace_parent, t.trace_state, e.id AS execution_id, e.max_parallel, e.stop_after_failures, e.active_steps, e.open_steps, e.failed_steps, e.cancelled_steps, e.event_seq,
               EXISTS (SELECT 1 FROM instance_sessions s WHERE s.id = @sessionId AND s.instance_id = @instanceId AND s.ended_at IS NULL) AS session_open
             FROM tasks t JOIN executions e ON e.task_id = t.id WHERE {condition}{(tx.ForUpdate.Length > 0 ? tx.ForUpdate + " OF t, e" : "")}
@@ -204,6 +220,8 @@ internal sealed class LockedExecution
         public string? TraceParent { get; init; }
         public string? TraceState { get; init; }
         public long? CancelRequestedAt { get; init; }
+        public int Attempt { get; init; }
+        public string? ScheduleId { get; init; }
         public string ExecutionId { get; init; } = "";
         public int MaxParallel { get; init; }
         public int? StopAfterFailures { get; init; }

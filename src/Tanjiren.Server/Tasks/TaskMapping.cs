@@ -37,11 +37,15 @@ internal static class TaskMapping
             OutcomeSummary = task.OutcomeSummary,
             TraceId = task.Trace.TraceId,
             ScheduleId = task.ScheduleId,
+            ScheduleTickAt = Instant(task.ScheduleTickAt),
             RunbookId = task.RunbookId,
             InvestigationId = task.InvestigationId,
             RetryOfTaskId = task.RetryOfTaskId,
             RootTaskId = task.RootTaskId,
             Attempt = task.Attempt,
+            Retry = spec.Retry,
+            RetryDueAt = Instant(task.RetryDueAt),
+            RetriedByTaskId = task.RetriedByTaskId,
             Execution = execution,
         };
     }

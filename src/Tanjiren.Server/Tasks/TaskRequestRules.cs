@@ -1,6 +1,7 @@
 using System.Text;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Problems;
+using Tanjiren.Server.Tasks.Retries;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -27,6 +28,7 @@ internal static class TaskRequestRules
         errors.Range(request.QueueTimeoutSeconds, 1, 2_592_000, "queueTimeoutSeconds");
         errors.Range(request.LeaseGraceSeconds, 1, 3600, "leaseGraceSeconds");
         errors.Range(request.Priority, -100, 100, "priority");
+        var retry = RetryRules.Normalize(request.Retry, errors);
         var intent = request.Intent is null ? DefaultIntent(request.Command) : errors.Text(request.Intent, WireLimits.MaxIntentLength, "intent");
 
         return request with
@@ -43,6 +45,7 @@ internal static class TaskRequestRules
             LeaseGraceSeconds = request.LeaseGraceSeconds ?? defaultGraceSeconds,
             OnWorkerLost = request.OnWorkerLost ?? OnWorkerLost.Fail,
             Priority = request.Priority ?? 0,
+            Retry = retry,
         };
     }
 

@@ -17,7 +17,7 @@ internal sealed class TaskService(
     public async Task<CreateTaskResult> CreateAsync(Caller caller, CreateTaskRequest request, IdempotencyKey? key, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
-        var spec = TaskRequestRules.Normalize(request, options.GraceSeconds, errors);
+        var spec = Normalize(request, errors);
         if (errors.Any) return CreateTaskResult.Refused(errors.ToProblem());
         var trace = TaskTrace.OfRequest();
 
@@ -37,6 +37,12 @@ internal sealed class TaskService(
         }, cancellationToken);
     }
 
+    /// <summary>Validates a template of tasks that are made later, and fills in its defaults.</summary>
+    public CreateTaskRequest Normalize(CreateTaskRequest request, FieldErrors errors) => TaskRequestRules.Normalize(request, options.GraceSeconds, errors);
+
+    /// <summary>Whether a template's targets could run it now; as <see cref="CreateInAsync"/> says it.</summary>
+    public Task CheckTargetsAsync(SqlSession sql, string organizationId, CreateTaskRequest spec, FieldErrors errors) => ResolveAsync(sql, organizationId, spec, errors);
+
     /// <summary>
     /// The same within a transaction, for the makers of tasks that are no requests: schedules, retries, runbooks. <paramref name="spec"/> has been through
     /// <see cref="TaskRequestRules.Normalize"/>. Null: it is made; else nothing has been written.
@@ -53,7 +59,7 @@ internal sealed class TaskService(
     }
 
     /// <summary>For <c>all</c>: the workstations, one step each. For <c>any</c>: one step with a selector.</summary>
-    private async Task<ResolvedTargets> ResolveAsync(WriteTransaction tx, string organizationId, CreateTaskRequest spec, FieldErrors errors)
+    private async Task<ResolvedTargets> ResolveAsync(SqlSession tx, string organizationId, CreateTaskRequest spec, FieldErrors errors)
     {
         var named = new List<string>();
         var names = spec.Targets!.Workstations ?? [];

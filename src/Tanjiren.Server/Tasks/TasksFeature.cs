@@ -1,4 +1,5 @@
 using Tanjiren.Server.Tasks.Leases;
+using Tanjiren.Server.Tasks.Retries;
 using Tanjiren.Server.Hosting;
 
 namespace Tanjiren.Server.Tasks;
@@ -18,6 +19,7 @@ internal static class TasksFeature
         services.AddSingleton<LeaseBook>();
         services.AddSingleton<WorkQuery>();
         services.AddSingleton<RunMetrics>();
+        services.AddSingleton<RetryService>().AddLoop<RetryLoop>();
         return services.AddLoop<AnyDispatcher>().AddLoop<LeaseReconciler>().AddLoop<WorkGauges>();
     }
 

@@ -26,6 +26,10 @@ public sealed class DatabaseInvariantsTests
     [InlineData("an access token acts for its sign-in's person in its organization", "UPDATE credentials SET user_id = 'USER' WHERE grant_id IS NOT NULL")]
     [InlineData("a sign-in that has ended was given nothing afterwards", "UPDATE oauth_grants SET revoked_at = created_at - 1, revoke_reason = 'signed_out'")]
     [InlineData("a workstation stands on a sign-in of its organization", "UPDATE instances SET grant_id = (SELECT id FROM oauth_grants) WHERE id = 'WORKSTATION'")]
+    [InlineData("each schedule is in the audit log", "DELETE FROM audit_events WHERE action = 'schedule.created'")]
+    [InlineData("a schedule knows its next tick, and one that is past was dealt with", "UPDATE schedules SET last_tick_at = next_run_at")]
+    [InlineData("an attempt follows one that failed or was cancelled, in the same organization", "UPDATE tasks SET retry_of_task_id = (SELECT min(id) FROM tasks) WHERE id = (SELECT max(id) FROM tasks)")]
+    [InlineData("a pending attempt is of a task that failed and has none", "INSERT INTO retries (task_id, organization_id, due_at) SELECT id, organization_id, 0 FROM tasks")]
     public async Task Each_tells_what_breaks_it(string invariant, string change)
     {
         await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);

@@ -47,6 +47,16 @@ public sealed class RoleTests
         ["POST /api/tasks/{id}/cancel"] = Role.Member,
         ["GET /api/tasks/{id}/steps/{stepId}/logs"] = Role.Viewer,
         ["GET /api/tasks/{id}/events"] = Role.Viewer,
+        ["POST /api/tasks/{id}/retry"] = Role.Member,
+        ["POST /api/schedules"] = Role.Member,
+        ["GET /api/schedules"] = Role.Viewer,
+        ["GET /api/schedules/{id}"] = Role.Viewer,
+        ["PATCH /api/schedules/{id}"] = Role.Member,
+        ["DELETE /api/schedules/{id}"] = Role.Member,
+        ["POST /api/schedules/{id}/pause"] = Role.Member,
+        ["POST /api/schedules/{id}/resume"] = Role.Member,
+        ["POST /api/schedules/{id}/run"] = Role.Member,
+        ["GET /api/schedules/{id}/preview"] = Role.Viewer,
         ["GET /api/status"] = Role.Viewer,
     };
 
