@@ -8,7 +8,7 @@ namespace Tanjiren.Server.Tests.Schedules;
 /// </summary>
 public sealed class CronOracleTests
 {
-    private const int Expressions = 400;
+    private const int Expressions = 200;
     private static readonly TimeSpan Window = TimeSpan.FromHours(60);
     private static readonly TimeSpan Minute = TimeSpan.FromMinutes(1);
 
@@ -30,7 +30,9 @@ public sealed class CronOracleTests
         {
             var (zoneName, day) = Places[random.Next(Places.Length)];
             var start = DateTimeOffset.Parse(day + "T00:00:00Z", CultureInfo.InvariantCulture).AddMinutes(random.Next(600));
-            var fields = RandomFields(random, start);
+            Field[] fields;
+            do fields = RandomFields(random, start);
+            while (NeverComes(fields));
             var text = string.Join(' ', fields.Select(f => f.Text));
             var what = $"'{text}' in {zoneName} from {start:o} (TANJIREN_CRON_SEED={seed})";
             var expected = Walk(fields, TimeZoneInfo.FindSystemTimeZoneById(zoneName), start);
@@ -65,6 +67,10 @@ public sealed class CronOracleTests
         }
         return ticks;
     }
+
+    /// <summary>Which is refused, and no question for an oracle.</summary>
+    private static bool NeverComes(Field[] fields) => fields[4].Text == "*"
+        && !Enumerable.Range(1, 12).Any(month => fields[3].Has(month) && Enumerable.Range(1, DateTime.DaysInMonth(2000, month)).Any(fields[2].Has));
 
     private static bool Matches(Field[] fields, DateTime shown)
     {

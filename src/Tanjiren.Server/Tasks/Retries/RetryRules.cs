@@ -25,7 +25,9 @@ internal static class RetryRules
             errors.Require(reasons[i] is not (StepReason.Cancelled or StepReason.RolloutStopped), $"retry.on[{i}]", "is no failure: what was cancelled is retried by hand only");
         return policy with
         {
-            BackoffSeconds = policy.BackoffSeconds ?? DefaultBackoffSeconds, Backoff = policy.Backoff ?? BackoffKind.Fixed, On = [.. reasons.Distinct().Order()],
+            BackoffSeconds = policy.BackoffSeconds ?? DefaultBackoffSeconds,
+            Backoff = policy.Backoff ?? BackoffKind.Fixed,
+            On = [.. reasons.Distinct().Order()],
         };
     }
 

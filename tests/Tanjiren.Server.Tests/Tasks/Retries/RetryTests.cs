@@ -136,7 +136,7 @@ public sealed class RetryTests
         var cancelled = await engine.CreateTaskAsync([box]);
         await engine.Canceller.CancelAsync(engine.Owner, cancelled.Id, null, Token);
         (await RefusedAsync(cancelled.Id)).ShouldBeNull();
-        (await TasksAsync(engine)).Last().RetryOfTaskId.ShouldBe(cancelled.Id);
+        (await engine.TaskAsync(cancelled.Id)).RetriedByTaskId.ShouldNotBeNull();
         var stranger = await engine.CreateOrganizationAsync("away");
         (await engine.Retrying.RetryAsync(stranger, cancelled.Id, null, null, Token)).Problem!.Value.Status.ShouldBe(404);
     }
