@@ -1,6 +1,5 @@
 using System.Text.RegularExpressions;
 using Quartz;
-using Tanjiren.Protocol;
 using Tanjiren.Server.Problems;
 
 namespace Tanjiren.Server.Schedules;

@@ -1,7 +1,6 @@
 using Microsoft.Extensions.DependencyInjection;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Schedules;
-using Tanjiren.Server.Tests.Tasks.Http;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Server.Tests.Schedules;

@@ -4,7 +4,6 @@ using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Hosting;
 using Tanjiren.Cli.Jobs;
 using Tanjiren.Cli.Parsing;
-using Tanjiren.Protocol;
 
 namespace Tanjiren.Cli.Commands.Jobs;
 

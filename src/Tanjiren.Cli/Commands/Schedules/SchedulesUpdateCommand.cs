@@ -1,5 +1,3 @@
-using System.CommandLine;
-
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Commands.Jobs;
 using Tanjiren.Cli.Parsing;
