@@ -13,6 +13,7 @@ using Tanjiren.Cli.Commands.Invitations;
 using Tanjiren.Cli.Commands.Jobs;
 using Tanjiren.Cli.Commands.Members;
 using Tanjiren.Cli.Commands.Organizations;
+using Tanjiren.Cli.Commands.Schedules;
 using Tanjiren.Cli.Commands.Workstations;
 using Tanjiren.Cli.Output;
 using Tanjiren.Cli.Parsing;
@@ -34,10 +35,14 @@ internal static class CommandTree
             UpCommand.Create(cli),
             Group("jobs", "Run commands on workstations and read their output",
                 JobsRunCommand.Create(cli), JobsListCommand.Create(cli), JobsShowCommand.Create(cli), JobsLogsCommand.Create(cli),
-                JobsCancelCommand.Create(cli),
+                JobsCancelCommand.Create(cli), JobsRetryCommand.Create(cli),
                 JobsApproveCommand.Create(cli), JobsRejectCommand.Create(cli), JobsUpdateCommand.Create(cli)),
             Group("approvals", "See what waits for an approval",
                 ApprovalsListCommand.Create(cli), ApprovalsWatchCommand.Create(cli)),
+            Group("schedules", "Run jobs by the clock",
+                SchedulesCreateCommand.Create(cli), SchedulesListCommand.Create(cli), SchedulesShowCommand.Create(cli), SchedulesUpdateCommand.Create(cli),
+                SchedulesPauseCommand.Create(cli), SchedulesResumeCommand.Create(cli), SchedulesRunCommand.Create(cli), SchedulesPreviewCommand.Create(cli),
+                SchedulesDeleteCommand.Create(cli)),
             Group("workstations", "Register machines and manage them",
                 CreateCommand.Create(cli), ListCommand.Create(cli), ShowCommand.Create(cli), TagCommands.Tag(cli), TagCommands.Untag(cli),
                 PairCodeCommand.Create(cli), DrainCommand.Create(cli), UndrainCommand.Create(cli), RemoveCommand.Create(cli)),

@@ -48,4 +48,7 @@ public static class WireLimits
     public const int MaxPageSize = 200;
     public const int DefaultPageSize = 50;
     public const int MaxOutputPreviewBytes = 4096;
+    public const int MaxCronLength = 200;
+    public const int MaxPreviewTicks = 100;
+    public const int MaxAttempts = 20;
 }

@@ -14,6 +14,7 @@ internal sealed class ClientSession : IDisposable
         Organizations = new OrganizationApi(Api);
         Doctrine = new DoctrineApi(Api, Organizations);
         Grants = new GrantApi(Api);
+        Schedules = new ScheduleApi(Api);
     }
 
     public ApiClient Api { get; }
@@ -23,6 +24,7 @@ internal sealed class ClientSession : IDisposable
     public OrganizationApi Organizations { get; }
     public DoctrineApi Doctrine { get; }
     public GrantApi Grants { get; }
+    public ScheduleApi Schedules { get; }
 
     public static ClientSession Open(CliContext cli, ServerFlags flags) =>
         new(cli, ServerAccessRules.Resolve(flags, cli.Variable, new CredentialFile(cli.Home).Read()));

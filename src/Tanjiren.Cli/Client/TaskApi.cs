@@ -57,6 +57,11 @@ internal sealed class TaskApi(ApiClient api, ClientTimeouts timeouts, TimeProvid
         api.SendAsync(HttpMethod.Post, Path(id) + "/cancel", new CancelTaskRequest { Reason = reason },
             WireJson.Default.CancelTaskRequest, WireJson.Default.TaskBody, cancellation);
 
+    /// <summary>Makes the attempt after this one now.</summary>
+    public Task<TaskBody> RetryAsync(string id, string? reason, CancellationToken cancellation) =>
+        api.SendAsync(HttpMethod.Post, Path(id) + "/retry", new RetryTaskRequest { Reason = reason },
+            WireJson.Default.RetryTaskRequest, WireJson.Default.TaskBody, cancellation, Guid.NewGuid().ToString("N"));
+
     public Task<Page<LogChunkBody>> LogsAsync(string id, string stepId, string? cursor, int limit, CancellationToken cancellation) =>
         api.GetAsync($"{Path(id)}/steps/{Uri.EscapeDataString(stepId)}/logs" + Query.Of(("cursor", cursor), ("limit", limit.ToString())),
             WireJson.Default.PageLogChunkBody, cancellation);

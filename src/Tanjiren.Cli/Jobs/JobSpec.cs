@@ -41,6 +41,30 @@ internal static class JobSpec
         return labels.Count == 0 ? null : labels;
     }
 
+    /// <summary>Null: no attempt follows a failure.</summary>
+    public static RetryPolicy? Retry(int? retries, int? backoffSeconds, bool exponential, IReadOnlyList<string> on)
+    {
+        if (retries is null or 0)
+            return backoffSeconds is null && !exponential && on.Count == 0 ? null
+                : throw new CliException("it is said how to try again, and not how often", "add --retries N");
+        return new RetryPolicy
+        {
+            MaxAttempts = retries + 1,
+            BackoffSeconds = backoffSeconds,
+            Backoff = exponential ? BackoffKind.Exponential : null,
+            On = on.Count == 0 ? null : [.. on.Select(Reason)],
+        };
+    }
+
+    private static StepReason Reason(string word)
+    {
+        foreach (var reason in Enum.GetValues<StepReason>())
+            if (Words.Of(reason) == word) return reason;
+        throw new CliException($"--retry-on '{Text.Safe(word)}' is no reason of a failure", $"one of {string.Join(", ", Enum.GetValues<StepReason>().Where(IsFailure).Select(Words.Of))}");
+    }
+
+    private static bool IsFailure(StepReason reason) => reason is not (StepReason.Cancelled or StepReason.RolloutStopped);
+
     public static CommandSpec Command(IReadOnlyList<string> argv, string? shell)
     {
         if (shell is not null && argv.Count > 0)

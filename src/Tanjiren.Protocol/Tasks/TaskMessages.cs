@@ -126,6 +126,8 @@ public sealed record CreateTaskRequest
     public int? Priority { get; init; }
     /// <summary>The class of approval that it asks for itself; the higher of this and the doctrine's counts. Default <c>none</c>.</summary>
     public ApprovalClass? ApprovalClass { get; init; }
+    /// <summary>Absent: no attempt follows a failure by itself.</summary>
+    public RetryPolicy? Retry { get; init; }
 }
 
 public sealed record CancelTaskRequest
@@ -165,6 +167,8 @@ public sealed record TaskBody
     public string? TraceId { get; init; }
     /// <summary>The schedule that made it.</summary>
     public string? ScheduleId { get; init; }
+    /// <summary>The tick that it was made for: when it was due. Absent for what a person ran at once, and for retries.</summary>
+    public DateTimeOffset? ScheduleTickAt { get; init; }
     /// <summary>The runbook that it was made from.</summary>
     public string? RunbookId { get; init; }
     /// <summary>The investigation that it belongs to.</summary>
@@ -185,6 +189,11 @@ public sealed record TaskBody
     public string? ChangedBy { get; init; }
     /// <summary>Every approval that was asked for, oldest first. Absent in lists, and when there was none.</summary>
     public IReadOnlyList<ApprovalBody>? Approvals { get; init; }
+    public RetryPolicy? Retry { get; init; }
+    /// <summary>When the next attempt is made, while one is pending.</summary>
+    public DateTimeOffset? RetryDueAt { get; init; }
+    /// <summary>The attempt after this one.</summary>
+    public string? RetriedByTaskId { get; init; }
     /// <summary>Absent in lists.</summary>
     public ExecutionBody? Execution { get; init; }
 }

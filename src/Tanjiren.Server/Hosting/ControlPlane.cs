@@ -10,6 +10,7 @@ using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Governance;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations;
+using Tanjiren.Server.Schedules;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Workstations;
 using Tanjiren.Server.Workstations.Sessions;
@@ -43,7 +44,8 @@ public static class ControlPlane
             .AddDeviceTrust()
             .AddWorkstations()
             .AddSessions()
-            .AddTasks();
+            .AddTasks()
+            .AddSchedules();
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().UseUrls([.. options.Urls]);
 
         var app = builder.Build();
@@ -66,6 +68,7 @@ public static class ControlPlane
         app.MapWorkstations();
         app.MapSessions();
         app.MapTasks();
+        app.MapSchedules();
         return app;
     }
 

@@ -40,5 +40,12 @@ internal sealed class FieldErrors
         else if (value?.Contains('\0') == true) Add(field, "must not contain a NUL character");
     }
 
+    /// <summary>What is wrong with a part of the body, under the name of that part.</summary>
+    public void AddUnder(string part, FieldErrors errors)
+    {
+        foreach (var (field, messages) in errors._errors)
+            foreach (var message in messages) Add($"{part}.{field}", message);
+    }
+
     public Problem ToProblem() => Problem.Validation(_errors.ToDictionary(e => e.Key, e => e.Value.ToArray()));
 }

@@ -1,10 +1,12 @@
 using System.Data;
 using System.Globalization;
 using System.Text;
+using System.Text.Json;
 using Dapper;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tasks.Retries;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -152,8 +154,12 @@ internal sealed class LockedExecution
     /// <summary>Writes the counters, the events and what was put off till now, and ends the task when its last step has ended. Wakes listeners after the commit.</summary>
     public async Task SaveAsync(WakeUps wakeUps, RunMetrics metrics)
     {
-        if (_open != 0 && OpenSteps == 0 && TaskState != TaskState.Planned) await EndTaskAsync();
-        if (_ended is { } run) _tx.OnCommit(() => metrics.Ended(run));
+        if (_open != 0 && OpenSteps == 0 && TaskState != TaskState.Planned) await EndTaskAsync(wakeUps);
+        if (_ended is { } run)
+        {
+            _tx.OnCommit(() => metrics.Ended(run));
+            if (_row.ScheduleId is not null) _tx.OnCommit(() => wakeUps.Notify(WakeUps.Schedules));
+        }
         var (sql, arguments) = (_also, _arguments);
         sql.Append("""
             UPDATE executions SET active_steps = active_steps + @active, open_steps = open_steps + @open, failed_steps = failed_steps + @failed,
@@ -208,7 +214,7 @@ internal sealed class LockedExecution
         arguments.Add($"detail{i}", e.Detail, DbType.String);
     }
 
-    private async Task EndTaskAsync()
+    private async Task EndTaskAsync(WakeUps wakeUps)
     {
         var to = TaskRules.Conclude(_row.CancelledSteps + _cancelled, FailedSteps);
         var steps = await _tx.ListAsync<StepRow>("""
@@ -216,6 +222,7 @@ internal sealed class LockedExecution
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId = TaskId });
         End(to, OutcomeSummary.Of(to, steps), steps);
+        if (to == TaskState.Failed) PlanRetry(steps, wakeUps);
     }
 
     private void End(TaskState to, string summary, IReadOnlyList<StepRow> steps)
@@ -232,6 +239,18 @@ internal sealed class LockedExecution
         }
         AddEvent("taskEnded", detail: WireNames.Of(to));
         _ended = EndedRun.Of(_row.Mode, _row.CreatedAt, _row.StartedAt, _now, to, steps);
+    }
+
+    /// <summary>In the transaction of the failure, so that no crash between failure and attempt loses it.</summary>
+    private void PlanRetry(IReadOnlyList<StepRow> steps, WakeUps wakeUps)
+    {
+        var policy = ParsedSpec.Retry;
+        StepReason?[] failures = [.. steps.Where(s => s.State == "failed").Select(s => s.Reason is null ? (StepReason?)null : WireNames.Parse<StepReason>(s.Reason))];
+        if (RetryRules.PauseAfter(policy, _row.Attempt, failures) is not { } pause) return;
+        Also("INSERT INTO retries (task_id, organization_id, schedule_id, due_at) VALUES (@retryOf, @retryIn, @retrySchedule, @retryAt);",
+            new { retryOf = TaskId, retryIn = OrganizationId, retrySchedule = _row.ScheduleId, retryAt = _now + (long)pause.TotalMilliseconds });
+        AddEvent("retryPlanned", detail: $"attempt {_row.Attempt + 1} of {policy!.MaxAttempts} in {pause.TotalSeconds:0} s");
+        _tx.OnCommit(() => wakeUps.Notify(WakeUps.Retries));
     }
 
     private static async Task<LockedExecution?> LockAsync(WriteTransaction tx, TimeProvider clock, string condition, object arguments)

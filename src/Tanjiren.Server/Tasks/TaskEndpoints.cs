@@ -4,6 +4,7 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Problems;
+using Tanjiren.Server.Tasks.Retries;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -19,6 +20,8 @@ internal static class TaskEndpoints
         tasks.MapPatch("/{id}", UpdateAsync).RequireRole(Role.Member).AnswersProblems(400, 404, 409, 408, 413, 415, 422).WithName("updateTask")
             .WithSummary("Changes a task that nobody has claimed; its approval is asked for again.");
         tasks.MapPost("/{id}/cancel", CancelAsync).RequireRole(Role.Member).AnswersProblems(400, 404, 409, 408, 413, 415, 422).WithName("cancelTask");
+        tasks.MapPost("/{id}/retry", RetryAsync).RequireRole(Role.Member).AnswersProblems(400, 404, 409, 408, 413, 415, 422).WithName("retryTask")
+            .WithSummary("Makes the attempt after one that failed or was cancelled, now.").WithMetadata(IdempotencyKeyTaken.Instance);
         tasks.MapGet("/{id}/steps/{stepId}/logs", LogsAsync).RequireRole(Role.Viewer).AnswersProblems(400, 404, 422).WithName("getStepLogs");
         tasks.MapGet("/{id}/events", EventsAsync).RequireRole(Role.Viewer).AnswersProblems(404, 422).WithName("streamTaskEvents")
             .Produces<string>(200, "text/event-stream");
@@ -77,6 +80,19 @@ internal static class TaskEndpoints
                 "Nothing is left to cancel.", WireNames.Of(result.State)),
             _ => TypedResults.Ok((await store.FindAsync(caller.OrganizationId, id, cancellationToken))!),
         };
+    }
+
+    private static async Task<Results<Created<TaskBody>, Ok<TaskBody>, Problem>> RetryAsync(
+        string id, RetryTaskRequest? request, HttpContext context, Caller caller, RetryService service, TaskStore store, CancellationToken cancellationToken)
+    {
+        var errors = new FieldErrors();
+        var key = Idempotency.Read(context, request, errors);
+        var reason = request?.Reason is null ? null : errors.Text(request.Reason, WireLimits.MaxIntentLength, "reason");
+        if (errors.Any) return errors.ToProblem();
+        var result = await service.RetryAsync(caller, id, reason, key, cancellationToken);
+        if (result.Problem is not null) return result.Problem;
+        var task = (await store.FindAsync(caller.OrganizationId, result.TaskId!, cancellationToken))!;
+        return result.Repeated ? TypedResults.Ok(task) : TypedResults.Created($"/api/tasks/{task.Id}", task);
     }
 
     private static async Task<Results<Ok<Page<LogChunkBody>>, Problem>> LogsAsync(

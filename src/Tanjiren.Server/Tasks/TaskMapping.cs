@@ -37,6 +37,7 @@ internal static class TaskMapping
             OutcomeSummary = task.OutcomeSummary,
             TraceId = task.Trace.TraceId,
             ScheduleId = task.ScheduleId,
+            ScheduleTickAt = Instant(task.ScheduleTickAt),
             RunbookId = task.RunbookId,
             InvestigationId = task.InvestigationId,
             RetryOfTaskId = task.RetryOfTaskId,
@@ -47,6 +48,9 @@ internal static class TaskMapping
             FrozenUntil = Instant(task.FrozenUntil),
             ChangedBy = task.ChangedBy,
             Approvals = approvals is { Count: > 0 } ? approvals : null,
+            Retry = spec.Retry,
+            RetryDueAt = Instant(task.RetryDueAt),
+            RetriedByTaskId = task.RetriedByTaskId,
             Execution = execution,
         };
     }

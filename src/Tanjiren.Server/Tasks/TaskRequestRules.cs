@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Problems;
+using Tanjiren.Server.Tasks.Retries;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -29,6 +30,7 @@ internal static class TaskRequestRules
         errors.Range(request.LeaseGraceSeconds, 1, 3600, "leaseGraceSeconds");
         errors.Range(request.Priority, -100, 100, "priority");
         errors.Require(request.ApprovalClass is not { } asked || Enum.IsDefined(asked), "approvalClass", "must be none, sensitive_write or production_mutation");
+        var retry = RetryRules.Normalize(request.Retry, errors);
         var intent = request.Intent is null ? DefaultIntent(request.Command) : errors.Text(request.Intent, WireLimits.MaxIntentLength, "intent");
 
         return request with
@@ -45,6 +47,7 @@ internal static class TaskRequestRules
             LeaseGraceSeconds = request.LeaseGraceSeconds ?? defaultGraceSeconds,
             OnWorkerLost = request.OnWorkerLost ?? OnWorkerLost.Fail,
             Priority = request.Priority ?? 0,
+            Retry = retry,
         };
     }
 

@@ -34,6 +34,10 @@ internal sealed record TaskRow
     public long? FrozenUntil { get; init; }
     public string? ChangedBy { get; init; }
 
+    /// <summary>Where a query joins them: the pending retry's time, and the attempt after this one.</summary>
+    public long? RetryDueAt { get; init; }
+    public string? RetriedByTaskId { get; init; }
+
     public TaskTrace Trace => new(TraceParent, TraceState);
 
     /// <summary>The validated request with every default filled in.</summary>

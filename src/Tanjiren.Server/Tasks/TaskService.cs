@@ -14,12 +14,12 @@ namespace Tanjiren.Server.Tasks;
 /// planned: it has an execution, which numbers its events, and no steps.
 /// </summary>
 internal sealed class TaskService(
-    Database database, TimeProvider clock, LeaseOptions options, TaskPlanner planner, StepWriter steps, Idempotency idempotency, AuditLog audit, WakeUps wakeUps, RunMetrics metrics)
+    Database database, TimeProvider clock, LeaseOptions options, TargetResolver targets, TaskPlanner planner, StepWriter steps, Idempotency idempotency, AuditLog audit, WakeUps wakeUps, RunMetrics metrics)
 {
     public async Task<CreateTaskResult> CreateAsync(Caller caller, CreateTaskRequest request, IdempotencyKey? key, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
-        var spec = TaskRequestRules.Normalize(request, options.GraceSeconds, errors);
+        var spec = Normalize(request, errors);
         if (errors.Any) return CreateTaskResult.Refused(errors.ToProblem());
         var trace = TaskTrace.OfRequest();
 
@@ -38,6 +38,12 @@ internal sealed class TaskService(
             return new CreateTaskResult(taskId, null, Repeated: false);
         }, cancellationToken);
     }
+
+    /// <summary>Validates a template of tasks that are made later, and fills in its defaults.</summary>
+    public CreateTaskRequest Normalize(CreateTaskRequest request, FieldErrors errors) => TaskRequestRules.Normalize(request, options.GraceSeconds, errors);
+
+    /// <summary>Whether a template's targets could run it now; as <see cref="CreateInAsync"/> says it.</summary>
+    public Task CheckTargetsAsync(SqlSession sql, string organizationId, CreateTaskRequest spec, FieldErrors errors) => targets.ResolveAsync(sql, organizationId, spec, errors);
 
     /// <summary>
     /// The same within a transaction, for the makers of tasks that are no requests: schedules, retries, runbooks. <paramref name="spec"/> has been through

@@ -9,12 +9,18 @@ internal sealed class TaskStore(Database database)
 {
     private const int LogBatch = 16;
 
+    private const string Select = """
+        SELECT tasks.*, (SELECT r.due_at FROM retries r WHERE r.task_id = tasks.id) AS retry_due_at,
+          (SELECT n.id FROM tasks n WHERE n.retry_of_task_id = tasks.id) AS retried_by_task_id
+        FROM tasks
+        """;
+
     public Task<TaskBody?> FindAsync(string organizationId, string taskId, CancellationToken cancellationToken) =>
         database.ReadAsync(sql => FindAsync(sql, organizationId, taskId), cancellationToken);
 
     public static async Task<TaskBody?> FindAsync(SqlSession sql, string organizationId, string taskId)
     {
-        var task = await sql.FirstAsync<TaskRow>("SELECT * FROM tasks WHERE id = @taskId AND organization_id = @organizationId", new { taskId, organizationId });
+        var task = await sql.FirstAsync<TaskRow>(Select + " WHERE id = @taskId AND organization_id = @organizationId", new { taskId, organizationId });
         if (task is null) return null;
         var execution = await sql.FirstAsync<ExecutionRow>("SELECT id, active_steps FROM executions WHERE task_id = @taskId", new { taskId });
         if (execution is null) return TaskMapping.ToBody(task, null);
@@ -46,7 +52,7 @@ internal sealed class TaskStore(Database database)
             if (cursor is not null) conditions += " AND id < @cursor";
             if (workerInstanceId is not null)
                 conditions += " AND EXISTS (SELECT 1 FROM steps s WHERE s.task_id = tasks.id AND (s.target_instance_id = @workerInstanceId OR s.claimed_by = @workerInstanceId))";
-            var rows = await sql.ListAsync<TaskRow>($"SELECT * FROM tasks WHERE {conditions} ORDER BY id DESC LIMIT @take",
+            var rows = await sql.ListAsync<TaskRow>($"{Select} WHERE {conditions} ORDER BY id DESC LIMIT @take",
                 new { organizationId, state, mode, approval, cursor, workerInstanceId, take = limit + 1 });
             return new Page<TaskBody>
             {

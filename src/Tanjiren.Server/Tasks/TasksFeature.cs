@@ -2,6 +2,7 @@ using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Tasks.Approvals;
 using Tanjiren.Server.Tasks.Leases;
+using Tanjiren.Server.Tasks.Retries;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -23,6 +24,7 @@ internal static class TasksFeature
         services.AddSingleton<LeaseBook>();
         services.AddSingleton<WorkQuery>();
         services.AddSingleton<RunMetrics>();
+        services.AddSingleton<RetryService>().AddLoop<RetryLoop>();
         return services.AddLoop<AnyDispatcher>().AddLoop<LeaseReconciler>().AddLoop<ApprovalLoop>().AddLoop<WorkGauges>();
     }
 

@@ -44,6 +44,7 @@ internal sealed class Cast : IDisposable
     public List<string> SpareInstances { get; } = [];
     public List<string> PlannedTasks { get; } = [];
     public List<string> PairingCodes { get; } = [];
+    public List<string> Schedules { get; } = [];
 
     public static async Task<Cast> CreateAsync(ServerFixture server)
     {
@@ -82,6 +83,25 @@ internal sealed class Cast : IDisposable
     {
         if (SpareInstances.Count == 0) SpareInstances.Add((await _server.NewInstanceAsync(NewName(), ["spare"], _owner)).Id);
         return SpareInstances[random.Next(SpareInstances.Count)];
+    }
+
+    /// <summary>A schedule of the cast, made if there is none.</summary>
+    public async Task<string> ScheduleAsync(Random random) => Schedules.Count > 0 ? Schedules[random.Next(Schedules.Count)] : await NewScheduleAsync(random);
+
+    public async Task<string> NewScheduleAsync(Random random)
+    {
+        var made = await (await _owner.PostJsonAsync("/api/schedules", new CreateScheduleRequest { Name = NewName(), Cron = "@yearly", Task = TaskCalls.On(Agent(random).InstanceId) }))
+            .BodyAsync<ScheduleBody>();
+        Note(Schedules, made.Id);
+        return made.Id;
+    }
+
+    /// <summary>A task that may be retried.</summary>
+    public async Task<string> CancelledTaskAsync(Random random)
+    {
+        var task = await (await _owner.PostJsonAsync("/api/tasks", TaskCalls.On(Agent(random).InstanceId))).BodyAsync<TaskBody>();
+        (await _owner.CancelAsync(task.Id)).EnsureSuccessStatusCode();
+        return task.Id;
     }
 
     public async Task<string> PairingCodeAsync()

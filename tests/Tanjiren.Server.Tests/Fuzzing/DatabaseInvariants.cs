@@ -209,6 +209,18 @@ internal static class DatabaseInvariants
         ("an idempotency key names what was made", """
             SELECT k.idempotency_key FROM idempotency_keys k WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = k.resource_id AND t.organization_id = k.organization_id)
               AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.id = k.resource_id AND i.organization_id = k.organization_id)
+              AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = k.resource_id AND a.action = 'schedule.created' AND a.organization_id = k.organization_id)
+            """),
+
+        ("each schedule is in the audit log", Audited("schedules", "schedule.created")),
+        ("a schedule knows its next tick, and one that is past was dealt with", "SELECT id FROM schedules WHERE (next_run_at IS NULL) <> (paused_at IS NOT NULL) OR next_run_at <= last_tick_at"),
+        ("an attempt follows one that failed or was cancelled, in the same organization", """
+            SELECT n.id FROM tasks n JOIN tasks o ON o.id = n.retry_of_task_id
+            WHERE o.state NOT IN ('failed', 'cancelled') OR n.organization_id <> o.organization_id OR n.attempt <> o.attempt + 1 OR n.root_task_id <> coalesce(o.root_task_id, o.id)
+            """),
+        ("a pending attempt is of a task that failed and has none", """
+            SELECT r.task_id FROM retries r JOIN tasks t ON t.id = r.task_id
+            WHERE t.state <> 'failed' OR t.organization_id <> r.organization_id OR EXISTS (SELECT 1 FROM tasks n WHERE n.retry_of_task_id = t.id)
             """),
     ];
 

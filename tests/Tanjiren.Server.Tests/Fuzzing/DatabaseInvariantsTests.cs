@@ -35,6 +35,10 @@ public sealed class DatabaseInvariantsTests
     [InlineData("nothing that needs an approval started without one", "UPDATE tasks SET approval_class = 'sensitive_write'")]
     [InlineData("what has ended asks for nothing", "UPDATE tasks SET state = 'cancelled', ended_at = 1 WHERE state = 'planned'")]
     [InlineData("an approval is of its task's organization, and its answer in the audit log", "UPDATE approvals SET state = 'rejected', decided_by = 'USER', decided_at = 1")]
+    [InlineData("each schedule is in the audit log", "DELETE FROM audit_events WHERE action = 'schedule.created'")]
+    [InlineData("a schedule knows its next tick, and one that is past was dealt with", "UPDATE schedules SET last_tick_at = next_run_at")]
+    [InlineData("an attempt follows one that failed or was cancelled, in the same organization", "UPDATE tasks SET retry_of_task_id = (SELECT min(id) FROM tasks) WHERE id = (SELECT max(id) FROM tasks)")]
+    [InlineData("a pending attempt is of a task that failed and has none", "INSERT INTO retries (task_id, organization_id, due_at) SELECT id, organization_id, 0 FROM tasks")]
     public async Task Each_tells_what_breaks_it(string invariant, string change)
     {
         await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);

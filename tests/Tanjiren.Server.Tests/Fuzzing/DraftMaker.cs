@@ -41,7 +41,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
             foreach (var query in route.Parameters.Where(p => p.In == "query" && p.Name != "session" && random.Next(3) == 0))
                 draft.Query.Add((query.Name, Uri.EscapeDataString(QueryValue(draft, query, random))));
             if (route.Body is not null) await FillBodyAsync(draft, random);
-            if (route.Name is "createTask" or "createInstance" && random.Next(4) == 0) draft.Headers.Add(("Idempotency-Key", random.Next(2) == 0 ? cast.NewName() : "often"));
+            if (route.Name is "createTask" or "createInstance" or "createSchedule" or "runSchedule" or "retryTask" && random.Next(4) == 0) draft.Headers.Add(("Idempotency-Key", random.Next(2) == 0 ? cast.NewName() : "often"));
             if (route.Streams && random.Next(3) == 0) draft.Headers.Add(("Last-Event-ID", random.Next(0, 8).ToString()));
         }
         if (route.Admission == Admission.Workstation) draft.Query.Insert(0, ("session", draft.Device!.SessionId!));
@@ -81,6 +81,12 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
             case ("updateTask", _):
                 draft.Step = random.Next(3) == 0 ? cast.AnyStep(random) : await cast.QueuedStepAsync(random);
                 return draft.Step is null || random.Next(3) == 0 ? await cast.PlannedTaskAsync(random) : draft.Step.TaskId;
+            case ("retryTask", _) when random.Next(3) > 0:
+                return await cast.CancelledTaskAsync(random);
+            case ("runSchedule", _) when random.Next(2) == 0:
+                return await cast.NewScheduleAsync(random);
+            case (_, "/api/schedules"):
+                return await cast.ScheduleAsync(random);
             case (_, "/api/tasks"):
                 draft.Step = cast.AnyStep(random) ?? await cast.QueuedStepAsync(random);
                 return draft.Step.TaskId;
@@ -178,6 +184,20 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 break;
             case "approveTask" or "rejectTask":
                 draft.SetBody(new AnswerApprovalRequest { Reason = "fuzz" });
+            case "createSchedule":
+                // Seldom: what a tick makes would be in no client's plan.
+                draft.SetBody(new CreateScheduleRequest
+                {
+                    Name = cast.NewName(), Cron = random.Next(2) == 0 ? "@yearly" : "*/7 0-3/2,5 31 DEC *", TimeZone = random.Next(2) == 0 ? "Europe/Berlin" : null, Task = NewTask(random),
+                    Overlap = (OverlapRule)random.Next(3), MissedRuns = (MissedRunRule)random.Next(2),
+                });
+                break;
+            case "updateSchedule":
+                draft.SetBody(new UpdateScheduleRequest
+                {
+                    Name = random.Next(3) == 0 ? cast.NewName() : null, Cron = random.Next(2) == 0 ? "0 0 1 1 *" : null, TimeZone = random.Next(3) == 0 ? "Australia/Lord_Howe" : null,
+                    Overlap = random.Next(2) == 0 ? OverlapRule.Queue : null, Task = random.Next(2) == 0 ? NewTask(random) : null,
+                });
                 break;
             case "createInstance":
                 draft.SetBody(new CreateInstanceRequest { Name = cast.NewName(), Tags = ["spare", "a/b:c"], MachineId = random.Next(3) == 0 ? cast.NewName() : null });
@@ -256,6 +276,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
             Intent = random.Next(2) == 0 ? "fuzz" : null,
             ApprovalClass = random.Next(8) == 0 ? (ApprovalClass)random.Next(3) : null,
             Resources = random.Next(8) == 0 ? new ResourceSpec { Cpu = 1 } : null,
+            Retry = random.Next(4) == 0 ? new RetryPolicy { MaxAttempts = 2, BackoffSeconds = 3600, Backoff = BackoffKind.Exponential, On = [StepReason.ExitCode, StepReason.WorkerLost] } : null,
             Command = random.Next(3) == 0 ? new CommandSpec { Shell = "true" } : new CommandSpec { Argv = ["true", "x"] },
         };
     }

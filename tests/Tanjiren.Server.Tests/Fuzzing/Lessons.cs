@@ -70,6 +70,12 @@ internal sealed class Lessons(Cast cast)
             case "createInstance":
                 Cast.Note(cast.SpareInstances, body.GetProperty("id").GetString()!);
                 break;
+            case "createSchedule":
+                Cast.Note(cast.Schedules, body.GetProperty("id").GetString()!);
+                break;
+            case "deleteSchedule":
+                cast.Schedules.Remove(named);
+                break;
             case "removeInstance":
                 cast.SpareInstances.Remove(named);
                 break;

@@ -56,6 +56,16 @@ public sealed class RoleTests
         ["GET /api/approvals"] = Role.Viewer,
         ["GET /api/tasks/{id}/steps/{stepId}/logs"] = Role.Viewer,
         ["GET /api/tasks/{id}/events"] = Role.Viewer,
+        ["POST /api/tasks/{id}/retry"] = Role.Member,
+        ["POST /api/schedules"] = Role.Member,
+        ["GET /api/schedules"] = Role.Viewer,
+        ["GET /api/schedules/{id}"] = Role.Viewer,
+        ["PATCH /api/schedules/{id}"] = Role.Member,
+        ["DELETE /api/schedules/{id}"] = Role.Member,
+        ["POST /api/schedules/{id}/pause"] = Role.Member,
+        ["POST /api/schedules/{id}/resume"] = Role.Member,
+        ["POST /api/schedules/{id}/run"] = Role.Member,
+        ["GET /api/schedules/{id}/preview"] = Role.Viewer,
         ["GET /api/status"] = Role.Viewer,
     };
 

@@ -7,9 +7,11 @@ using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
+using Tanjiren.Server.Schedules;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Tasks.Approvals;
 using Tanjiren.Server.Tasks.Leases;
+using Tanjiren.Server.Tasks.Retries;
 using Tanjiren.Server.Workstations;
 using Tanjiren.Server.Workstations.Sessions;
 using Tanjiren.Tests;
@@ -53,6 +55,10 @@ internal sealed class Engine : IAsyncDisposable
     public ApprovalLoop ApprovalLoop => _services.GetRequiredService<ApprovalLoop>();
     public TaskEditor Editor => _services.GetRequiredService<TaskEditor>();
     public WorkQuery Work => _services.GetRequiredService<WorkQuery>();
+    public RetryLoop Retries => _services.GetRequiredService<RetryLoop>();
+    public RetryService Retrying => _services.GetRequiredService<RetryService>();
+    public ScheduleLoop Ticks => _services.GetRequiredService<ScheduleLoop>();
+    public ScheduleService Schedules => _services.GetRequiredService<ScheduleService>();
     public TaskStore Store => _services.GetRequiredService<TaskStore>();
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -73,6 +79,19 @@ internal sealed class Engine : IAsyncDisposable
         }
         engine.Owner = await engine.CreateOrganizationAsync("home");
         return engine;
+    }
+
+    public object Service(Type type) => _services.GetRequiredService(type);
+
+    /// <summary>Somebody else of the owner's organization.</summary>
+    public async Task<Caller> AddMemberAsync(string name, Role role)
+    {
+        var userId = Ids.New(Ids.User, Clock);
+        await ExecuteAsync("""
+            INSERT INTO users (id, email, created_at) VALUES (@userId, @email, 0);
+            INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES (@OrganizationId, @userId, @role, 0);
+            """, new { userId, Owner.OrganizationId, email = name + "@example.test", role = role.ToString().ToLowerInvariant() });
+        return Owner with { UserId = userId, Email = name + "@example.test", Role = role };
     }
 
     /// <summary>The same engine over a database whose transactions can be stopped between statements.</summary>
@@ -182,6 +201,8 @@ internal sealed class Engine : IAsyncDisposable
             await ExecuteAsync("UPDATE test_clock SET offset_ms = offset_ms + @ms", new { ms = (long)by.TotalMilliseconds });
     }
 
+    public Task<IReadOnlyList<T>> ListAsync<T>(string sql, object? arguments = null) => Database.ReadAsync(s => s.ListAsync<T>(sql, arguments), Token);
+
     public Task<T> QueryAsync<T>(string sql, object? arguments = null) => Database.ReadAsync(s => s.FirstAsync<T>(sql, arguments), Token)!;
 
     public Task ExecuteAsync(string sql, object? arguments = null) => Database.WriteAsync(tx => tx.ExecuteAsync(sql, arguments), Token);
@@ -248,6 +269,7 @@ internal sealed class Engine : IAsyncDisposable
         services.AddSingleton<ApprovalGate>().AddSingleton<ApprovalService>().AddSingleton<ApprovalLoop>();
         services.AddSingleton<TaskService>().AddSingleton<TaskStore>().AddSingleton<TaskCanceller>().AddSingleton<TaskEventStream>();
         services.AddSingleton<StepClaimer>().AddSingleton<StepResolver>().AddSingleton<LogAppender>().AddSingleton<LeaseBook>().AddSingleton<WorkQuery>();
+        services.AddSingleton<RetryService>().AddSingleton<RetryLoop>().AddSingleton<ScheduleService>().AddSingleton<ScheduleFiring>().AddSingleton<ScheduleLoop>();
         services.AddSingleton<SessionStore>().AddSingleton<HeartbeatService>().AddSingleton<AnyDispatcher>().AddSingleton<LeaseReconciler>();
         return services.BuildServiceProvider();
     }

@@ -46,6 +46,11 @@ internal static class JobsShowCommand
             .Add("started", job.StartedAt is null ? null : Text.Instant(job.StartedAt, cli.Clock))
             .Add("ended", job.EndedAt is null ? null : Text.Instant(job.EndedAt, cli.Clock))
             .Add("outcome", job.OutcomeSummary)
+            .Add("attempt", job.Attempt == 1 && job.Retry is null ? null : $"{job.Attempt}{(job.Retry is { } retry ? $" of {retry.MaxAttempts}" : "")}")
+            .Add("retry of", job.RetryOfTaskId)
+            .Add("retried by", job.RetriedByTaskId)
+            .Add("next attempt", job.RetryDueAt is null ? null : Text.Instant(job.RetryDueAt, cli.Clock))
+            .Add("schedule", job.ScheduleId)
             .Add("trace", job.TraceId)
             .Write(cli.Out);
         if (job.Execution is not { Steps.Count: > 0 } execution) return;

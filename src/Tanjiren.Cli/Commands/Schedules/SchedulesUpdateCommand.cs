@@ -1,0 +1,50 @@
+using Tanjiren.Cli.Client;
+using Tanjiren.Cli.Commands.Jobs;
+using Tanjiren.Cli.Parsing;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Cli.Commands.Schedules;
+
+/// <summary><c>schedules update</c>.</summary>
+internal static class SchedulesUpdateCommand
+{
+    public static CliCommand Create(CliContext cli)
+    {
+        var which = ScheduleArguments.Which();
+        var name = Options.Text("--name", "NAME", "Another name");
+        var (cron, zone, overlap, missed) = (ScheduleArguments.Cron(), ScheduleArguments.TimeZone(), ScheduleArguments.Overlap(), ScheduleArguments.Missed());
+        var command = new CliCommand("update", "Change a schedule")
+        {
+            Operands = "SCHEDULE [-- COMMAND ARGS…]",
+            Arguments = { which },
+            Options = { name, cron, zone, overlap, missed },
+            Details = "What is not given stays. A command (or --shell) replaces the job as a whole, so give all of its options with it; the schedule is yours from then on.",
+            Examples = ["tanvrit-compute schedules update nightly --cron '0 3 * * *'"],
+        };
+        var job = new JobRequestOptions(command);
+        var output = new OutputOptions(command, "Print the schedule as JSON");
+        var server = new ServerOptions(command);
+        var operand = new CommandOperand(command);
+        command.SetAction(async (parse, cancellation) =>
+        {
+            var argv = operand.Of(parse);
+            var given = job.Given(parse);
+            if (argv.Count == 0 && given.Count > 0 && !given.Contains("--shell"))
+                throw new CliException($"{string.Join(", ", given)}: of the job, and it is replaced only as a whole", "add `-- COMMAND ARGS…` or --shell TEXT, and all options of the job");
+            using var client = ClientSession.Open(cli, server.Of(parse));
+            var schedule = await client.Schedules.GetAsync(parse.GetValue(which)!, cancellation);
+            var changed = await client.Schedules.UpdateAsync(schedule.Id, new UpdateScheduleRequest
+            {
+                Name = parse.GetValue(name),
+                Cron = parse.GetValue(cron),
+                TimeZone = parse.GetValue(zone),
+                Overlap = ScheduleArguments.ParseOverlap(parse.GetValue(overlap)),
+                MissedRuns = ScheduleArguments.ParseMissed(parse.GetValue(missed)),
+                Task = argv.Count == 0 && given.Count == 0 ? null : job.Of(parse, argv),
+            }, cancellation);
+            if (!output.TryWrite(cli, parse, changed, w => w.ScheduleBody, changed.Id)) cli.Say(ScheduleArguments.Describe(changed, cli.Clock));
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+}

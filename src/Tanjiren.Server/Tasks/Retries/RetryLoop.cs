@@ -1,0 +1,22 @@
+using Tanjiren.Server.Data;
+using Tanjiren.Server.Hosting;
+
+namespace Tanjiren.Server.Tasks.Retries;
+
+/// <summary>Makes the attempts that are due. Every server process does: whoever deletes the row makes the attempt.</summary>
+internal sealed class RetryLoop(Database database, RetryService retries, WakeUps wakeUps, TimeProvider clock, ILogger<RetryLoop> logger)
+    : DueLoop("retries", WakeUps.Retries, wakeUps, clock, logger)
+{
+    private const int Batch = 200;
+
+    public override async Task<DateTimeOffset?> RunOnceAsync(CancellationToken cancellationToken)
+    {
+        await EachAsync(await database.ReadAsync(sql => sql.ListAsync<string>("SELECT task_id FROM retries WHERE due_at <= @now ORDER BY due_at LIMIT @Batch",
+            new { now = Clock.GetUtcNow().ToUnixTimeMilliseconds(), Batch }), cancellationToken), async taskId =>
+        {
+            var outcome = await retries.MakeDueAsync(taskId, cancellationToken);
+            if (outcome != RetryOutcome.Nothing) Record.Count(outcome.ToString().ToLowerInvariant());
+        }, cancellationToken);
+        return TaskMapping.Instant(await database.ReadAsync(sql => sql.FirstAsync<long?>("SELECT min(due_at) FROM retries"), cancellationToken));
+    }
+}

@@ -1,0 +1,126 @@
+using System.Text.Json;
+
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.Logging;
+
+using Tanjiren.Cli.Settings;
+using Tanjiren.Protocol;
+using Tanjiren.Server.Hosting;
+using Tanjiren.Tests;
+
+namespace Tanjiren.EndToEnd.Tests.Cli;
+
+/// <summary><c>schedules</c> and <c>jobs retry</c> against a real control plane.</summary>
+public sealed class ScheduleCommandsTests : IAsyncLifetime
+{
+    private static readonly string[] Job = ["-w", "box", "--", "make", "all"];
+    private readonly TemporaryDirectory directory = new();
+    private readonly CliRun cli = new();
+    private WebApplication server = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        server = ControlPlane.Build(new ControlPlaneOptions
+        {
+            Urls = ["http://127.0.0.1:0"], Database = "sqlite:" + directory.File("tanjiren.db"), OfferSetup = false, ConfigureLogging = logging => logging.ClearProviders(),
+        });
+        await server.StartAsync(TestContext.Current.CancellationToken);
+        var local = await LocalWorkspace.EnsureAsync(server, TestContext.Current.CancellationToken);
+        new CredentialFile(new TanvritHome(cli.Home)).Write(new Credentials().With("local", new WorkspaceCredential { Url = server.Urls.First(), Token = local.Token }));
+        (await cli.InvokeAsync("workstations", "create", "box")).ShouldBe(0, cli.Error.Text);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await server.StopAsync();
+        await server.DisposeAsync();
+        cli.Dispose();
+        directory.Dispose();
+    }
+
+    [Fact]
+    public async Task A_schedule_lives_from_create_to_delete()
+    {
+        (await cli.InvokeAsync("schedules", "list")).ShouldBe(0);
+        cli.Error.Text.ShouldStartWith("no schedules");
+        (await cli.InvokeAsync(["schedules", "create", "nightly", "--cron", "30 2 * * *", "--time-zone", "Europe/Berlin", "--missed", "once", "--retries", "2", "--timeout", "1h", .. Job])).ShouldBe(0, cli.Error.Text);
+        cli.Error.Text.ShouldMatch("^nightly \\(sch_[0-9a-z]{26}\\): next run 20");
+
+        (await cli.InvokeAsync("schedules", "list")).ShouldBe(0);
+        cli.Output.Text.Split('\n')[0].ShouldMatch("^NAME +CRON +ZONE +NEXT RUN +STATE +RUNS +INTENT +ID$");
+        cli.Output.Text.ShouldMatch("nightly +30 2 \\* \\* \\* +Europe/Berlin .* active +0 +make all +sch_");
+        (await cli.InvokeAsync("schedules", "show", "nightly", "--json")).ShouldBe(0, cli.Error.Text);
+        var made = Read(WireJson.Default.ScheduleBody);
+        (made.MissedRuns, made.Overlap, made.Task.TimeoutSeconds, made.Task.Retry!.MaxAttempts).ShouldBe((MissedRunRule.Once, OverlapRule.Forbid, 3600, 3));
+
+        (await cli.InvokeAsync("schedules", "preview", "nightly", "--count", "3")).ShouldBe(0, cli.Error.Text);
+        cli.Output.Text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length.ShouldBe(4);
+        cli.Output.Text.ShouldMatch("^Europe/Berlin +HERE\n20\\d\\d-\\d\\d-\\d\\d 02:30:00\\+0[12]:00 ");
+        (await cli.InvokeAsync("schedules", "preview", made.Id, "--json")).ShouldBe(0, cli.Error.Text);
+        Read(WireJson.Default.SchedulePreviewBody).Items.Count.ShouldBe(10);
+
+        (await cli.InvokeAsync("schedules", "update", "nightly", "--name", "hourly", "--cron", "@hourly", "--json")).ShouldBe(0, cli.Error.Text);
+        Read(WireJson.Default.ScheduleBody).ShouldSatisfyAllConditions(s => s.Cron.ShouldBe("@hourly"), s => s.Task.Command!.Argv.ShouldBe(["make", "all"]), s => s.TimeZone.ShouldBe("Europe/Berlin"));
+        (await cli.InvokeAsync("schedules", "update", "hourly", "--json", "-w", "box", "--shell", "true")).ShouldBe(0, cli.Error.Text);
+        Read(WireJson.Default.ScheduleBody).Task.ShouldSatisfyAllConditions(t => t.Command!.Shell.ShouldBe("true"), t => t.Retry.ShouldBeNull("the job was replaced as a whole"));
+
+        (await cli.InvokeAsync("schedules", "pause", "hourly", "--reason", "holiday")).ShouldBe(0, cli.Error.Text);
+        cli.Error.Text.ShouldBe($"hourly ({made.Id}) is paused: holiday\n");
+        (await cli.InvokeAsync("schedules", "show", "hourly")).ShouldBe(0);
+        cli.Output.Text.ShouldMatch("paused: +since .*: holiday");
+        (await cli.InvokeAsync("schedules", "resume", "hourly", "-o", "id")).ShouldBe(0, cli.Error.Text);
+        cli.Output.Text.ShouldBe(made.Id + "\n");
+
+        (await cli.InvokeAsync("schedules", "delete", "hourly")).ShouldBe(125);
+        cli.Error.Text.ShouldContain("add --yes");
+        (await cli.InvokeAsync("schedules", "delete", "hourly", "--yes")).ShouldBe(0, cli.Error.Text);
+        (await cli.InvokeAsync("schedules", "show", "hourly")).ShouldBe(125);
+        cli.Error.Text.ShouldContain("there is no schedule 'hourly'");
+    }
+
+    [Fact]
+    public async Task A_job_is_run_by_hand_cancelled_and_tried_again()
+    {
+        (await cli.InvokeAsync(["schedules", "create", "yearly", "--cron", "@yearly", .. Job])).ShouldBe(0, cli.Error.Text);
+        (await cli.InvokeAsync("schedules", "run", "yearly")).ShouldBe(0, cli.Error.Text);
+        var job = cli.Output.Text.Trim();
+        (await cli.InvokeAsync("schedules", "run", "yearly")).ShouldBe(125);
+        cli.Error.Text.ShouldContain($"Wait for {job} to end or cancel it");
+
+        (await cli.InvokeAsync("jobs", "retry", job)).ShouldBe(125);
+        cli.Error.Text.ShouldContain("current state: queued");
+        (await cli.InvokeAsync("jobs", "cancel", job)).ShouldBe(0, cli.Error.Text);
+        (await cli.InvokeAsync("jobs", "retry", job, "--reason", "again", "--json")).ShouldBe(0, cli.Error.Text);
+        var attempt = Read(WireJson.Default.TaskBody);
+        (attempt.Attempt, attempt.RetryOfTaskId).ShouldBe((2, job));
+        (await cli.InvokeAsync("jobs", "retry", job)).ShouldBe(125);
+        cli.Error.Text.ShouldContain(attempt.Id);
+        (await cli.InvokeAsync("jobs", "show", job)).ShouldBe(0);
+        cli.Output.Text.ShouldMatch($"retried by: +{attempt.Id}");
+        cli.Output.Text.ShouldMatch("schedule: +sch_");
+        (await cli.InvokeAsync("jobs", "show", attempt.Id)).ShouldBe(0);
+        cli.Output.Text.ShouldMatch("attempt: +2\n");
+        cli.Output.Text.ShouldMatch($"retry of: +{job}");
+    }
+
+    [Fact]
+    public async Task Mistakes_are_told_with_the_field_or_the_option()
+    {
+        (await cli.InvokeAsync(["schedules", "create", "x", .. Job])).ShouldBe(125);
+        cli.Error.Text.ShouldContain("it is not said when to run");
+        (await cli.InvokeAsync(["schedules", "create", "x", "--cron", "5/10 * * * *", "--time-zone", "Mars", .. Job])).ShouldBe(125);
+        cli.Error.Text.ShouldContain("  cron: '5/10' is no minute");
+        cli.Error.Text.ShouldContain("  timeZone: 'Mars' is no IANA time zone");
+        (await cli.InvokeAsync("schedules", "create", "x", "--cron", "@daily", "-w", "nobody", "--", "true")).ShouldBe(125);
+        cli.Error.Text.ShouldContain("task.targets.workstations[0]");
+        (await cli.InvokeAsync("schedules", "update", "x", "-w", "box", "--timeout", "5m")).ShouldBe(125);
+        cli.Error.Text.ShouldContain("--workstation, --timeout: of the job, and it is replaced only as a whole");
+        (await cli.InvokeAsync(["jobs", "run", "--retry-backoff", "5", .. Job])).ShouldBe(125);
+        cli.Error.Text.ShouldContain("add --retries N");
+        (await cli.InvokeAsync(["jobs", "run", "--retries", "1", "--retry-on", "boredom", .. Job])).ShouldBe(125);
+        cli.Error.Text.ShouldContain("--retry-on 'boredom' is no reason of a failure");
+        (await cli.InvokeAsync(["jobs", "run", "--retries", "20", .. Job])).ShouldBe(125);
+    }
+
+    private T Read<T>(System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type) => JsonSerializer.Deserialize(cli.Output.Bytes, type)!;
+}
