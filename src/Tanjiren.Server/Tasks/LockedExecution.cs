@@ -1,7 +1,6 @@
 using System.Data;
 using System.Globalization;
 using System.Text;
-using System.Text.Json;
 using Dapper;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;

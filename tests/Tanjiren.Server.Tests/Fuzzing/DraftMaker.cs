@@ -184,6 +184,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 break;
             case "approveTask" or "rejectTask":
                 draft.SetBody(new AnswerApprovalRequest { Reason = "fuzz" });
+                break;
             case "createSchedule":
                 // Seldom: what a tick makes would be in no client's plan.
                 draft.SetBody(new CreateScheduleRequest

@@ -111,7 +111,7 @@ public sealed class ScheduleFiringTests
         var schedule = await scene.ScheduleAsync();
         (schedule.Missed, schedule.LastTickAt).ShouldBe((rule == MissedRunRule.Skip ? 3 : 2, Midnight.AddMinutes(40)));
         await scene.TickAsync(1, minutes: 5);
-        (await scene.TasksAsync()).Last().ScheduleTickAt.ShouldBe(Midnight.AddMinutes(50));
+        (await scene.TasksAsync())[^1].ScheduleTickAt.ShouldBe(Midnight.AddMinutes(50));
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
@@ -178,7 +178,7 @@ public sealed class ScheduleFiringTests
         await scene.PassAsync();
         (await scene.TasksAsync()).Count.ShouldBe(1);
         await scene.TickAsync();
-        (await scene.TasksAsync()).Last().ScheduleTickAt.ShouldBe(Midnight.AddMinutes(13));
+        (await scene.TasksAsync())[^1].ScheduleTickAt.ShouldBe(Midnight.AddMinutes(13));
         var schedule = await scene.ScheduleAsync();
         (schedule.Missed, schedule.Skipped, schedule.PausedAt).ShouldBe((0, 1, null));
     }
@@ -248,7 +248,7 @@ public sealed class ScheduleFiringTests
         public async Task<ScheduleBody> ScheduleAsync() => (await Engine.Schedules.FindAsync(Engine.Owner.OrganizationId, Id, Token))!.ToBody();
 
         /// <summary>In the order in which they were made.</summary>
-        public async Task<IReadOnlyList<TaskBody>> TasksAsync() => [.. (await Engine.Store.ListAsync(Engine.Owner.OrganizationId, null, null, null, 100, null, Token)).Items.Reverse()];
+        public async Task<IReadOnlyList<TaskBody>> TasksAsync() => [.. (await Engine.Store.ListAsync(Engine.Owner.OrganizationId, null, null, null, null, 100, null, Token)).Items.Reverse()];
 
         public async Task EndAsync(int task, StepOutcome outcome = StepOutcome.Succeeded)
         {

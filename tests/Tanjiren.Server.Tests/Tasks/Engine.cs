@@ -108,17 +108,6 @@ internal sealed class Engine : IAsyncDisposable
         return new Caller(userId, name + "@example.test", organizationId, name, Role.Owner, Ids.New(Ids.Token, Clock), null);
     }
 
-    /// <summary>Another person of <see cref="Owner"/>'s organization.</summary>
-    public async Task<Caller> AddMemberAsync(string name, Role role)
-    {
-        var userId = Ids.New(Ids.User, Clock);
-        await ExecuteAsync("""
-            INSERT INTO users (id, email, created_at) VALUES (@userId, @email, 0);
-            INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES (@organizationId, @userId, @role, 0);
-            """, new { userId, organizationId = Owner.OrganizationId, email = name + "@example.test", role = role.ToString().ToLowerInvariant() });
-        return Owner with { UserId = userId, Email = name + "@example.test", Role = role };
-    }
-
     public async Task<Device> AddWorkstationAsync(string name, string[]? tags = null, int maxConcurrent = 10, Caller? owner = null)
     {
         var device = new Device(Ids.New(Ids.Instance, Clock), (owner ?? Owner).OrganizationId, "jkt-" + name, Ids.New(Ids.Session, Clock));

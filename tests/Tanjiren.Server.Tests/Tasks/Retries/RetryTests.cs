@@ -153,7 +153,7 @@ public sealed class RetryTests
         engine.Clock.Advance(TimeSpan.FromMinutes(5));
         await engine.Retries.RunOnceAsync(Token);
         (await TasksAsync(engine)).ShouldHaveSingleItem().RetryDueAt.ShouldBeNull();
-        (await EventsAsync(engine, task.Id)).Last().ShouldBe("retryDropped");
+        (await EventsAsync(engine, task.Id))[^1].ShouldBe("retryDropped");
         (await engine.QueryAsync<string>("SELECT detail FROM audit_events WHERE action = 'task.retry_cancelled' AND subject = @Id", new { task.Id })).ShouldBe("enough");
         (await engine.Canceller.CancelAsync(engine.Owner, task.Id, null, Token)).Kind.ShouldBe(CancelResultKind.AlreadyEnded);
         await engine.CheckInvariantsAsync(task.Id);
@@ -173,7 +173,7 @@ public sealed class RetryTests
         await engine.Retries.RunOnceAsync(Token);
 
         (await TasksAsync(engine)).ShouldHaveSingleItem().RetryDueAt.ShouldBeNull();
-        (await EventsAsync(engine, task.Id)).Last().ShouldBe("retryDropped");
+        (await EventsAsync(engine, task.Id))[^1].ShouldBe("retryDropped");
         (await engine.QueryAsync<string>("SELECT actor || ' ' || detail FROM audit_events WHERE action = 'task.retry_dropped'"))
             .ShouldBe($"server Its creator {engine.Owner.UserId} may run no tasks here any more.");
     }
@@ -206,7 +206,7 @@ public sealed class RetryTests
     }
 
     private static async Task<IReadOnlyList<TaskBody>> TasksAsync(Engine engine) =>
-        [.. (await engine.Store.ListAsync(engine.Owner.OrganizationId, null, null, null, 100, null, Token)).Items.Reverse()];
+        [.. (await engine.Store.ListAsync(engine.Owner.OrganizationId, null, null, null, null, 100, null, Token)).Items.Reverse()];
 
     private static Task<IReadOnlyList<string>> EventsAsync(Engine engine, string taskId) =>
         engine.ListAsync<string>("SELECT kind FROM step_events WHERE task_id = @taskId ORDER BY event_seq", new { taskId });
