@@ -58,6 +58,25 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
 
     private readonly RecentlyUsed<(string OrganizationId, int Version), string> _hashes = new(MaxVersions);
     private readonly RecentlyUsed<string, Doctrine> _compiled = new(MaxCompiled);
+    private readonly RecentlyUsed<string, bool> _prepared = new(MaxCompiled);
+
+    /// <summary>
+    /// Before a transaction that decides: makes the patterns of the newest version while nobody waits. Once for each organization; what other server processes write
+    /// later is made within the budget of the decision that meets it first.
+    /// </summary>
+    public async Task PrepareAsync(Database database, string organizationId, CancellationToken cancellationToken)
+    {
+        if (_prepared.TryGet(organizationId, out _)) return;
+        try
+        {
+            await database.ReadAsync(sql => AtAsync(sql, organizationId, null), cancellationToken);
+            _prepared.GetOrAdd(organizationId, true);
+        }
+        catch (UnreadableDoctrineException)
+        {
+            // The decision itself tells it.
+        }
+    }
 
     /// <summary>A version that can't be read lets nothing start: it is told as a freeze that refuses, which is asked again after <see cref="HoldUnreadable"/>.</summary>
     public async Task<DoctrineDecision> DecideAsync(SqlSession sql, DoctrineQuestion question)

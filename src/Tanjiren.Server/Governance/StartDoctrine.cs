@@ -47,8 +47,8 @@ internal static class StartDoctrine
             when:
               pattern:
                 - '(?s)\brm\s.*-(\w*[rR]|-recursive)'
-                - '(?i)\b(drop|truncate)\s+(database|schema|table)\b'
-                - '(?i)\bdelete\s+from\b'
+                - '(?i)\b(drop|truncate)[\s\\]+(database|schema|table)\b'
+                - '(?i)\bdelete[\s\\]+from\b'
                 - '(?s)\bgit[\s\\]+push\s.*(--force|-f\b)'
                 - '\b(shutdown|reboot|poweroff|halt)\b'
                 - '(?is)\bremove-item\s.*-recurse'
