@@ -69,7 +69,8 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
         if (_prepared.TryGet(organizationId, out _)) return;
         try
         {
-            await database.ReadAsync(sql => AtAsync(sql, organizationId, null), cancellationToken);
+            var (_, doctrine) = await database.ReadAsync(sql => AtAsync(sql, organizationId, null), cancellationToken);
+            doctrine.Patterns.Compile();
             _prepared.GetOrAdd(organizationId, true);
         }
         catch (UnreadableDoctrineException)

@@ -56,6 +56,9 @@ internal sealed class PatternSet
 
     public int Count => _patterns.Count;
 
+    /// <summary>Whether <see cref="Compile"/> has nothing to make any more.</summary>
+    public bool IsCompiled => _filters.All(filter => filter.IsValueCreated);
+
     /// <summary>To be followed by <see cref="Close"/>.</summary>
     /// <exception cref="RegexParseException">It is no regular expression.</exception>
     public Pattern Add(string text)

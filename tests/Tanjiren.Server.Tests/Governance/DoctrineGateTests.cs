@@ -4,6 +4,7 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Governance;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Tasks;
+using Tanjiren.Server.Tests.Organizations.Invitations;
 using Tanjiren.Server.Workstations;
 using Tanjiren.Tests;
 
@@ -92,6 +93,20 @@ public sealed class DoctrineGateTests
             await server.SetDoctrineAsync(1, StartDoctrine.Shared);
             (await AtAsync(server.Owner.OrganizationId)).ShouldBeSameAs(shared);
         }
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Patterns_are_made_before_a_transaction_and_never_all_at_once_within_it(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var gate = server.App.Services.GetRequiredService<DoctrineGate>();
+        var organization = server.Owner.OrganizationId;
+        await server.WriteVersionAsync(2, Doctrines.Approval("pattern: never-there"));
+        (await server.Database.WriteAsync(tx => gate.AtAsync(tx, organization, null), Cancelled)).Doctrine.Patterns.IsCompiled.ShouldBeFalse();
+        await gate.PrepareAsync(server.Database, organization, Cancelled);
+        (await server.Database.WriteAsync(tx => gate.AtAsync(tx, organization, null), Cancelled)).Doctrine.Patterns.IsCompiled.ShouldBeTrue();
+        await server.WriteVersionAsync(3, Doctrines.Approval("pattern: nor-there"));
+        (await server.Database.ReadAsync(sql => gate.AtAsync(sql, organization, null), Cancelled)).Doctrine.Patterns.IsCompiled.ShouldBeTrue("nobody waits for a read");
     }
 
     [Fact]
