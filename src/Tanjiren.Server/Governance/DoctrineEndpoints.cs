@@ -47,10 +47,11 @@ internal static class DoctrineEndpoints
         foreach (var fault in reading.Faults) errors.Add("document", fault.ToString());
         if (errors.Any) return errors.ToProblem();
 
-        var (change, row) = await database.WriteAsync(tx => store.SetAsync(tx, caller, request.Document!, request.BasedOn!.Value), cancellationToken);
+        var (change, row, why) = await database.WriteAsync(tx => store.SetAsync(tx, caller, request.Document!, request.BasedOn!.Value), cancellationToken);
+        if (change == DoctrineChange.Forbidden) return MemberEndpoints.NotAllowed(why!);
         if (change == DoctrineChange.Applied)
         {
-            gate.Keep(caller.OrganizationId, (int)row.Version, reading.Doctrine);
+            gate.Keep(request.Document!, reading.Doctrine);
             return TypedResults.Ok(row.ToBody());
         }
         return Problem.Conflict(ErrorCode.StateConflict, $"The doctrine is at version {row.Version} by now; this one was made from version {request.BasedOn}.",
@@ -103,8 +104,7 @@ internal static class DoctrineEndpoints
                 errors.Require(machines.Any(m => m.Id == names[i] || m.Name == names[i]), $"workstations[{i}]", $"there is no workstation '{names[i]}' in this organization");
             if (errors.Any) return errors.ToProblem();
 
-            var (version, doctrine) = await gate.AtAsync(sql, caller.OrganizationId, request.Version);
-            return TypedResults.Ok(ToBody(DoctrineEvaluator.Evaluate(doctrine, version, new DoctrineCase
+            var task = new DoctrineCase
             {
                 Mode = request.Mode ?? TaskMode.Command,
                 Text = text,
@@ -112,7 +112,17 @@ internal static class DoctrineEndpoints
                 ActorRole = request.Role ?? caller.Role,
                 Origins = [request.Origin ?? DoctrineOrigin.Request],
                 Now = at,
-            })));
+            };
+            try
+            {
+                var (version, doctrine) = await gate.AtAsync(sql, caller.OrganizationId, request.Version);
+                return TypedResults.Ok(ToBody(DoctrineEvaluator.Evaluate(doctrine, version, task)));
+            }
+            catch (UnreadableDoctrineException e)
+            {
+                errors.Add("version", $"can't be read by this server: {e.Fault}");
+                return errors.ToProblem();
+            }
         }, cancellationToken);
     }
 

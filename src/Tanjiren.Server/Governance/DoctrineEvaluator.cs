@@ -12,7 +12,8 @@ internal sealed record DoctrineCase
     public required string Text { get; init; }
     /// <summary>Of all machines that could run it together: the strictest machine counts, and every condition on tags is met by any one tag.</summary>
     public required IReadOnlySet<string> Tags { get; init; }
-    public required Role ActorRole { get; init; }
+    /// <summary>Null: whose task it is is no member any more, and every condition on roles is met.</summary>
+    public required Role? ActorRole { get; init; }
     public required IReadOnlyList<DoctrineOrigin> Origins { get; init; }
     public required DateTimeOffset Now { get; init; }
 
@@ -28,9 +29,9 @@ internal static class DoctrineEvaluator
     /// <summary>Longer text is read by no pattern, in bytes of UTF-8 (64 KiB).</summary>
     internal const int MaxTextBytes = 64 * 1024;
 
-    public static DoctrineDecision Evaluate(Doctrine doctrine, int version, DoctrineCase task)
+    public static DoctrineDecision Evaluate(Doctrine doctrine, int version, DoctrineCase task, TimeSpan? budget = null)
     {
-        var patterns = Encoding.UTF8.GetByteCount(task.Text) > MaxTextBytes ? null : doctrine.Patterns.Read(task.Text);
+        var patterns = Encoding.UTF8.GetByteCount(task.Text) > MaxTextBytes ? null : doctrine.Patterns.Read(task.Text, budget);
         var findings = new List<DoctrineFinding>();
         var (highest, forbidden, refuses, selfApproval, inherit) = (ApprovalClass.None, false, false, true, true);
         DateTimeOffset? frozenUntil = null;
@@ -38,8 +39,9 @@ internal static class DoctrineEvaluator
         {
             if (Match(rule, task, patterns, out var openUntil) is not { } met) continue;
 
-            // A long text is no way around a pattern that forbids, and no proof of guilt either: a person has to look.
-            var effect = rule.Effect == RuleEffect.Forbid && patterns is null && rule.When.Patterns is not null ? RuleEffect.ProductionMutation : rule.Effect;
+            // A text that was not read is no way around a pattern that forbids, and no proof of guilt either: a person has to look.
+            var unread = rule.When.Patterns is not null && patterns is not { IsSpent: false };
+            var effect = rule.Effect == RuleEffect.Forbid && unread ? RuleEffect.ProductionMutation : rule.Effect;
             switch (effect)
             {
                 case RuleEffect.Forbid:
@@ -80,7 +82,7 @@ internal static class DoctrineEvaluator
         var when = rule.When;
         openUntil = null;
         if (when.Modes is not null && !when.Modes.Contains(task.Mode)) return null;
-        if (when.Roles is not null && !when.Roles.Contains(task.ActorRole)) return null;
+        if (when.Roles is not null && task.ActorRole is { } role && !when.Roles.Contains(role)) return null;
         var origin = DoctrineOrigin.Request;
         if (when.Origins is not null && !TryFirst(when.Origins, task.Origins.Contains, out origin)) return null;
         var tag = "";
@@ -91,10 +93,11 @@ internal static class DoctrineEvaluator
 
         var met = new List<string>();
         if (when.Modes is not null) met.Add($"the mode is {Lower(task.Mode)}");
-        if (when.Roles is not null) met.Add($"its creator's role is {Lower(task.ActorRole)}");
+        if (when.Roles is not null) met.Add(task.ActorRole is { } actor ? $"its creator's role is {Lower(actor)}" : "its creator is no member any more");
         if (when.Origins is not null) met.Add(origin == DoctrineOrigin.Request ? "somebody asks for it" : $"a {Lower(origin)} makes it");
         if (when.Tags is not null) met.Add($"a workstation that could run it is tagged {tag}");
-        if (pattern is not null) met.Add($"its text matches {pattern.Text}");
+        if (pattern is not null && patterns!.IsSpent) met.Add($"its text was not read by all patterns within {PatternSet.Budget.TotalMilliseconds:0} ms");
+        else if (pattern is not null) met.Add($"its text matches {pattern.Text}");
         else if (when.Patterns is not null) met.Add($"its text is longer than the {MaxTextBytes / 1024} KiB that patterns read");
         if (met.Count == 0) met.Add("it is for every task");
         return met;

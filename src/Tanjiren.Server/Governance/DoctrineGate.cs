@@ -1,4 +1,5 @@
-using System.Collections.Concurrent;
+using System.Security.Cryptography;
+using System.Text;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Tasks;
@@ -8,9 +9,10 @@ namespace Tanjiren.Server.Governance;
 /// <summary>
 /// A task that exists or shall exist. <paramref name="TargetTags"/>: the admin-set tags of each machine that could run it; at the claim only those of the claimer.
 /// <paramref name="AtVersion"/>: decide by that version, the snapshot, instead of the newest.
+/// <paramref name="ActorRole"/>: null when they are no member any more.
 /// </summary>
 internal sealed record DoctrineQuestion(
-    string OrganizationId, CreateTaskRequest Spec, IReadOnlyCollection<IReadOnlyCollection<string>> TargetTags, Role ActorRole, TaskOrigin Origin, DateTimeOffset Now,
+    string OrganizationId, CreateTaskRequest Spec, IReadOnlyCollection<IReadOnlyCollection<string>> TargetTags, Role? ActorRole, TaskOrigin Origin, DateTimeOffset Now,
     int? AtVersion = null);
 
 /// <summary>
@@ -30,47 +32,104 @@ internal sealed record DoctrineDecision(
 /// <summary><paramref name="Effect"/>: <c>forbid</c>, <c>sensitive_write</c>, <c>production_mutation</c>, <c>wait</c> or <c>refuse</c>.</summary>
 internal sealed record DoctrineFinding(string Rule, string Effect, string Because);
 
-/// <summary>
-/// The one door to the doctrine for other features. Compiled versions are kept: a row is never changed, and nobody asks within the transaction that writes it, so
-/// what was read once stays true on every server process.
-/// </summary>
-internal sealed class DoctrineGate(DoctrineStore store)
+/// <summary>This server can't read a version: a zone is missing, or another release took it. Nothing may start on a guess.</summary>
+internal sealed class UnreadableDoctrineException(string organizationId, int version, DoctrineFault fault)
+    : Exception($"This server can't read version {version} of the doctrine of {organizationId}: {fault}. Write a new version, or run the server that took it.")
 {
-    /// <summary>A compiled document takes from some KB to some MB. Beyond so many all are forgotten, and those in use compiled once more.</summary>
-    private const int MaxCompiled = 200;
+    public int Version => version;
 
-    private readonly ConcurrentDictionary<(string OrganizationId, int Version), Lazy<Doctrine>> _compiled = new();
+    public DoctrineFault Fault => fault;
+}
 
-    public async Task<DoctrineDecision> DecideAsync(SqlSession sql, DoctrineQuestion question)
+/// <summary>
+/// The one door to the doctrine for other features. Compiled documents are kept: a row is never changed, and nobody asks within the transaction that writes it, so
+/// what was read once stays true on every server process. Equal documents are one: most organizations have the one that they began with.
+/// </summary>
+internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<DoctrineGate> logger)
+{
+    /// <summary>A compiled document takes from some KB to some MB.</summary>
+    internal const int MaxCompiled = 200;
+
+    /// <summary>Which version is which document takes some 200 bytes, and saves reading 64 KiB from the database.</summary>
+    private const int MaxVersions = 20_000;
+
+    /// <summary>How long a task is held back by a version that can't be read before it is asked again; each asking reads the document once more.</summary>
+    private static readonly TimeSpan HoldUnreadable = TimeSpan.FromMinutes(1);
+
+    private readonly RecentlyUsed<(string OrganizationId, int Version), string> _hashes = new(MaxVersions);
+    private readonly RecentlyUsed<string, Doctrine> _compiled = new(MaxCompiled);
+    private readonly RecentlyUsed<string, bool> _prepared = new(MaxCompiled);
+
+    /// <summary>
+    /// Before a transaction that decides: makes the patterns of the newest version while nobody waits. Once for each organization; what other server processes write
+    /// later is made within the budget of the decision that meets it first.
+    /// </summary>
+    public async Task PrepareAsync(Database database, string organizationId, CancellationToken cancellationToken)
     {
-        var (version, doctrine) = await AtAsync(sql, question.OrganizationId, question.AtVersion);
-        return DoctrineEvaluator.Evaluate(doctrine, version, new DoctrineCase
+        if (_prepared.TryGet(organizationId, out _)) return;
+        try
         {
-            Mode = question.Spec.Mode ?? TaskMode.Command,
-            Text = DoctrineCase.TextOf(question.Spec.Command),
-            Tags = DoctrineCase.Union(question.TargetTags),
-            ActorRole = question.ActorRole,
-            Origins = OriginsOf(question.Origin),
-            Now = question.Now,
-        });
+            var (_, doctrine) = await database.ReadAsync(sql => AtAsync(sql, organizationId, null), cancellationToken);
+            doctrine.Patterns.Compile();
+            _prepared.GetOrAdd(organizationId, true);
+        }
+        catch (UnreadableDoctrineException)
+        {
+            // The decision itself tells it.
+        }
     }
 
-    /// <summary>The newest version, or the one that is named. An organization that was never given a doctrine is without rules, as version 0.</summary>
-    /// <exception cref="InvalidOperationException">There is no such version, or this server can't read it. Nothing may start on a guess.</exception>
+    /// <summary>A version that can't be read lets nothing start: it is told as a freeze that refuses, which is asked again after <see cref="HoldUnreadable"/>.</summary>
+    public async Task<DoctrineDecision> DecideAsync(SqlSession sql, DoctrineQuestion question)
+    {
+        try
+        {
+            var (version, doctrine) = await AtAsync(sql, question.OrganizationId, question.AtVersion);
+            return DoctrineEvaluator.Evaluate(doctrine, version, new DoctrineCase
+            {
+                Mode = question.Spec.Mode ?? TaskMode.Command,
+                Text = DoctrineCase.TextOf(question.Spec.Command),
+                Tags = DoctrineCase.Union(question.TargetTags),
+                ActorRole = question.ActorRole,
+                Origins = OriginsOf(question.Origin),
+                Now = question.Now,
+            });
+        }
+        catch (UnreadableDoctrineException e)
+        {
+            LogUnreadable(logger, e.Message);
+            var finding = new DoctrineFinding("doctrine", "refuse", $"this server can't read version {e.Version} of it: {e.Fault}");
+            return new DoctrineDecision(ApprovalClass.None, [finding], Forbidden: false, question.Now + HoldUnreadable, FreezeRefuses: true, e.Version);
+        }
+    }
+
+    /// <summary>
+    /// The newest version, or the one that is named. An organization that was never given a doctrine is without rules, as version 0. Its patterns are made here, unless
+    /// others wait for the transaction: then each is made when it is needed, within the budget of what needs it.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">There is no such version.</exception>
+    /// <exception cref="UnreadableDoctrineException">This server can't read it.</exception>
     public async Task<(int Version, Doctrine Doctrine)> AtAsync(SqlSession sql, string organizationId, int? atVersion)
     {
         var version = atVersion ?? await store.NewestVersionAsync(sql, organizationId);
         if (version == 0) return (0, Doctrine.Empty);
-        if (!_compiled.TryGetValue((organizationId, version), out var compiled))
+        if (_hashes.TryGet((organizationId, version), out var hash) && _compiled.TryGet(hash, out var kept)) return (version, kept);
+
+        var row = await store.FindAsync(sql, organizationId, version) ?? throw new InvalidOperationException($"Organization {organizationId} has no doctrine of version {version}.");
+        hash = HashOf(row.Document);
+        if (!_compiled.TryGet(hash, out var doctrine))
         {
-            var row = await store.FindAsync(sql, organizationId, version) ?? throw new InvalidOperationException($"Organization {organizationId} has no doctrine of version {version}.");
-            compiled = Keep((organizationId, version), new Lazy<Doctrine>(() => Compile(row)));
+            var reading = DoctrineReader.Read(row.Document, compile: false);
+            if (reading.Faults.Count > 0) throw new UnreadableDoctrineException(organizationId, version, reading.Faults[0]);
+            doctrine = _compiled.GetOrAdd(hash, reading.Doctrine);
+            if (sql is not WriteTransaction) doctrine.Patterns.Compile();
         }
-        return (version, compiled.Value);
+        _hashes.GetOrAdd((organizationId, version), hash);
+        return (version, doctrine);
     }
 
-    /// <summary>A version that this process has just written and compiled: the next decision, which others wait for, need not compile it once more.</summary>
-    public void Keep(string organizationId, int version, Doctrine doctrine) => Keep((organizationId, version), new Lazy<Doctrine>(doctrine));
+    /// <summary>A document that this process has just compiled for a new version: the next decision, which others wait for, need not do it once more.</summary>
+    public void Keep(string document, Doctrine doctrine) => _compiled.GetOrAdd(HashOf(document), doctrine);
 
     /// <summary>The first of these tags that a rule names, and the rule; null: none is guarded.</summary>
     public async Task<(string Tag, string Rule)?> FindGuardedAsync(SqlSession sql, string organizationId, IEnumerable<string> tags)
@@ -81,24 +140,18 @@ internal sealed class DoctrineGate(DoctrineStore store)
         return null;
     }
 
-    internal static IReadOnlyList<DoctrineOrigin> OriginsOf(TaskOrigin origin) => (origin.ScheduleId, origin.RunbookId) switch
+    /// <summary>What a person has changed since is theirs too: a rule for requests must not be avoided by changing what a schedule made.</summary>
+    internal static IReadOnlyList<DoctrineOrigin> OriginsOf(TaskOrigin origin)
     {
-        (null, null) => [DoctrineOrigin.Request],
-        (_, null) => [DoctrineOrigin.Schedule],
-        (null, _) => [DoctrineOrigin.Runbook],
-        _ => [DoctrineOrigin.Schedule, DoctrineOrigin.Runbook],
-    };
-
-    private Lazy<Doctrine> Keep((string OrganizationId, int Version) key, Lazy<Doctrine> doctrine)
-    {
-        if (_compiled.Count >= MaxCompiled) _compiled.Clear();
-        return _compiled.GetOrAdd(key, doctrine);
+        var origins = new List<DoctrineOrigin>();
+        if (origin.ScheduleId is not null) origins.Add(DoctrineOrigin.Schedule);
+        if (origin.RunbookId is not null) origins.Add(DoctrineOrigin.Runbook);
+        if (origins.Count == 0 || origin.ChangedByPerson) origins.Add(DoctrineOrigin.Request);
+        return origins;
     }
 
-    private static Doctrine Compile(DoctrineRow row)
-    {
-        var reading = DoctrineReader.Read(row.Document);
-        return reading.Faults.Count == 0 ? reading.Doctrine
-            : throw new InvalidOperationException($"This server can't read version {row.Version} of the doctrine of {row.OrganizationId}: {reading.Faults[0]}. Write a new version, or run the server that took it.");
-    }
+    private static string HashOf(string document) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(document)));
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "Nothing of the organization starts: {Why}")]
+    private static partial void LogUnreadable(ILogger logger, string why);
 }

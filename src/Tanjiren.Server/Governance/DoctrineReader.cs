@@ -25,14 +25,16 @@ internal sealed partial class DoctrineReader
     private readonly PatternSet _patterns = new();
     private readonly Dictionary<Pattern, YamlText> _patternPlaces = [];
 
-    public static DoctrineReading Read(string document)
+    /// <param name="document">YAML.</param>
+    /// <param name="compile">Makes the patterns' filters too, and tells which patterns can't be matched: up to seconds of a processor, so never within a transaction.</param>
+    public static DoctrineReading Read(string document, bool compile = true)
     {
         var reader = new DoctrineReader();
-        reader.ReadDocument(document);
+        reader.ReadDocument(document, compile);
         return new DoctrineReading(new Doctrine(reader._rules, reader._patterns), [.. reader._faults.OrderBy(f => f.Line).ThenBy(f => f.Column).Take(MaxFaults)]);
     }
 
-    private void ReadDocument(string document)
+    private void ReadDocument(string document, bool compile)
     {
         if (Encoding.UTF8.GetByteCount(document) > WireLimits.MaxDoctrineBytes)
         {
@@ -49,6 +51,8 @@ internal sealed partial class DoctrineReader
         ReadRules(parts, "forbid", [], (fields, rule) => rule with { When = ReadCondition(fields, mayBeAbsent: false) });
         ReadRules(parts, "approvals", ["class", "selfApproval", "inherit"], ReadApproval);
         ReadRules(parts, "freeze", ["effect", "zone", "cron", "duration", "from", "to"], ReadFreeze);
+        _patterns.Close();
+        if (!compile) return;
         foreach (var pattern in _patterns.Compile())
             Fault(_patternPlaces[pattern], "is no pattern that can be matched in linear time: no lookarounds, backreferences or atomic groups, and not thousands of repeats");
     }

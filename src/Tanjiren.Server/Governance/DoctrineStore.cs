@@ -2,6 +2,7 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Identity;
+using Tanjiren.Server.Organizations;
 
 namespace Tanjiren.Server.Governance;
 
@@ -31,7 +32,12 @@ internal enum DoctrineChange
     Applied,
     /// <summary>There is a newer version than the one that it was made from.</summary>
     Outdated,
+    /// <summary>They are no admin, or none any more.</summary>
+    Forbidden,
 }
+
+/// <summary><see cref="Row"/>: the version that is there now. <see cref="Why"/>: set when it is forbidden.</summary>
+internal readonly record struct DoctrineOutcome(DoctrineChange Change, DoctrineRow Row, string? Why = null);
 
 /// <summary>The versions of the doctrines. They are only ever added.</summary>
 internal sealed class DoctrineStore(AuditLog audit, TimeProvider clock)
@@ -60,20 +66,25 @@ internal sealed class DoctrineStore(AuditLog audit, TimeProvider clock)
     public Task BeginAsync(WriteTransaction tx, string organizationId, string document) =>
         InsertAsync(tx, organizationId, 1, document, createdBy: null);
 
-    /// <summary>The next version after <paramref name="basedOn"/>. <paramref name="document"/> has been read without faults.</summary>
-    public async Task<(DoctrineChange Change, DoctrineRow Row)> SetAsync(WriteTransaction tx, Caller caller, string document, int basedOn)
+    /// <summary>
+    /// The next version after <paramref name="basedOn"/>. <paramref name="document"/> has been read without faults. By the role of this moment: what the request was
+    /// admitted with may have been taken away while the document was compiled.
+    /// </summary>
+    public async Task<DoctrineOutcome> SetAsync(WriteTransaction tx, Caller caller, string document, int basedOn)
     {
+        var (actor, _) = await MemberRow.LockAsync(tx, caller.OrganizationId, caller.UserId, caller.UserId);
+        if (MembershipRules.Manage(actor?.ParsedRole) is { } why) return new DoctrineOutcome(DoctrineChange.Forbidden, new DoctrineRow(), why);
         var newest = await NewestAsync(tx, caller.OrganizationId) ?? new DoctrineRow();
-        if (newest.Version == basedOn && newest.Document == document) return (DoctrineChange.Applied, newest);
+        if (newest.Version == basedOn && newest.Document == document) return new DoctrineOutcome(DoctrineChange.Applied, newest);
         // Of two at once on PostgreSQL the second waits here for the first, and then finds the version taken.
         if (newest.Version == basedOn && await InsertAsync(tx, caller.OrganizationId, basedOn + 1, document, caller.UserId) == 1)
         {
             await audit.AppendAsync(tx, caller, "doctrine.changed", caller.OrganizationId, $"version {basedOn + 1}, based on {basedOn}");
-            return (DoctrineChange.Applied, (await FindAsync(tx, caller.OrganizationId, basedOn + 1))!);
+            return new DoctrineOutcome(DoctrineChange.Applied, (await FindAsync(tx, caller.OrganizationId, basedOn + 1))!);
         }
         var now = await NewestAsync(tx, caller.OrganizationId) ?? newest;
         var repeated = now.Version == basedOn + 1 && now.Document == document && now.CreatedBy == caller.UserId;
-        return (repeated ? DoctrineChange.Applied : DoctrineChange.Outdated, now);
+        return new DoctrineOutcome(repeated ? DoctrineChange.Applied : DoctrineChange.Outdated, now);
     }
 
     private Task<int> InsertAsync(WriteTransaction tx, string organizationId, int version, string document, string? createdBy) => tx.ExecuteAsync("""

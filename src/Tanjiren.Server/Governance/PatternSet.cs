@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.RegularExpressions;
 
 namespace Tanjiren.Server.Governance;
@@ -36,20 +37,29 @@ internal sealed class PatternSet
 {
     public static readonly PatternSet Empty = new();
 
+    /// <summary>
+    /// For one text before all patterns, their making included, because it passes within a transaction that others wait for. What was begun within it is
+    /// ended, so the whole takes at most the making of one filter and <see cref="MatchTimeout"/> more.
+    /// </summary>
+    public static readonly TimeSpan Budget = TimeSpan.FromMilliseconds(500);
+
     private const int GroupSize = 16;
 
     /// <summary>
-    /// Linear is not fast: a pattern with a thousand nested repeats takes seconds for 64 KiB, in a transaction that others wait for. Looked at only every
-    /// thousand characters or so, so a short command never meets it.
+    /// Linear is not fast: a pattern with a thousand nested repeats takes seconds for 64 KiB. Looked at only every thousand characters or so, so a short
+    /// command never meets it.
     /// </summary>
     private static readonly TimeSpan MatchTimeout = TimeSpan.FromMilliseconds(250);
 
     private readonly List<Pattern> _patterns = [];
-    private IReadOnlyList<Regex?> _filters = [];
+    private IReadOnlyList<Lazy<Regex?>> _filters = [];
 
     public int Count => _patterns.Count;
 
-    /// <summary>To be followed by <see cref="Compile"/>.</summary>
+    /// <summary>Whether <see cref="Compile"/> has nothing to make any more.</summary>
+    public bool IsCompiled => _filters.All(filter => filter.IsValueCreated);
+
+    /// <summary>To be followed by <see cref="Close"/>.</summary>
     /// <exception cref="RegexParseException">It is no regular expression.</exception>
     public Pattern Add(string text)
     {
@@ -59,19 +69,21 @@ internal sealed class PatternSet
         return pattern;
     }
 
-    /// <summary>Makes the filters, and returns the patterns that can't be matched in linear time: what makes one with its whole group needs no look at each.</summary>
-    public IReadOnlyList<Pattern> Compile()
-    {
-        var refused = new List<Pattern>();
-        _filters = [.. _patterns.Chunk(GroupSize).Select(group => Filter(group, refused))];
-        return refused;
-    }
+    /// <summary>No pattern comes any more. The filters are made when the first text needs them, or by <see cref="Compile"/>.</summary>
+    public void Close() => _filters = [.. _patterns.Chunk(GroupSize).Select(group => new Lazy<Regex?>(() => Filter(group)))];
 
-    public Reading Read(string text) => new(_filters, text);
+    /// <summary>
+    /// Makes the filters, some 40 ms each, and returns the patterns that can't be matched in linear time: what makes one with its whole group needs no look at
+    /// each. Not for a transaction.
+    /// </summary>
+    public IReadOnlyList<Pattern> Compile() => [.. _patterns.Where(pattern => _filters[pattern.Group].Value is null && !pattern.IsLinear())];
+
+    /// <summary>One text; <paramref name="budget"/> is <see cref="Budget"/> but for tests.</summary>
+    public Reading Read(string text, TimeSpan? budget = null) => new(_filters, text, budget ?? Budget);
 
     internal static Regex Linear(string text) => new(text, RegexOptions.NonBacktracking | RegexOptions.CultureInvariant, MatchTimeout);
 
-    private static Regex? Filter(Pattern[] group, List<Pattern> refused)
+    private static Regex? Filter(Pattern[] group)
     {
         try
         {
@@ -81,18 +93,37 @@ internal sealed class PatternSet
         {
             // One of them is at fault, they are too large together, or one ends in a comment of (?x), which takes in what follows. Without a filter each is
             // matched by itself.
-            refused.AddRange(group.Where(pattern => !pattern.IsLinear()));
             return null;
         }
     }
 
     /// <summary>One text before the patterns of a set. For one thread.</summary>
-    internal sealed class Reading(IReadOnlyList<Regex?> filters, string text)
+    internal sealed class Reading(IReadOnlyList<Lazy<Regex?>> filters, string text, TimeSpan budget)
     {
+        private readonly long _begun = Stopwatch.GetTimestamp();
         private readonly bool?[] _mayMatch = new bool?[filters.Count];
 
+        /// <summary>Whether the budget is spent: from then on nothing is looked at, and every pattern counts as one that matches.</summary>
+        public bool IsSpent { get; private set; }
+
         /// <summary>Whether it matches; a pattern that takes too long counts as one that does: the stricter mistake.</summary>
-        public bool Matches(Pattern pattern) => (_mayMatch[pattern.Group] ??= filters[pattern.Group] is not { } filter || IsMatch(filter)) && IsMatch(pattern.Regex);
+        public bool Matches(Pattern pattern) =>
+            Spend() || ((_mayMatch[pattern.Group] ??= filters[pattern.Group].Value is not { } filter || IsMatch(filter)) && (Spend() || IsMatch(pattern)));
+
+        private bool Spend() => IsSpent = IsSpent || Stopwatch.GetElapsedTime(_begun) >= budget;
+
+        private bool IsMatch(Pattern pattern)
+        {
+            try
+            {
+                return IsMatch(pattern.Regex);
+            }
+            catch (NotSupportedException)
+            {
+                // A document that another release took; what can't be looked at counts as matching here too.
+                return true;
+            }
+        }
 
         private bool IsMatch(Regex regex)
         {

@@ -20,9 +20,9 @@ internal static class StartDoctrine
             because: there is no way back; do it at the machine if you must.
             when:
               pattern:
-                - '\brm\s+(-\S+\s+)*(/|/\*|~|\$HOME)(\s|;|$)'
+                - '\brm[\s\\]+(-\S+[\s\\]+)*["'']?(/|~/?|\$HOME/?|\$\{HOME\}/?)\*?["'']?(\s|[;&|)]|$)'
                 - '\bmkfs(\.\w+)?\s'
-                - '\bdd\s.*\bof=/dev/(sd|nvme|vd|xvd|disk|mmcblk)'
+                - '(?s)\bdd\s.*\bof=["'']?/dev/(sd|nvme|vd|xvd|disk|mmcblk)'
                 - '(?i)\bformat(\.com)?\s+c:'
 
         approvals:
@@ -36,22 +36,22 @@ internal static class StartDoctrine
             class: sensitive_write
             when:
               pattern:
-                - '\b(terraform|tofu|pulumi|terragrunt)\s.*\b(apply|destroy|import|up|taint)\b'
-                - '\bkubectl\s.*\b(apply|create|delete|drain|edit|exec|patch|replace|rollout|scale)\b'
-                - '\bhelm\s.*\b(install|upgrade|uninstall|rollback)\b'
+                - '(?s)\b(terraform|tofu|pulumi|terragrunt)\s.*\b(apply|destroy|import|up|taint)\b'
+                - '(?s)\bkubectl\s.*\b(apply|create|delete|drain|edit|exec|patch|replace|rollout|scale)\b'
+                - '(?s)\bhelm\s.*\b(install|upgrade|uninstall|rollback)\b'
                 - '\bansible(-playbook)?\s'
-                - '\b(aws|az|gcloud)\s.*\b(create|delete|put|remove|terminate|update)\b'
+                - '(?s)\b(aws|az|gcloud)\s.*\b(create|delete|put|remove|terminate|update)\b'
 
           - name: destructive-commands
             class: sensitive_write
             when:
               pattern:
-                - '\brm\s.*-(\w*[rR]|-recursive)'
-                - '(?i)\b(drop|truncate)\s+(database|schema|table)\b'
-                - '(?i)\bdelete\s+from\b'
-                - '\bgit\s+push\s.*(--force|-f\b)'
+                - '(?s)\brm\s.*-(\w*[rR]|-recursive)'
+                - '(?i)\b(drop|truncate)[\s\\]+(database|schema|table)\b'
+                - '(?i)\bdelete[\s\\]+from\b'
+                - '(?s)\bgit[\s\\]+push\s.*(--force|-f\b)'
                 - '\b(shutdown|reboot|poweroff|halt)\b'
-                - '(?i)\bremove-item\s.*-recurse'
+                - '(?is)\bremove-item\s.*-recurse'
 
         # freeze:
         #   - name: weekend

@@ -61,12 +61,12 @@ internal sealed class LockedExecution
     public string CreatedBy => _row.CreatedBy;
     /// <summary>In whose name it runs: who changed it last, else who made it.</summary>
     public string ActorId => _row.ChangedBy ?? _row.CreatedBy;
-    /// <summary>Their role now; the least when they are no member any more.</summary>
-    public Role ActorRole => _row.ActorRole is { } role ? Enum.Parse<Role>(role, ignoreCase: true) : Role.Viewer;
+    /// <summary>Their role now; null when they are no member any more.</summary>
+    public Role? ActorRole => _row.ActorRole is { } role ? Enum.Parse<Role>(role, ignoreCase: true) : null;
     public TaskOrigin Origin => new()
     {
         ScheduleId = _row.ScheduleId, ScheduleTickAt = _row.ScheduleTickAt, RunbookId = _row.RunbookId, InvestigationId = _row.InvestigationId,
-        RetryOfTaskId = _row.RetryOfTaskId, RootTaskId = _row.RootTaskId, Attempt = _row.Attempt,
+        RetryOfTaskId = _row.RetryOfTaskId, RootTaskId = _row.RootTaskId, Attempt = _row.Attempt, ChangedByPerson = _row.ChangedBy is not null,
     };
 
     /// <summary>The wall clock of this transaction, in Unix milliseconds.</summary>

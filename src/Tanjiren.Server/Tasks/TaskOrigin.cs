@@ -15,4 +15,6 @@ internal sealed record TaskOrigin
     public string? RootTaskId { get; init; }
     /// <summary>1 for a task that is no retry.</summary>
     public int Attempt { get; init; } = 1;
+    /// <summary>A person has changed it since it was made: what it says now they ask for.</summary>
+    public bool ChangedByPerson { get; init; }
 }

@@ -20,11 +20,11 @@ internal sealed class TaskPlanner(TargetResolver resolver, DoctrineJudge judge, 
     /// <param name="sql">A connection or transaction.</param>
     /// <param name="organizationId">Whose.</param>
     /// <param name="spec">With every default filled in, and as text: what is stored.</param>
-    /// <param name="actor">The role, now, of who made or last changed it.</param>
+    /// <param name="actor">The role, now, of who made or last changed it; null: no member any more.</param>
     /// <param name="origin">What else brought it into being.</param>
     /// <param name="errors">Takes what the targets lack.</param>
     public async Task<TaskPlan?> PlanAsync(
-        SqlSession sql, string organizationId, (CreateTaskRequest Parsed, string Text) spec, Role actor, TaskOrigin origin, FieldErrors errors)
+        SqlSession sql, string organizationId, (CreateTaskRequest Parsed, string Text) spec, Role? actor, TaskOrigin origin, FieldErrors errors)
     {
         var targets = await resolver.ResolveAsync(sql, organizationId, spec.Parsed, errors);
         if (errors.Any) return null;

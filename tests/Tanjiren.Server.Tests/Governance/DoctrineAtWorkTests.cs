@@ -56,4 +56,62 @@ public sealed class DoctrineAtWorkTests
 
         refused.Detail!.ShouldContain("no-mkfs");
     }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Nothing_starts_under_a_version_that_can_not_be_read_and_it_starts_when_there_is_another(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var agent = await server.NewAgentAsync("box");
+        var task = await server.Client.CreateTaskAsync(TaskCalls.On("box"));
+        await server.WriteVersionAsync(2, "later: []");
+        await agent.TryClaimAsync(task.StepId()).ProblemAsync(HttpStatusCode.Conflict, ErrorCode.Frozen);
+        await server.SetDoctrineAsync(2, "# to be read\n");
+        await agent.ClaimAsync(task.StepId());
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_snapshot_that_can_not_be_read_any_more_refuses_the_claim(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var agent = await server.NewAgentAsync("box");
+        var task = await server.Client.CreateTaskAsync(TaskCalls.On("box"));
+        await server.SetDoctrineAsync(1, Document);
+        await server.WriteVersionAsync(3, "later: []");
+        await server.WriteVersionAsync(4, "# newest\n");
+        await server.Database.WriteAsync(tx => tx.ExecuteAsync("UPDATE tasks SET doctrine_version = 3"), TestContext.Current.CancellationToken);
+        await agent.TryClaimAsync(task.StepId()).ProblemAsync(HttpStatusCode.Conflict, ErrorCode.Frozen);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_a_person_changed_is_held_to_the_rules_for_requests_whoever_made_it(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var agent = await server.NewAgentAsync("box");
+        async Task<TaskBody> ScheduledAsync(string by, string more = "")
+        {
+            var task = await server.Client.CreateTaskAsync(TaskCalls.On("box"));
+            await server.Database.WriteAsync(tx => tx.ExecuteAsync($"UPDATE tasks SET schedule_id = @by{more} WHERE id = @id", new { by, id = task.Id }), TestContext.Current.CancellationToken);
+            return task;
+        }
+        var (untouched, edited, toBeEdited) = (await ScheduledAsync("sch_a"), await ScheduledAsync("sch_b", ", changed_by = created_by"), await ScheduledAsync("sch_c"));
+        await server.SetDoctrineAsync(1, Doctrines.Approval("origin: request"));
+
+        await agent.ClaimAsync(untouched.StepId());
+        await agent.TryClaimAsync(edited.StepId()).ProblemAsync(HttpStatusCode.Conflict, ErrorCode.NeedsApproval);
+        (await server.Client.PatchJsonAsync("/api/tasks/" + toBeEdited.Id, new UpdateTaskRequest { Command = new CommandSpec { Shell = "something else" } })).EnsureSuccessStatusCode();
+        (await server.Client.TaskAsync(toBeEdited.Id)).State.ShouldBe(TaskState.Planned);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Leaving_the_organization_is_no_way_around_a_rule_for_roles(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var agent = await server.NewAgentAsync("box");
+        using var member = await server.NewMemberAsync(Role.Member);
+        var me = await member.GetBodyAsync<IdentityBody>("/api/auth/me");
+        var task = await member.CreateTaskAsync(TaskCalls.On("box"));
+        await server.SetDoctrineAsync(1, Doctrines.Approval("role: [member]"));
+        (await server.Client.DeleteAsync($"/api/organizations/{me.Organization.Id}/members/{me.UserId}", TestContext.Current.CancellationToken)).EnsureSuccessStatusCode();
+        await agent.TryClaimAsync(task.StepId()).ProblemAsync(HttpStatusCode.Conflict, ErrorCode.NeedsApproval);
+    }
 }

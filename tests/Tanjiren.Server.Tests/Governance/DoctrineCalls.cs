@@ -11,4 +11,9 @@ internal static class DoctrineCalls
     /// <summary>As the owner of <c>local</c>.</summary>
     public static async Task<DoctrineBody> SetDoctrineAsync(this ServerFixture server, int basedOn, string document) =>
         await (await server.Client.PutJsonAsync(server.DoctrineUrl(), new SetDoctrineRequest { BasedOn = basedOn, Document = document })).BodyAsync<DoctrineBody>();
+
+    /// <summary>Past the check of the document, as another release would have written it.</summary>
+    public static Task WriteVersionAsync(this ServerFixture server, int version, string document) => server.Database.WriteAsync(
+        tx => tx.ExecuteAsync("INSERT INTO doctrine_versions (organization_id, version, document, created_at) VALUES (@id, @version, @document, 0)",
+            new { id = server.Owner.OrganizationId, version, document }), TestContext.Current.CancellationToken);
 }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Governance;
+using Tanjiren.Server.Tasks;
 using static Tanjiren.Server.Tests.Governance.Doctrines;
 
 namespace Tanjiren.Server.Tests.Governance;
@@ -132,6 +133,53 @@ public sealed class DoctrineEvaluatorTests
         watch.Elapsed.ShouldBeLessThan(TimeSpan.FromSeconds(10));
     }
 
+    /// <summary>Each takes a quarter of a second, and each is made while its text is read, as within a transaction.</summary>
+    [Fact]
+    public void However_many_patterns_take_long_one_budget_is_for_all()
+    {
+        var rules = string.Concat(Enumerable.Range(900, 60).Select(n => $"  - {{ name: r{n}, class: sensitive_write, when: {{ pattern: '(a|b|ab){{1,{n}}}c' }} }}\n"));
+        var reading = DoctrineReader.Read("approvals:\n" + rules, compile: false);
+        reading.Faults.ShouldBeEmpty();
+        var watch = Stopwatch.StartNew();
+        var decision = DoctrineEvaluator.Evaluate(reading.Doctrine, 1, Case(string.Concat(Enumerable.Repeat("ab", 32 * 1024))));
+        watch.Elapsed.ShouldBeLessThan(TimeSpan.FromSeconds(7), "sixty quarters of a second are fifteen");
+        decision.Findings.Count.ShouldBe(60);
+        decision.Findings[^1].Because.ShouldBe("its text was not read by all patterns within 500 ms");
+    }
+
+    [Fact]
+    public void What_the_budget_leaves_unread_counts_as_matching_and_forbids_nothing_for_good()
+    {
+        const string document = """
+            forbid:
+              - { name: unread, when: { pattern: never-there } }
+              - { name: elsewhere, when: { pattern: never-there, tags: production } }
+            approvals:
+              - { name: careful, class: sensitive_write, selfApproval: true, when: { pattern: neither } }
+            """;
+        var decision = DoctrineEvaluator.Evaluate(Read(document), 1, Case(), TimeSpan.Zero);
+        (decision.Forbidden, decision.Class, decision.SelfApproval).ShouldBe((false, ApprovalClass.ProductionMutation, false));
+        decision.Findings.Select(f => (f.Rule, f.Effect)).ShouldBe([("unread", "production_mutation"), ("careful", "sensitive_write")]);
+        DoctrineEvaluator.Evaluate(Read("forbid:\n  - { name: b, when: { tags: locked } }\n"), 1, Case(tags: ["locked"]), TimeSpan.Zero).Forbidden.ShouldBeTrue("it reads no text");
+        Decide(document, Case()).Findings.ShouldBeEmpty();
+    }
+
+    [Theory]
+    [InlineData("role: [owner]")]
+    [InlineData("role: [viewer, member]")]
+    public void Who_is_no_member_any_more_meets_every_condition_on_roles(string when) =>
+        Decide(Approval(when), Case(role: null)).Findings.ShouldHaveSingleItem().Because.ShouldBe("its creator is no member any more");
+
+    [Fact]
+    public void A_task_that_a_person_changed_is_asked_for_by_a_person_too()
+    {
+        var scheduled = new TaskOrigin { ScheduleId = "sch_x" };
+        DoctrineGate.OriginsOf(scheduled).ShouldBe([DoctrineOrigin.Schedule]);
+        DoctrineGate.OriginsOf(scheduled with { ChangedByPerson = true }).ShouldBe([DoctrineOrigin.Schedule, DoctrineOrigin.Request]);
+        DoctrineGate.OriginsOf(scheduled with { RunbookId = "rb_x", ChangedByPerson = true }).ShouldBe([DoctrineOrigin.Schedule, DoctrineOrigin.Runbook, DoctrineOrigin.Request]);
+        DoctrineGate.OriginsOf(TaskOrigin.Request with { ChangedByPerson = true }).ShouldBe([DoctrineOrigin.Request]);
+    }
+
     [Fact]
     public void Arguments_are_read_as_a_command_line() =>
         (DoctrineCase.TextOf(new CommandSpec { Argv = ["rm", "-r", "a b"] }), DoctrineCase.TextOf(new CommandSpec { Shell = "true | false" }), DoctrineCase.TextOf(null))
@@ -148,7 +196,7 @@ public sealed class DoctrineEvaluatorTests
         foreach (var text in new[] { "ALPHA", "BETA", "gamma", "gamma ray", "delta", "del ta", "epsilon", "an eta", "th\neta", "first\niota", "kappa", "kappas", "lambda", "word7", "word39 word3", "word", "" })
         {
             var expected = patterns.Select((p, i) => (p, i)).Where(x => System.Text.RegularExpressions.Regex.IsMatch(text, x.p, System.Text.RegularExpressions.RegexOptions.NonBacktracking)).Select(x => $"r{x.i}");
-            DoctrineEvaluator.Evaluate(doctrine, 1, Case(text)).Findings.Select(f => f.Rule).ShouldBe(expected, text);
+            DoctrineEvaluator.Evaluate(doctrine, 1, Case(text), Ample).Findings.Select(f => f.Rule).ShouldBe(expected, text);
         }
     }
 }

@@ -1,8 +1,10 @@
+using System.Net;
 using Microsoft.Extensions.DependencyInjection;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Governance;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Tasks;
+using Tanjiren.Server.Tests.Organizations.Invitations;
 using Tanjiren.Server.Workstations;
 using Tanjiren.Tests;
 
@@ -53,13 +55,92 @@ public sealed class DoctrineGateTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
-    public async Task A_version_that_this_server_can_not_read_decides_nothing(DatabaseKind kind)
+    public async Task A_version_that_this_server_can_not_read_lets_nothing_start_until_it_can(DatabaseKind kind)
     {
         await using var server = await ServerFixture.StartAsync(kind);
         var gate = server.App.Services.GetRequiredService<DoctrineGate>();
-        await server.Database.WriteAsync(tx => tx.ExecuteAsync("UPDATE doctrine_versions SET document = 'later: []'"), Cancelled);
-        (await Should.ThrowAsync<InvalidOperationException>(() => server.Database.ReadAsync(sql => gate.AtAsync(sql, server.Owner.OrganizationId, null), Cancelled)))
-            .Message.ShouldContain("version 1");
+        var organization = server.Owner.OrganizationId;
+        await server.WriteVersionAsync(2, "later: []");
+        var unread = await Should.ThrowAsync<UnreadableDoctrineException>(() => server.Database.ReadAsync(sql => gate.AtAsync(sql, organization, null), Cancelled));
+        (unread.Version, unread.Fault.Line).ShouldBe((2, 1));
+        unread.Message.ShouldContain($"version 2 of the doctrine of {organization}");
+        var question = new DoctrineQuestion(organization, new CreateTaskRequest { Command = new CommandSpec { Shell = "true" } }, [[]], Role.Member, TaskOrigin.Request, Doctrines.Noon);
+        var decision = await server.Database.ReadAsync(sql => gate.DecideAsync(sql, question), Cancelled);
+        (decision.FreezeRefuses, decision.FrozenUntil, decision.Version, decision.SelfApproval, decision.Inherit).ShouldBe((true, Doctrines.Noon.AddMinutes(1), 2, false, false));
+        decision.Findings.ShouldHaveSingleItem().Because.ShouldStartWith("this server can't read version 2 of it: line 1");
+        (await server.Client.PostJsonAsync(server.DoctrineUrl() + "/evaluate", new EvaluateDoctrineRequest()).ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.ValidationFailed))
+            .Errors!.Keys.ShouldBe(["version"]);
+
+        // As after the zone was installed: nothing of the failure is kept.
+        await server.Database.WriteAsync(tx => tx.ExecuteAsync("UPDATE doctrine_versions SET document = '# read' WHERE version = 2"), Cancelled);
+        (await server.Database.ReadAsync(sql => gate.DecideAsync(sql, question), Cancelled)).FrozenUntil.ShouldBeNull();
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Organizations_with_the_same_words_share_what_is_compiled(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var gate = server.App.Services.GetRequiredService<DoctrineGate>();
+        var (first, one) = await server.NewOrganizationAsync();
+        var (second, other) = await server.NewOrganizationAsync();
+        using (one)
+        using (other)
+        {
+            async Task<Doctrine> AtAsync(string organization) => (await server.Database.ReadAsync(sql => gate.AtAsync(sql, organization, null), Cancelled)).Doctrine;
+            var shared = await AtAsync(first);
+            (await AtAsync(second)).ShouldBeSameAs(shared);
+            (await AtAsync(server.Owner.OrganizationId)).ShouldNotBeSameAs(shared);
+            await server.SetDoctrineAsync(1, StartDoctrine.Shared);
+            (await AtAsync(server.Owner.OrganizationId)).ShouldBeSameAs(shared);
+        }
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Patterns_are_made_before_a_transaction_and_never_all_at_once_within_it(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var gate = server.App.Services.GetRequiredService<DoctrineGate>();
+        var organization = server.Owner.OrganizationId;
+        await server.WriteVersionAsync(2, Doctrines.Approval("pattern: never-there"));
+        (await server.Database.WriteAsync(tx => gate.AtAsync(tx, organization, null), Cancelled)).Doctrine.Patterns.IsCompiled.ShouldBeFalse();
+        await gate.PrepareAsync(server.Database, organization, Cancelled);
+        (await server.Database.WriteAsync(tx => gate.AtAsync(tx, organization, null), Cancelled)).Doctrine.Patterns.IsCompiled.ShouldBeTrue();
+        await server.WriteVersionAsync(3, Doctrines.Approval("pattern: nor-there"));
+        (await server.Database.ReadAsync(sql => gate.AtAsync(sql, organization, null), Cancelled)).Doctrine.Patterns.IsCompiled.ShouldBeTrue("nobody waits for a read");
+    }
+
+    [Fact]
+    public void One_too_many_puts_out_only_what_was_asked_for_longest_ago()
+    {
+        var kept = new RecentlyUsed<string, int>(3);
+        foreach (var (key, value) in new[] { ("a", 1), ("b", 2), ("c", 3) }) kept.GetOrAdd(key, value).ShouldBe(value);
+        kept.TryGet("a", out _).ShouldBeTrue();
+        kept.GetOrAdd("b", 9).ShouldBe(2);
+        kept.GetOrAdd("d", 4).ShouldBe(4);
+        kept.TryGet("c", out _).ShouldBeFalse();
+        foreach (var key in new[] { "a", "b", "d" }) kept.TryGet(key, out _).ShouldBeTrue(key);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Who_is_no_admin_any_more_when_the_document_is_compiled_writes_no_version(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var store = server.App.Services.GetRequiredService<DoctrineStore>();
+        using var member = await server.NewMemberAsync(Role.Member);
+        var me = await member.GetBodyAsync<IdentityBody>("/api/auth/me");
+        // Past the admission, as somebody who was an admin when the request came.
+        var caller = new Caller(me.UserId, me.Email, me.Organization.Id, me.Organization.Name, Role.Admin, "", "127.0.0.1");
+        Task<DoctrineOutcome> SetAsync(Caller by) => server.Database.WriteAsync(tx => store.SetAsync(tx, by, "# mine\n", 1), Cancelled);
+
+        foreach (var by in new[] { caller, caller with { UserId = "usr_gone" } })
+        {
+            var outcome = await SetAsync(by);
+            (outcome.Change, outcome.Why is null).ShouldBe((DoctrineChange.Forbidden, false));
+        }
+        (await server.Client.GetBodyAsync<DoctrineBody>(server.DoctrineUrl())).Version.ShouldBe(1);
+        (await server.AuditAsync("doctrine.changed")).ShouldBeEmpty();
+        (await server.Client.PatchJsonAsync($"/api/organizations/{me.Organization.Id}/members/{me.UserId}", new UpdateMemberRequest { Role = Role.Admin })).EnsureSuccessStatusCode();
+        (await SetAsync(caller)).Change.ShouldBe(DoctrineChange.Applied);
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]

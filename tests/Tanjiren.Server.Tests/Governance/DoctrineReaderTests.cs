@@ -159,10 +159,16 @@ public sealed class DoctrineReaderTests
             ("psql -c 'DROP TABLE users'", [], "sensitive_write"), ("terraform -chdir=x apply", [], "sensitive_write"), ("kubectl -n a delete pod b", [], "sensitive_write"),
             ("git push origin main --force", [], "sensitive_write"), ("sudo reboot", [], "sensitive_write"),
             ("rm -rf /", [], "forbid"), ("sudo rm -r -f --no-preserve-root /*", [], "forbid"), ("mkfs.ext4 /dev/sda1", [], "forbid"), ("dd if=/dev/zero of=/dev/sda bs=1M", [], "forbid"),
-            ("rm -rf /tmp/x", [], "sensitive_write"),
+            ("rm -rf /tmp/x", [], "sensitive_write"), ("rm -rf ~/build", [], "sensitive_write"),
+            // A shell reads a line that ends in a backslash together with the next, and a name with or without quotes and slash.
+            ("rm -rf ~/", [], "forbid"), ("rm -rf \"$HOME\"", [], "forbid"), ("rm -rf ${HOME}/*", [], "forbid"), ("rm -rf '/'", [], "forbid"), ("rm -rf /; echo done", [], "forbid"),
+            ("rm \\\n  -rf \\\n  /", [], "forbid"), ("dd if=/dev/zero \\\n  of=/dev/sda", [], "forbid"), ("set -e\nrm \\\n  -r build\n", [], "sensitive_write"),
+            ("terraform -chdir=x \\\n  apply", [], "sensitive_write"), ("kubectl -n a \\\n  delete pod b", [], "sensitive_write"), ("helm \\\n upgrade a b", [], "sensitive_write"),
+            ("aws s3api \\\n  delete-bucket", [], "sensitive_write"), ("git \\\n push origin \\\n --force", [], "sensitive_write"), ("Remove-Item x `\n -Recurse", [], "sensitive_write"),
+            ("psql -c 'delete\n from users'", [], "sensitive_write"),
         })
         {
-            var decision = DoctrineEvaluator.Evaluate(doctrine, 1, Doctrines.Case(text, tags));
+            var decision = DoctrineEvaluator.Evaluate(doctrine, 1, Doctrines.Case(text, tags), Doctrines.Ample);
             (decision.Forbidden ? "forbid" : Tanjiren.Server.Tasks.WireNames.Of(decision.Class)).ShouldBe(expected, text);
         }
     }

@@ -8,6 +8,9 @@ internal static class Doctrines
 {
     public static readonly DateTimeOffset Noon = new(2026, 11, 21, 12, 0, 0, TimeSpan.Zero);
 
+    /// <summary>For what is not about time: a busy machine needs more than the budget to make patterns.</summary>
+    public static readonly TimeSpan Ample = TimeSpan.FromMinutes(2);
+
     public static Doctrine Read(string document)
     {
         var reading = DoctrineReader.Read(document);
@@ -21,11 +24,11 @@ internal static class Doctrines
     public static string Freeze(string window) => $"freeze:\n  - {{ name: freeze, {window} }}\n";
 
     public static DoctrineCase Case(
-        string text = "true", IEnumerable<string>? tags = null, Role role = Role.Member, DoctrineOrigin origin = DoctrineOrigin.Request, TaskMode mode = TaskMode.Command,
+        string text = "true", IEnumerable<string>? tags = null, Role? role = Role.Member, DoctrineOrigin origin = DoctrineOrigin.Request, TaskMode mode = TaskMode.Command,
         DateTimeOffset? now = null) => new()
         {
             Mode = mode, Text = text, Tags = (tags ?? []).ToHashSet(), ActorRole = role, Origins = [origin], Now = now ?? Noon,
         };
 
-    public static DoctrineDecision Decide(string document, DoctrineCase task) => DoctrineEvaluator.Evaluate(Read(document), 1, task);
+    public static DoctrineDecision Decide(string document, DoctrineCase task) => DoctrineEvaluator.Evaluate(Read(document), 1, task, Ample);
 }
