@@ -38,7 +38,8 @@ internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetr
     public async Task AskForAnotherStartAsync(WriteTransaction tx, LockedExecution locked, StepRow step)
     {
         if (step.ApprovalFrom == 0) return;
-        if (await planner.PlanAsync(tx, locked.OrganizationId, (locked.ParsedSpec, locked.Spec), locked.ActorRole, locked.Origin, new Problems.FieldErrors()) is { Inherits: true }) return;
+        // A plan that can't be made inherits nothing.
+        if (await planner.TryPlanAsync(tx, locked) is { Inherits: true }) return;
         var newest = await ApprovalBook.NewestAsync(tx, locked.TaskId);
         if (newest is { ParsedState: ApprovalState.Pending or ApprovalState.Approved })
         {
@@ -59,8 +60,8 @@ internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetr
         await locked.RemoveStepsAsync();
         locked.MoveTask(TaskState.Planned);
         locked.Freeze(null);
-        var plan = await planner.PlanAsync(tx, locked.OrganizationId, (locked.ParsedSpec, locked.Spec), locked.ActorRole, locked.Origin, new Problems.FieldErrors());
-        // Without its targets it asks for what it was; whoever wants to approve it is told what is missing.
+        var plan = await planner.TryPlanAsync(tx, locked);
+        // Without its targets, or a doctrine that can be read, it asks for what it was; whoever wants to approve it is told what is missing.
         var wanted = TaskPlanner.HigherOf(atLeast, plan?.Class ?? ApprovalClass.None);
         locked.SetPlan(wanted, plan?.Decision.Version ?? locked.DoctrineVersion, plan?.ActionHash ?? locked.ActionHash);
         await ApprovalBook.AskAsync(tx, locked, wanted, findings.Count > 0 ? findings : plan?.Findings(locked.ParsedSpec.ApprovalClass) ?? []);

@@ -225,6 +225,45 @@ public sealed class DoctrineOfTasksTests
         }
     }
 
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_doctrine_that_can_not_be_read_neither_stops_the_loops_nor_passes_an_approval_on(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var (machine, second) = (await engine.AddWorkstationAsync("one"), await engine.AddWorkstationAsync("two"));
+        engine.Doctrine = _ => Wanting(ApprovalClass.SensitiveWrite, 1) with { Inherit = true };
+        var lost = await ApprovedAsync(engine, t => t with { OnWorkerLost = OnWorkerLost.Requeue });
+        await engine.ClaimAsync(machine, lost.Execution!.Steps[0]);
+        var unused = await ApprovedAsync(engine, t => t with { Targets = new TargetSpec { Workstations = ["two"] } });
+        engine.Doctrine = _ => throw new InvalidOperationException("no such zone");
+
+        await engine.ServeAsync(Engine.TtlSeconds + Engine.GraceSeconds + 2);
+        lost = await engine.TaskAsync(lost.Id);
+        (lost.Execution!.Steps[0].State, lost.ApprovalStatus).ShouldBe((StepState.Queued, ApprovalStatus.Pending), "what is lost is found, and what can't be decided is asked for");
+        await PassAsync(engine, TimeSpan.FromMinutes(16));
+        unused = await engine.TaskAsync(unused.Id);
+        (unused.State, unused.ApprovalStatus).ShouldBe((TaskState.Planned, ApprovalStatus.Pending));
+        await engine.CheckInvariantsAsync(lost.Id);
+        await engine.CheckInvariantsAsync(unused.Id);
+
+        engine.Doctrine = _ => Wanting(ApprovalClass.SensitiveWrite, 1);
+        (await engine.Approvals.ApproveAsync(engine.Owner, unused.Id, null, null, Token)).ShouldBeNull();
+        (await engine.ClaimAsync(second, await engine.StepAsync(unused))).Refusal.ShouldBeNull();
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_row_that_fails_does_not_keep_the_rows_behind_it_from_their_pass(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.AddWorkstationAsync("one");
+        var tasks = new List<TaskBody>();
+        for (var i = 0; i < 3; i++) tasks.Add(await AskAsync(engine));
+        // What is stored of the first can't be read, which is no failure of the database; and it comes first.
+        await engine.ExecuteAsync("UPDATE approvals SET state = 'approved', decided_by = 'x', decided_at = 1, expires_at = 1, findings = 'no json' WHERE task_id = @id", new { id = tasks[0].Id });
+        await engine.ExecuteAsync("UPDATE tasks SET state = 'queued' WHERE id = @id", new { id = tasks[0].Id });
+        await PassAsync(engine, TimeSpan.FromDays(8));
+        foreach (var task in tasks.Skip(1)) (await engine.TaskAsync(task.Id)).State.ShouldBe(TaskState.Failed);
+    }
+
     private static DoctrineDecision TaggedProduction(DoctrineQuestion question) =>
         question.TargetTags.Any(tags => tags.Contains("production")) ? Wanting(ApprovalClass.ProductionMutation, 1) : Free;
 
