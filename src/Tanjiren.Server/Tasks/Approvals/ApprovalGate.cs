@@ -19,8 +19,8 @@ internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetr
         if (decision.FrozenUntil is { } until && until.ToUnixTimeMilliseconds() > locked.Now) return await FreezeAsync(locked, step, until);
 
         if (decision.Class == ApprovalClass.None && step.ApprovalFrom == 0) return null;
-        var covering = await ApprovalBook.CoveringAsync(tx, locked, Math.Max(1, step.ApprovalFrom));
-        if (covering is null || covering.ParsedClass < decision.Class) return await AskAsync(tx, locked, step, decision);
+        var covering = await ApprovalBook.CoveringAsync(tx, locked, Math.Max(1, step.ApprovalFrom), decision.Class);
+        if (covering is null) return await AskAsync(tx, locked, step, decision);
         if (covering.ParsedState == ApprovalState.Approved)
         {
             if (!await ApprovalBook.MoveAsync(tx, covering, ApprovalState.Consumed, locked.Now)) return ClaimRefusal.NeedsApproval;
