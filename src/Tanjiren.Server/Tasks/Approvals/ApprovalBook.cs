@@ -57,6 +57,11 @@ internal static class ApprovalBook
             """, new { id = approval.Id, state = approval.State, to = WireNames.Of(to), now }) == 1;
     }
 
+    /// <summary>What a pending one is asked for now.</summary>
+    public static Task NoteAsync(WriteTransaction tx, ApprovalRow pending, IReadOnlyList<ApprovalFindingBody> findings) => tx.ExecuteAsync(
+        "UPDATE approvals SET findings = @findings WHERE id = @id AND state = 'pending'",
+        new { id = pending.Id, findings = JsonSerializer.Serialize(findings, WireJson.Default.IReadOnlyListApprovalFindingBody) });
+
     /// <summary>A person's answer. False when it is answered already.</summary>
     public static async Task<bool> AnswerAsync(
         WriteTransaction tx, ApprovalRow pending, ApprovalState to, string userId, string? reason, bool selfApproved, long now, long expiresAt) =>

@@ -11,6 +11,9 @@ namespace Tanjiren.Server.Tasks.Approvals;
 /// </summary>
 internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetrics metrics)
 {
+    /// <summary>Findings of one approval; a thousand machines that are lost together need not be listed one by one.</summary>
+    private const int MaxNamed = 20;
+
     /// <summary>Why the step may not start on this machine now; what follows from it has been written. Null: it may, and its approval is used.</summary>
     public async Task<ClaimRefusal?> AdmitAsync(WriteTransaction tx, LockedExecution locked, StepRow step, IReadOnlyCollection<string> tags)
     {
@@ -32,22 +35,37 @@ internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetr
     }
 
     /// <summary>
-    /// For a step that is queued again after a start that may have happened: the approval that it ran under is used up, so another is asked for, or the one that is
-    /// open covers it too; unless the doctrine lets it inherit the old one. A step that provably never started is not passed here.
+    /// For a step that is queued again after a start that may have happened: the approval that it ran under is used up, so another is asked for, together with the
+    /// question that is pending; unless the doctrine lets it inherit the old one. A step that provably never started is not passed here.
     /// </summary>
     public async Task AskForAnotherStartAsync(WriteTransaction tx, LockedExecution locked, StepRow step)
     {
         if (step.ApprovalFrom == 0) return;
         // A plan that can't be made inherits nothing.
         if (await planner.TryPlanAsync(tx, locked) is { Inherits: true }) return;
-        var newest = await ApprovalBook.NewestAsync(tx, locked.TaskId);
-        if (newest is { ParsedState: ApprovalState.Pending or ApprovalState.Approved })
+        var newest = (await ApprovalBook.NewestAsync(tx, locked.TaskId))!;
+        if (newest.ParsedState == ApprovalState.Pending)
         {
+            await ApprovalBook.NoteAsync(tx, newest, Naming(newest.ParseFindings(), step, newest.Class));
             await WaitFromAsync(tx, step, newest.Number);
             return;
         }
-        await WaitFromAsync(tx, step, await ApprovalBook.AskAsync(tx, locked, newest!.ParsedClass,
-            [new ApprovalFindingBody { Rule = "onWorkerLost", Effect = newest.Class, Because = "A step lost its workstation and may have run; it shall start again." }]));
+        // Whoever gave the one that is open did not know of this step: they are asked for all of them again, and its steps wait with this one, for the newer number.
+        IReadOnlyList<ApprovalFindingBody> earlier = [];
+        if (newest.ParsedState == ApprovalState.Approved)
+        {
+            earlier = newest.ParseFindings();
+            await ApprovalBook.WithdrawAsync(tx, locked);
+        }
+        await WaitFromAsync(tx, step, await ApprovalBook.AskAsync(tx, locked, newest.ParsedClass, Naming(earlier, step, newest.Class)));
+    }
+
+    /// <summary>With what is asked for this step; so many are named, and that there are more.</summary>
+    private static IReadOnlyList<ApprovalFindingBody> Naming(IReadOnlyList<ApprovalFindingBody> findings, StepRow step, string effect)
+    {
+        if (findings.Count > MaxNamed) return findings;
+        var because = findings.Count == MaxNamed ? "Further steps have, too." : $"Step {step.Id} lost its workstation and may have run; it shall start again.";
+        return [.. findings, new ApprovalFindingBody { Rule = "onWorkerLost", Effect = effect, Because = because }];
     }
 
     /// <summary>
