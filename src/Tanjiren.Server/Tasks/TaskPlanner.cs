@@ -83,11 +83,14 @@ internal sealed record TaskPlan(ResolvedTargets Targets, DoctrineDecision Decisi
     /// <summary>Until when a freeze that waits holds it back, in Unix milliseconds.</summary>
     public long? FrozenUntil => Decision is { FreezeRefuses: false, FrozenUntil: { } until } ? until.ToUnixTimeMilliseconds() : null;
 
-    /// <summary>Whether who made the task may approve it: every rule that wants the approval says so, and the task itself asks for no more than they do.</summary>
-    public bool OwnAllowed => Decision.SelfApproval && Decision.Class == Class;
+    /// <summary>
+    /// Whether who made the task may give an approval of this class: every rule that wants one says so, and neither the task itself nor what was asked for before asks for
+    /// more than these rules do.
+    /// </summary>
+    public bool OwnAllows(ApprovalClass asked) => Decision.SelfApproval && Decision.Class == Class && Class >= asked;
 
-    /// <summary>Whether a start after the first goes on with the approval that was used: by the same measure.</summary>
-    public bool Inherits => Decision.Inherit && Decision.Class == Class;
+    /// <summary>Whether a start after one under an approval of this class goes on with it: by the same measure.</summary>
+    public bool Inherits(ApprovalClass used) => Decision.Inherit && Decision.Class == Class && Class >= used;
 
     /// <summary>Why the doctrine does not let it be queued at all; null: it does.</summary>
     public Problem? Refusal() => Decision switch

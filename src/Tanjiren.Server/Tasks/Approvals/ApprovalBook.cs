@@ -80,6 +80,11 @@ internal static class ApprovalBook
     public static Task<int> UsedAsync(SqlSession sql, string taskId) =>
         sql.FirstAsync<int>("SELECT coalesce(max(number), 0) FROM approvals WHERE task_id = @taskId AND state = 'consumed'", new { taskId });
 
+    /// <summary>The highest class of those that were used and that the step can have run under.</summary>
+    public static async Task<ApprovalClass> RanUnderAsync(SqlSession sql, StepRow step) =>
+        (await sql.ListAsync<string>("SELECT class FROM approvals WHERE task_id = @TaskId AND number >= @ApprovalFrom AND state = 'consumed'", new { step.TaskId, step.ApprovalFrom }))
+            .Select(WireNames.Parse<ApprovalClass>).DefaultIfEmpty(ApprovalClass.ProductionMutation).Max();
+
     /// <summary>Whether a queued step waits for an approval of a higher number.</summary>
     public static Task<bool> IsAwaitedAsync(SqlSession sql, string taskId, int used) => sql.FirstAsync<bool>(
         "SELECT EXISTS (SELECT 1 FROM steps WHERE task_id = @taskId AND state = 'queued' AND approval_from > @used)", new { taskId, used });

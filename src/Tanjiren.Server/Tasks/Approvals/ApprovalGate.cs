@@ -42,7 +42,7 @@ internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetr
     {
         if (step.ApprovalFrom == 0) return;
         // A plan that can't be made inherits nothing.
-        if (await planner.TryPlanAsync(tx, locked) is { Inherits: true }) return;
+        if (await planner.TryPlanAsync(tx, locked) is { } plan && plan.Inherits(await ApprovalBook.RanUnderAsync(tx, step))) return;
         var newest = (await ApprovalBook.NewestAsync(tx, locked.TaskId))!;
         if (newest.ParsedState == ApprovalState.Pending)
         {

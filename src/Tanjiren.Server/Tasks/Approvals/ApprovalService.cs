@@ -23,7 +23,7 @@ internal sealed class ApprovalService(
             var own = caller.UserId == locked.CreatedBy || caller.UserId == approval.RequestedBy;
             var unmet = new FieldErrors();
             var plan = await planner.PlanAsync(tx, locked.OrganizationId, (locked.ParsedSpec, locked.Spec), locked.ActorRole, locked.Origin, unmet);
-            switch (ApprovalRules.Judge(approval.ParsedClass, own, await MemberRow.CountAsync(tx, caller.OrganizationId), reason is not null, plan?.OwnAllowed == true))
+            switch (ApprovalRules.Judge(approval.ParsedClass, own, await MemberRow.CountAsync(tx, caller.OrganizationId), reason is not null, plan?.OwnAllows(approval.ParsedClass) == true))
             {
                 case ApproverVerdict.OwnAction:
                     return Problem.Of(403, ErrorCode.OwnApproval, "Nobody approves a production mutation of their own.", "Ask another admin or the owner.", approval.State);

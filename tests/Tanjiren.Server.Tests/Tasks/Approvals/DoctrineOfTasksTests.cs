@@ -264,6 +264,42 @@ public sealed class DoctrineOfTasksTests
         foreach (var task in tasks.Skip(1)) (await engine.TaskAsync(task.Id)).State.ShouldBe(TaskState.Failed);
     }
 
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_the_rules_allow_today_is_no_leave_for_a_higher_class_that_was_asked_for_before(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machines = new[] { await engine.AddWorkstationAsync("a"), await engine.AddWorkstationAsync("b") };
+        await engine.AddMemberAsync("ann", Role.Admin);
+        engine.Doctrine = question => question.TargetTags.Any(tags => tags.Contains("production")) ? Wanting(ApprovalClass.ProductionMutation, 1)
+            : Wanting(ApprovalClass.SensitiveWrite, 1) with { SelfApproval = true };
+        var task = await ApprovedAsync(engine, t => t with { Targets = new TargetSpec { Workstations = ["a", "b"] }, MaxParallel = 0 });
+        await engine.ClaimAsync(machines[0], task.Execution!.Steps[0]);
+        await TagAsync(engine, machines[1].InstanceId, "production");
+        (await engine.ClaimAsync(machines[1], task.Execution.Steps[1])).Refusal.ShouldBe(ClaimRefusal.NeedsApproval);
+        await TagAsync(engine, machines[1].InstanceId);
+        (await engine.TaskAsync(task.Id)).Approvals![1].Class.ShouldBe(ApprovalClass.ProductionMutation);
+        (await engine.Approvals.ApproveAsync(engine.Owner, task.Id, null, "mine", Token))!.Value.Is(ErrorCode.OwnApproval).ShouldBeTrue();
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_second_start_inherits_no_approval_of_a_higher_class_than_the_rules_know_today(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        var ann = await engine.AddMemberAsync("ann", Role.Admin);
+        engine.Doctrine = _ => Wanting(ApprovalClass.ProductionMutation, 1);
+        var task = await engine.CreateTaskAsync(Request() with { OnWorkerLost = OnWorkerLost.Requeue });
+        (await engine.Approvals.ApproveAsync(ann, task.Id, null, null, Token)).ShouldBeNull();
+        var step = await engine.StepAsync(task);
+        (await engine.ClaimAsync(machine, step)).Refusal.ShouldBeNull();
+        engine.Doctrine = _ => Wanting(ApprovalClass.SensitiveWrite, 1) with { Inherit = true };
+        await engine.CompleteAsync(machine, step.Id, 1, StepOutcome.Failed, StepReason.UnknownOutcome);
+        (await engine.ClaimAsync(machine, await engine.StepAsync(task))).Refusal.ShouldBe(ClaimRefusal.NeedsApproval);
+        (await engine.TaskAsync(task.Id)).Approvals!.Select(a => (a.State, a.Class)).ShouldBe(
+            [(ApprovalState.Consumed, ApprovalClass.ProductionMutation), (ApprovalState.Pending, ApprovalClass.ProductionMutation)]);
+        await engine.CheckInvariantsAsync(task.Id);
+    }
+
     private static DoctrineDecision TaggedProduction(DoctrineQuestion question) =>
         question.TargetTags.Any(tags => tags.Contains("production")) ? Wanting(ApprovalClass.ProductionMutation, 1) : Free;
 
