@@ -15,11 +15,11 @@ internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetr
     private const int MaxNamed = 20;
 
     /// <summary>Why the step may not start on this machine now; what follows from it has been written. Null: it may, and its approval is used.</summary>
-    public async Task<ClaimRefusal?> AdmitAsync(WriteTransaction tx, LockedExecution locked, StepRow step, IReadOnlyCollection<string> tags)
+    public async Task<ClaimRefusal?> AdmitAsync(WriteTransaction tx, LockedExecution locked, StepRow step, string instanceId, IReadOnlyCollection<string> tags)
     {
         var decision = await planner.DecideAtClaimAsync(tx, locked, tags);
         if (decision.Forbidden) return await ForbidAsync(tx, locked, step, decision);
-        if (decision.FrozenUntil is { } until && until.ToUnixTimeMilliseconds() > locked.Now) return await FreezeAsync(locked, step, until);
+        if (decision.FrozenUntil is { } until && until.ToUnixTimeMilliseconds() > locked.Now) return await FreezeAsync(tx, locked, step, instanceId, until);
 
         if (decision.Class == ApprovalClass.None && step.ApprovalFrom == 0) return null;
         var covering = await ApprovalBook.CoveringAsync(tx, locked, Math.Max(1, step.ApprovalFrom), decision.Class);
@@ -95,10 +95,10 @@ internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetr
         return ClaimRefusal.Forbidden;
     }
 
-    private async Task<ClaimRefusal> FreezeAsync(LockedExecution locked, StepRow step, DateTimeOffset until)
+    /// <summary>Of this machine only: what its tags bring about holds nobody else back.</summary>
+    private async Task<ClaimRefusal> FreezeAsync(WriteTransaction tx, LockedExecution locked, StepRow step, string instanceId, DateTimeOffset until)
     {
-        locked.Freeze(until.ToUnixTimeMilliseconds());
-        locked.AddEvent("frozen", step.Id);
+        if (await StepHolds.HoldAsync(tx, locked, step, instanceId, until.ToUnixTimeMilliseconds(), forbidden: false)) locked.AddEvent("frozen", step.Id, instanceId: instanceId);
         await locked.SaveAsync(wakeUps, metrics);
         return ClaimRefusal.Frozen;
     }

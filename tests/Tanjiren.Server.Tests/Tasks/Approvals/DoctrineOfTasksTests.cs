@@ -300,6 +300,31 @@ public sealed class DoctrineOfTasksTests
         await engine.CheckInvariantsAsync(task.Id);
     }
 
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_freeze_of_one_machine_holds_no_other_back_and_does_not_outlive_its_correction(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machines = new[] { await engine.AddWorkstationAsync("a"), await engine.AddWorkstationAsync("b") };
+        var task = await engine.CreateTaskAsync(machines, maxParallel: 0);
+        await TagAsync(engine, machines[0].InstanceId, "production");
+        engine.Doctrine = question => question.TargetTags.Any(tags => tags.Contains("production")) ? Free with { Version = 0, FrozenUntil = question.Now + TimeSpan.FromDays(2) } : Free with { Version = 0 };
+        (await engine.ClaimAsync(machines[0], task.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
+        (await OfferedAsync(engine, machines[0].InstanceId)).ShouldBeEmpty();
+        (await OfferedAsync(engine, machines[1].InstanceId)).ShouldBe([task.Execution.Steps[1].Id]);
+        (await engine.ClaimAsync(machines[1], task.Execution.Steps[1])).Refusal.ShouldBeNull();
+
+        await engine.MoveClocksAsync(TimeSpan.FromMinutes(5));
+        (await engine.ClaimAsync(machines[0], task.Execution.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
+        engine.Doctrine = null;
+        await engine.MoveClocksAsync(TimeSpan.FromMinutes(5) - TimeSpan.FromSeconds(1));
+        (await OfferedAsync(engine, machines[0].InstanceId)).ShouldBeEmpty();
+        await engine.MoveClocksAsync(TimeSpan.FromSeconds(1));
+        (await OfferedAsync(engine, machines[0].InstanceId)).ShouldBe([task.Execution.Steps[0].Id]);
+        (await engine.ClaimAsync(machines[0], task.Execution.Steps[0])).Refusal.ShouldBeNull();
+        (await KindsAsync(engine, task.Id)).Split(' ').Count(k => k == "frozen").ShouldBe(1, "a weekend of freezes is told once");
+        await engine.CheckInvariantsAsync(task.Id);
+    }
+
     private static DoctrineDecision TaggedProduction(DoctrineQuestion question) =>
         question.TargetTags.Any(tags => tags.Contains("production")) ? Wanting(ApprovalClass.ProductionMutation, 1) : Free;
 
