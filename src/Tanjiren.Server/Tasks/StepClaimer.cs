@@ -172,7 +172,7 @@ internal enum ClaimRefusal
     NeedsApproval,
     /// <summary>A freeze of the doctrine, of now or of the snapshot, is in force.</summary>
     Frozen,
-    /// <summary>The doctrine, of now or of the snapshot, forbids it on this machine; the step has ended.</summary>
+    /// <summary>The doctrine, of now or of the snapshot, forbids it on this machine; the step has ended, unless other machines may run it.</summary>
     Forbidden,
 }
 

@@ -2,6 +2,7 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Workstations;
 
 namespace Tanjiren.Server.Tasks.Approvals;
 
@@ -9,7 +10,7 @@ namespace Tanjiren.Server.Tasks.Approvals;
 /// What doctrine and approvals say to a claim, and when a task has to ask again. All under the execution's lock, in the transaction of what brings it about: nothing
 /// can start between the decision and its record.
 /// </summary>
-internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetrics metrics)
+internal sealed class ApprovalGate(TaskPlanner planner, InstanceDirectory directory, WakeUps wakeUps, RunMetrics metrics)
 {
     /// <summary>Findings of one approval; a thousand machines that are lost together need not be listed one by one.</summary>
     private const int MaxNamed = 20;
@@ -18,7 +19,7 @@ internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetr
     public async Task<ClaimRefusal?> AdmitAsync(WriteTransaction tx, LockedExecution locked, StepRow step, string instanceId, IReadOnlyCollection<string> tags)
     {
         var decision = await planner.DecideAtClaimAsync(tx, locked, tags);
-        if (decision.Forbidden) return await ForbidAsync(tx, locked, step, decision);
+        if (decision.Forbidden) return await ForbidAsync(tx, locked, step, instanceId, decision);
         if (decision.FrozenUntil is { } until && until.ToUnixTimeMilliseconds() > locked.Now) return await FreezeAsync(tx, locked, step, instanceId, until);
 
         if (decision.Class == ApprovalClass.None && step.ApprovalFrom == 0) return null;
@@ -85,9 +86,14 @@ internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetr
         await ApprovalBook.AskAsync(tx, locked, wanted, findings.Count > 0 ? findings : plan?.Findings(locked.ParsedSpec.ApprovalClass) ?? []);
     }
 
-    /// <summary>The refusal is for good: what waited for this machine ends, or it would be offered and refused for ever.</summary>
-    private async Task<ClaimRefusal> ForbidAsync(WriteTransaction tx, LockedExecution locked, StepRow step, DoctrineDecision decision)
+    /// <summary>
+    /// What waited for this machine ends, or it would be offered and refused for ever. What any of several may run waits for the others, and ends when all that fit it
+    /// have been refused.
+    /// </summary>
+    private async Task<ClaimRefusal> ForbidAsync(WriteTransaction tx, LockedExecution locked, StepRow step, string instanceId, DoctrineDecision decision)
     {
+        await StepHolds.HoldAsync(tx, locked, step, instanceId, long.MaxValue, forbidden: true);
+        if (await StepHolds.AnyRemainsAsync(tx, locked, step, directory)) return ClaimRefusal.Forbidden;
         var rules = string.Join("; ", decision.Findings.Select(f => $"{f.Rule} ({f.Because})"));
         await StepEnding.EndQueuedAsync(tx, locked, StepState.Failed, StepReason.ForbiddenByDoctrine, rules.Length <= 2000 ? rules : rules[..2000], step.Id);
         await StepEnding.StopRolloutAsync(tx, locked);

@@ -325,6 +325,28 @@ public sealed class DoctrineOfTasksTests
         await engine.CheckInvariantsAsync(task.Id);
     }
 
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_any_machine_may_run_outlives_the_one_that_is_forbidden_it_and_ends_with_the_last(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machines = new[] { await engine.AddWorkstationAsync("a", ["gpu"]), await engine.AddWorkstationAsync("b", ["gpu"]) };
+        var request = Request() with { Targets = new TargetSpec { Tags = ["gpu"], Placement = Placement.Any } };
+        var (first, second) = (await engine.CreateTaskAsync(request), await engine.CreateTaskAsync(request));
+        engine.Doctrine = question => question.TargetTags.Any(tags => tags.Contains("production")) ? Forbidding(0) : Free with { Version = 0 };
+        await TagAsync(engine, machines[0].InstanceId, "gpu", "production");
+        foreach (var task in new[] { first, second }) (await engine.ClaimAsync(machines[0], task.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Forbidden);
+        (await OfferedAsync(engine, machines[0].InstanceId)).ShouldBeEmpty();
+        (await OfferedAsync(engine, machines[1].InstanceId)).Order().ShouldBe(new[] { first, second }.Select(t => t.Execution!.Steps[0].Id).Order());
+        (await engine.ClaimAsync(machines[1], first.Execution!.Steps[0])).Refusal.ShouldBeNull();
+        await engine.CheckInvariantsAsync(first.Id);
+
+        await TagAsync(engine, machines[1].InstanceId, "gpu", "production");
+        (await engine.ClaimAsync(machines[1], second.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Forbidden);
+        second = await engine.TaskAsync(second.Id);
+        (second.State, second.Execution!.Steps[0].Reason).ShouldBe((TaskState.Failed, StepReason.ForbiddenByDoctrine));
+        await engine.CheckInvariantsAsync(second.Id);
+    }
+
     private static DoctrineDecision TaggedProduction(DoctrineQuestion question) =>
         question.TargetTags.Any(tags => tags.Contains("production")) ? Wanting(ApprovalClass.ProductionMutation, 1) : Free;
 
