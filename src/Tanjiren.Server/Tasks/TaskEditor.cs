@@ -47,7 +47,7 @@ internal sealed class TaskEditor(
                 new { taskId, intent = spec.Intent, json, priority = spec.Priority, userId = caller.UserId, maxParallel = spec.MaxParallel, stopAfterFailures = spec.StopAfterFailures });
             locked.Changed(spec, json, caller.UserId);
             locked.SetPlan(plan.Class, plan.Decision.Version, plan.ActionHash);
-            locked.AddEvent("changed");
+            locked.AddEvent("changed", detail: caller.UserId);
             await WriteAsync(tx, locked, plan);
             await audit.AppendAsync(tx, caller, "task.updated", taskId, string.Join(", ", TaskRequestRules.Given(change)));
             await locked.SaveAsync(wakeUps, metrics);

@@ -70,6 +70,13 @@ internal static class ApprovalBook
             WHERE id = @id AND state = 'pending'
             """, new { id = pending.Id, to = WireNames.Of(to), userId, now, reason, self = selfApproved ? 1 : 0, expiresAt }) == 1;
 
+    /// <summary>Whether this person made the task or ever changed it: what somebody else changed after them still has their part in it.</summary>
+    public static async Task<bool> IsOwnAsync(SqlSession sql, LockedExecution locked, string userId) =>
+        userId == locked.CreatedBy || userId == locked.ActorId || await sql.FirstAsync<bool>("""
+            SELECT EXISTS (SELECT 1 FROM approvals WHERE task_id = @taskId AND requested_by = @userId)
+              OR EXISTS (SELECT 1 FROM step_events WHERE task_id = @taskId AND kind = 'changed' AND detail = @userId)
+            """, new { taskId = locked.TaskId, userId });
+
     /// <summary>Takes back what was asked or given: the task is not what it was for any more.</summary>
     public static async Task WithdrawAsync(WriteTransaction tx, LockedExecution locked)
     {

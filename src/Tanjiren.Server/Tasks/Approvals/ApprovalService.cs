@@ -20,7 +20,7 @@ internal sealed class ApprovalService(
         {
             var (problem, locked, approval) = await OpenAsync(tx, caller, taskId, approvalId, ApprovalState.Approved);
             if (locked is null || approval is null) return problem;
-            var own = caller.UserId == locked.CreatedBy || caller.UserId == approval.RequestedBy;
+            var own = await ApprovalBook.IsOwnAsync(tx, locked, caller.UserId);
             var unmet = new FieldErrors();
             var plan = await planner.PlanAsync(tx, locked.OrganizationId, (locked.ParsedSpec, locked.Spec), locked.ActorRole, locked.Origin, unmet);
             switch (ApprovalRules.Judge(approval.ParsedClass, own, await MemberRow.CountAsync(tx, caller.OrganizationId), reason is not null, plan?.OwnAllows(approval.ParsedClass) == true))

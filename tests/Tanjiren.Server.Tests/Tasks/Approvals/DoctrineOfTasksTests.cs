@@ -347,6 +347,24 @@ public sealed class DoctrineOfTasksTests
         await engine.CheckInvariantsAsync(second.Id);
     }
 
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Everybody_who_ever_changed_it_has_made_it_theirs(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.AddWorkstationAsync("one");
+        var (ann, bob, cid) = (await engine.AddMemberAsync("ann", Role.Admin), await engine.AddMemberAsync("bob", Role.Admin), await engine.AddMemberAsync("cid", Role.Admin));
+        var task = await engine.CreateTaskAsync(Request());
+        // Ann's change needed no approval, so nothing was asked for in her name.
+        (await engine.Editor.UpdateAsync(ann, task.Id, new UpdateTaskRequest { Command = new CommandSpec { Argv = ["false"] } }, Token)).ShouldBeNull();
+        engine.Doctrine = _ => Wanting(ApprovalClass.ProductionMutation, 1);
+        (await engine.Editor.UpdateAsync(bob, task.Id, new UpdateTaskRequest { Priority = 1 }, Token)).ShouldBeNull();
+        (await engine.Editor.UpdateAsync(engine.Owner, task.Id, new UpdateTaskRequest { Priority = 2 }, Token)).ShouldBeNull();
+        foreach (var own in new[] { ann, bob, engine.Owner })
+            (await engine.Approvals.ApproveAsync(own, task.Id, null, "fine", Token))!.Value.Is(ErrorCode.OwnApproval).ShouldBeTrue(own.Email);
+        (await engine.Approvals.ApproveAsync(cid, task.Id, null, null, Token)).ShouldBeNull();
+        await engine.CheckInvariantsAsync(task.Id);
+    }
+
     private static DoctrineDecision TaggedProduction(DoctrineQuestion question) =>
         question.TargetTags.Any(tags => tags.Contains("production")) ? Wanting(ApprovalClass.ProductionMutation, 1) : Free;
 
