@@ -113,7 +113,12 @@ internal sealed class ApprovalGate(TaskPlanner planner, InstanceDirectory direct
     {
         var newest = await ApprovalBook.NewestAsync(tx, locked.TaskId);
         // It ran out a moment ago: the loop, which tells everybody, is about to come by.
-        if (newest is { ParsedState: ApprovalState.Approved } && newest.ExpiresAt <= locked.Now) return ClaimRefusal.NeedsApproval;
+        if (newest is { ParsedState: ApprovalState.Approved } && newest.ExpiresAt <= locked.Now)
+        {
+            // Till then it is not offered again.
+            await WaitFromAsync(tx, step, newest.Number);
+            return ClaimRefusal.NeedsApproval;
+        }
         var wanted = TaskPlanner.HigherOf(decision.Class, newest?.ParsedClass ?? ApprovalClass.None);
         IReadOnlyList<ApprovalFindingBody> findings = [.. decision.Findings.Select(f => new ApprovalFindingBody { Rule = f.Rule, Effect = f.Effect, Because = f.Because })];
         if (locked.TaskState == TaskState.Queued)

@@ -33,7 +33,7 @@ internal sealed class ApprovalService(
                     return errors.ToProblem();
             }
 
-            var startBy = ApprovalRules.StartBy(locked.Now, null);
+            var frozenUntil = plan?.FrozenUntil;
             if (locked.TaskState == TaskState.Planned)
             {
                 if (plan is null)
@@ -45,10 +45,16 @@ internal sealed class ApprovalService(
                     return refusal;
                 }
                 if (plan.ActionHash != approval.ActionHash || plan.Class > approval.ParsedClass) return await AskAgainAsync(tx, locked, approval, plan);
-                startBy = ApprovalRules.StartBy(locked.Now, plan.FrozenUntil);
-                locked.Freeze(plan.FrozenUntil);
+                locked.Freeze(frozenUntil);
                 await QueueAsync(tx, locked, plan, approval.Number);
             }
+            else if (plan is not null)
+            {
+                // By the same freezes, of now and of the snapshot, that the claims of its steps are judged by; here one that refuses holds back as well.
+                var atClaim = await planner.DecideAtClaimAsync(tx, locked, [.. plan.Targets.Tags.SelectMany(tags => tags)]);
+                frozenUntil = atClaim.FrozenUntil?.ToUnixTimeMilliseconds();
+            }
+            var startBy = ApprovalRules.StartBy(locked.Now, frozenUntil);
             if (!await ApprovalBook.AnswerAsync(tx, approval, ApprovalState.Approved, caller.UserId, reason, own, locked.Now, startBy))
                 throw new InvalidOperationException($"The approval {approval.Id} was answered beside the lock of its task.");
             locked.SetApproval(ApprovalStatus.Approved);

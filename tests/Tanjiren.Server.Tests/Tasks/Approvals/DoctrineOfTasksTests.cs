@@ -365,6 +365,50 @@ public sealed class DoctrineOfTasksTests
         await engine.CheckInvariantsAsync(task.Id);
     }
 
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task An_answer_to_an_executing_task_in_a_freeze_lasts_until_after_it(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        foreach (var frozenBy in new[] { 1, 2 })
+        {
+            engine.Doctrine = null;
+            var task = await ApprovedAsync(engine, t => t with { OnWorkerLost = OnWorkerLost.Requeue });
+            await engine.ClaimAsync(machine, task.Execution!.Steps[0]);
+            var end = engine.Clock.GetUtcNow() + TimeSpan.FromHours(1);
+            // The present doctrine is version 2; that of the task, which is asked for by name, is 0.
+            engine.Doctrine = question => Free with { Version = question.AtVersion ?? 2, FrozenUntil = (question.AtVersion is null) == (frozenBy == 2) && question.Now < end ? end : null };
+            await engine.CompleteAsync(machine, task.Execution.Steps[0].Id, 1, StepOutcome.Failed, StepReason.UnknownOutcome);
+            (await engine.Approvals.ApproveAsync(engine.Owner, task.Id, null, null, Token)).ShouldBeNull();
+            (await engine.TaskAsync(task.Id)).Approvals![1].ExpiresAt.ShouldBe(TaskMapping.Instant(end.ToUnixTimeMilliseconds()) + TimeSpan.FromMinutes(15));
+            (await engine.ClaimAsync(machine, await engine.StepAsync(task))).Refusal.ShouldBe(ClaimRefusal.Frozen);
+            await PassAsync(engine, TimeSpan.FromMinutes(70));
+            (await engine.ClaimAsync(machine, await engine.StepAsync(task))).Refusal.ShouldBeNull();
+            await engine.CheckInvariantsAsync(task.Id);
+        }
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_an_approval_that_just_ran_out_would_cover_is_not_offered_again_and_again(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machines = new[] { await engine.AddWorkstationAsync("a"), await engine.AddWorkstationAsync("b"), await engine.AddWorkstationAsync("c") };
+        engine.Doctrine = TaggedProduction;
+        var task = await engine.CreateTaskAsync(machines, maxParallel: 0);
+        await engine.ClaimAsync(machines[0], task.Execution!.Steps[0]);
+        foreach (var machine in machines) await TagAsync(engine, machine.InstanceId, "production");
+        (await engine.ClaimAsync(machines[1], task.Execution.Steps[1])).Refusal.ShouldBe(ClaimRefusal.NeedsApproval);
+        (await engine.Approvals.ApproveAsync(await engine.AddMemberAsync("ann", Role.Admin), task.Id, null, null, Token)).ShouldBeNull();
+        await engine.MoveClocksAsync(TimeSpan.FromMinutes(15));
+        (await OfferedAsync(engine, machines[2].InstanceId)).ShouldBe([task.Execution.Steps[2].Id]);
+        (await engine.ClaimAsync(machines[2], task.Execution.Steps[2])).Refusal.ShouldBe(ClaimRefusal.NeedsApproval);
+        (await OfferedAsync(engine, machines[2].InstanceId)).ShouldBeEmpty();
+
+        await engine.ApprovalLoop.RunOnceAsync(Token);
+        (await engine.TaskAsync(task.Id)).Approvals!.Select(a => a.State).ShouldBe([ApprovalState.Expired, ApprovalState.Pending]);
+        await engine.CheckInvariantsAsync(task.Id);
+    }
+
     private static DoctrineDecision TaggedProduction(DoctrineQuestion question) =>
         question.TargetTags.Any(tags => tags.Contains("production")) ? Wanting(ApprovalClass.ProductionMutation, 1) : Free;
 
