@@ -132,6 +132,7 @@ internal sealed class ApprovalGate(TaskPlanner planner, InstanceDirectory direct
         else
         {
             await ApprovalBook.WithdrawAsync(tx, locked);
+            if (wanted > locked.ApprovalClass) locked.SetPlan(wanted, locked.DoctrineVersion, locked.ActionHash);
             await WaitFromAsync(tx, step, await ApprovalBook.AskAsync(tx, locked, wanted, findings));
         }
         await locked.SaveAsync(wakeUps, metrics);

@@ -113,7 +113,7 @@ public sealed class DoctrineOfTasksTests
         (await OfferedAsync(engine, machines[1].InstanceId)).ShouldBeEmpty();
         (await engine.ClaimAsync(machines[2], task.Execution.Steps[2])).Refusal.ShouldBeNull();
         task = await engine.TaskAsync(task.Id);
-        (task.State, task.ApprovalStatus).ShouldBe((TaskState.Executing, ApprovalStatus.Pending));
+        (task.State, task.ApprovalStatus, task.ApprovalClass).ShouldBe((TaskState.Executing, ApprovalStatus.Pending, ApprovalClass.ProductionMutation));
         task.Approvals!.Select(a => (a.State, a.Class)).ShouldBe([(ApprovalState.Consumed, ApprovalClass.SensitiveWrite), (ApprovalState.Pending, ApprovalClass.ProductionMutation)]);
         await engine.CheckInvariantsAsync(task.Id);
 
@@ -409,7 +409,7 @@ public sealed class DoctrineOfTasksTests
         await engine.CheckInvariantsAsync(task.Id);
     }
 
-    private static DoctrineDecision TaggedProduction(DoctrineQuestion question) =>
+    internal static DoctrineDecision TaggedProduction(DoctrineQuestion question) =>
         question.TargetTags.Any(tags => tags.Contains("production")) ? Wanting(ApprovalClass.ProductionMutation, 1) : Free;
 
     private static DoctrineDecision Wanting(ApprovalClass wanted, int version) =>
