@@ -34,7 +34,7 @@ internal sealed class TaskEditor(
             if (plan is null) return errors.ToProblem();
             if (plan.Refusal() is { } refusal)
             {
-                if (plan.Decision.Forbidden) await audit.AppendAsync(tx, caller, "task.forbidden", taskId, $"{spec.Intent}: {plan.Because()}");
+                await audit.AppendAsync(tx, caller, plan.Decision.Forbidden ? "task.forbidden" : "task.frozen", taskId, $"{spec.Intent}: {plan.Because()}");
                 return refusal;
             }
 

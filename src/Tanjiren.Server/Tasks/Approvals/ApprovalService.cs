@@ -41,10 +41,10 @@ internal sealed class ApprovalService(
                         "Change its targets (`jobs update`), or reject it.", approval.State);
                 if (plan.Refusal() is { } refusal)
                 {
-                    if (plan.Decision.Forbidden) await audit.AppendAsync(tx, caller, "task.forbidden", taskId, plan.Because());
+                    await audit.AppendAsync(tx, caller, plan.Decision.Forbidden ? "task.forbidden" : "task.frozen", taskId, plan.Because());
                     return refusal;
                 }
-                if (plan.ActionHash != approval.ActionHash || plan.Class > approval.ParsedClass) return await AskAgainAsync(tx, locked, approval, plan);
+                if (plan.ActionHash != approval.ActionHash || plan.Class > approval.ParsedClass) return await AskAgainAsync(tx, caller, locked, approval, plan);
                 locked.Freeze(frozenUntil);
                 await QueueAsync(tx, locked, plan, approval.Number);
             }
@@ -113,7 +113,7 @@ internal sealed class ApprovalService(
     }
 
     /// <summary>What would run is not what was asked about: the doctrine has a new version, or machines came and went. It is not approved unseen.</summary>
-    private async Task<Problem> AskAgainAsync(WriteTransaction tx, LockedExecution locked, ApprovalRow approval, TaskPlan plan)
+    private async Task<Problem> AskAgainAsync(WriteTransaction tx, Caller caller, LockedExecution locked, ApprovalRow approval, TaskPlan plan)
     {
         await ApprovalBook.MoveAsync(tx, approval, ApprovalState.Withdrawn, locked.Now);
         locked.SetPlan(plan.Class, plan.Decision.Version, plan.ActionHash);
@@ -127,6 +127,7 @@ internal sealed class ApprovalService(
         {
             await ApprovalBook.AskAsync(tx, locked, plan.Class, plan.Findings(locked.ParsedSpec.ApprovalClass));
         }
+        await audit.AppendAsync(tx, caller, "task.asked_again", locked.TaskId, $"{approval.Class} {approval.Id} {approval.ActionHash}: now {WireNames.Of(plan.Class)} {plan.ActionHash}");
         await locked.SaveAsync(wakeUps, metrics);
         return plan.Class == ApprovalClass.None
             ? Conflict("The doctrine or its targets have changed since it was asked for: it needs no approval any more and is queued.", "not_required")

@@ -72,6 +72,7 @@ public sealed class DoctrineOfTasksTests
         // It needs none any more: it goes on without.
         engine.Doctrine = _ => Free with { Version = 3 };
         IsConflict(await engine.Approvals.ApproveAsync(engine.Owner, task.Id, null, null, Token), "not_required");
+        (await engine.QueryAsync<long>("SELECT count(*) FROM audit_events WHERE action = 'task.asked_again' AND subject = @id AND actor = @by", new { id = task.Id, by = engine.Owner.UserId })).ShouldBe(2);
         (await engine.ClaimAsync(machine, await engine.StepAsync(task))).Refusal.ShouldBeNull();
         await engine.CheckInvariantsAsync(task.Id);
     }
@@ -155,6 +156,12 @@ public sealed class DoctrineOfTasksTests
         (refused.Status, refused.Code).ShouldBe((409, "frozen"));
         refused.Detail!.ShouldContain(end.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'"));
         refused.Detail!.ShouldContain("weekend");
+        engine.Doctrine = null;
+        var standing = await engine.CreateTaskAsync(Request());
+        engine.Doctrine = question => Frozen(question, refuses: true);
+        (await engine.Editor.UpdateAsync(engine.Owner, standing.Id, new UpdateTaskRequest { Priority = 1 }, Token))!.Value.Is(ErrorCode.Frozen).ShouldBeTrue();
+        (await engine.QueryAsync<long>("SELECT count(*) FROM audit_events WHERE action = 'task.frozen' AND subject = @id", new { id = standing.Id })).ShouldBe(1);
+        await engine.Canceller.CancelAsync(engine.Owner, standing.Id, null, Token);
 
         engine.Doctrine = question => Frozen(question, refuses: false);
         var task = await engine.CreateTaskAsync(Request());
