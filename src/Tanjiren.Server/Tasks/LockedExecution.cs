@@ -99,7 +99,7 @@ internal sealed class LockedExecution
     public void AddEvent(string kind, string? stepId = null, long? generation = null, string? instanceId = null, string? detail = null) =>
         _events.Add(new EventRow(NextEventSeq(), _now, stepId, kind, generation, instanceId, detail));
 
-    /// <summary>A statement, ended by a semicolon, for <see cref="SaveAsync"/> to run before its own: one round trip for all of them.</summary>
+    /// <summary>A statement, ended by a semicolon, for <see cref="SaveAsync"/> to run before its own: one round trip for all of them. No two may share a parameter's name.</summary>
     public void Also(string sql, object arguments)
     {
         _also.AppendLine(sql);
@@ -227,7 +227,7 @@ internal sealed class LockedExecution
         if (ApprovalStatus is ApprovalStatus.Pending or ApprovalStatus.Approved)
         {
             // Nobody is asked any longer, and what was given starts nothing any more.
-            Also("UPDATE approvals SET state = 'withdrawn' WHERE task_id = @ended AND state IN ('pending', 'approved');", new { ended = TaskId });
+            Also("UPDATE approvals SET state = 'withdrawn' WHERE task_id = @withdrawn AND state IN ('pending', 'approved');", new { withdrawn = TaskId });
             SetApproval(ApprovalStatus.Expired);
         }
         AddEvent("taskEnded", detail: WireNames.Of(to));

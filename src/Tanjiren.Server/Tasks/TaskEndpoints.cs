@@ -13,7 +13,7 @@ internal static class TaskEndpoints
     public static void MapTaskEndpoints(this IEndpointRouteBuilder routes)
     {
         var tasks = routes.MapGroup("/api/tasks").WithTags("Tasks");
-        tasks.MapPost("/", CreateAsync).RequireRole(Role.Member).AnswersProblems(400, 408, 413, 415, 422).WithName("createTask").WithMetadata(IdempotencyKeyTaken.Instance);
+        tasks.MapPost("/", CreateAsync).RequireRole(Role.Member).AnswersProblems(400, 408, 409, 413, 415, 422).WithName("createTask").WithMetadata(IdempotencyKeyTaken.Instance);
         tasks.MapGet("/", ListAsync).RequireRole(Role.Viewer).AnswersProblems(400, 422).WithName("listTasks");
         tasks.MapGet("/{id}", GetAsync).RequireRole(Role.Viewer).AnswersProblems(404).WithName("getTask");
         tasks.MapPatch("/{id}", UpdateAsync).RequireRole(Role.Member).AnswersProblems(400, 404, 409, 408, 413, 415, 422).WithName("updateTask")

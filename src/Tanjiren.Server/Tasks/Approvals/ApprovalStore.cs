@@ -1,4 +1,3 @@
-using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 
 namespace Tanjiren.Server.Tasks.Approvals;

@@ -84,7 +84,7 @@ public sealed class InterleavedApprovalTests
         public async Task CheckStoryAsync()
         {
             var now = await engine.TaskAsync(task.Id);
-            var asked = now.Approvals!.First();
+            var asked = now.Approvals![0];
             var story = $"{string.Join(", ", _applied)}: {now.State}, {asked.State}";
             if (task.State == TaskState.Planned) _applied.Count(o => o is "approve" or "reject").ShouldBeLessThanOrEqualTo(1, story);
             else _applied.ShouldNotContain("approve", story);
