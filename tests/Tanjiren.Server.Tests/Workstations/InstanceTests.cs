@@ -192,6 +192,6 @@ public sealed class InstanceTests
             tagged.IsCompleted.ShouldBeFalse();
             return await tx.FirstAsync<string>("SELECT id FROM instances WHERE id = @Id FOR UPDATE NOWAIT", new { instance.Id });
         }, Cancelled);
-        (await tagged!.BodyAsync<InstanceBody>()).Tags.ShouldBe(["production"]);
+        (await (await tagged!).BodyAsync<InstanceBody>()).Tags.ShouldBe(["production"]);
     }
 }
