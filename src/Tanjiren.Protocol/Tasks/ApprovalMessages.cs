@@ -10,7 +10,7 @@ public enum ApprovalClass
     None,
     /// <summary>Infrastructure, databases, sensitive systems.</summary>
     SensitiveWrite,
-    /// <summary>Production: the highest tier. Nobody approves their own.</summary>
+    /// <summary>Production: the highest tier. Nobody approves their own, unless they are alone in the organization or the doctrine says <c>selfApproval</c>.</summary>
     ProductionMutation,
 }
 

@@ -63,7 +63,7 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         if (locked.MaxParallel != 0 && locked.ActiveSteps >= locked.MaxParallel) return ClaimResult.Refused(ClaimRefusal.MaxParallel, step.State);
         if (step.RunningHere >= claimer.MaxConcurrent) return ClaimResult.Refused(ClaimRefusal.AtCapacity, step.State);
         // Last, because it uses the approval up.
-        if (await gate.AdmitAsync(tx, locked, step, claimer.ParseTags()) is { } refusal) return ClaimResult.Refused(refusal, step.State);
+        if (await gate.AdmitAsync(tx, locked, step, claimer.Id, claimer.ParseTags()) is { } refusal) return ClaimResult.Refused(refusal, step.State);
 
         var generation = await tx.FirstAsync<long?>("""
             UPDATE steps SET state = 'running', lease_state = 'held', lease_holder = @instanceId, lease_session = @sessionId,
@@ -172,7 +172,7 @@ internal enum ClaimRefusal
     NeedsApproval,
     /// <summary>A freeze of the doctrine, of now or of the snapshot, is in force.</summary>
     Frozen,
-    /// <summary>The doctrine, of now or of the snapshot, forbids it on this machine; the step has ended.</summary>
+    /// <summary>The doctrine, of now or of the snapshot, forbids it on this machine; the step has ended, unless other machines may run it.</summary>
     Forbidden,
 }
 

@@ -4,6 +4,7 @@ using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
+using Tanjiren.Server.Organizations;
 using Tanjiren.Server.Problems;
 using Tanjiren.Server.Tasks.Approvals;
 
@@ -19,6 +20,9 @@ internal sealed class TaskEditor(
     public Task<Problem?> UpdateAsync(Caller caller, string taskId, UpdateTaskRequest change, CancellationToken cancellationToken) =>
         database.WriteAsync(async tx =>
         {
+            // The role that counts is that of now, and the membership comes first: everybody who locks both does so in this order.
+            var (actor, _) = await MemberRow.LockAsync(tx, caller.OrganizationId, caller.UserId, caller.UserId);
+            if (MembershipRules.Work(actor?.ParsedRole) is { } why) return MemberEndpoints.NotAllowed(why);
             var locked = await LockedExecution.OfTaskAsync(tx, taskId, clock);
             if (locked is null || locked.OrganizationId != caller.OrganizationId) return Problem.NotFound("task", taskId);
             if (locked.TaskState is not (TaskState.Planned or TaskState.Queued))
@@ -30,11 +34,11 @@ internal sealed class TaskEditor(
             if (errors.Any) return errors.ToProblem();
             var json = JsonSerializer.Serialize(spec, WireJson.Default.CreateTaskRequest);
             if (json == locked.Spec) return null; // says what it says already: nobody has to be asked again
-            var plan = await planner.PlanAsync(tx, caller.OrganizationId, (spec, json), caller.Role, locked.Origin with { ChangedByPerson = true }, errors);
+            var plan = await planner.PlanAsync(tx, caller.OrganizationId, (spec, json), actor!.ParsedRole, locked.Origin with { ChangedByPerson = true }, errors);
             if (plan is null) return errors.ToProblem();
             if (plan.Refusal() is { } refusal)
             {
-                if (plan.Decision.Forbidden) await audit.AppendAsync(tx, caller, "task.forbidden", taskId, $"{spec.Intent}: {plan.Because()}");
+                await audit.AppendAsync(tx, caller, plan.Decision.Forbidden ? "task.forbidden" : "task.frozen", taskId, $"{spec.Intent}: {plan.Because()}");
                 return refusal;
             }
 
@@ -47,7 +51,7 @@ internal sealed class TaskEditor(
                 new { taskId, intent = spec.Intent, json, priority = spec.Priority, userId = caller.UserId, maxParallel = spec.MaxParallel, stopAfterFailures = spec.StopAfterFailures });
             locked.Changed(spec, json, caller.UserId);
             locked.SetPlan(plan.Class, plan.Decision.Version, plan.ActionHash);
-            locked.AddEvent("changed");
+            locked.AddEvent("changed", detail: caller.UserId);
             await WriteAsync(tx, locked, plan);
             await audit.AppendAsync(tx, caller, "task.updated", taskId, string.Join(", ", TaskRequestRules.Given(change)));
             await locked.SaveAsync(wakeUps, metrics);

@@ -1,3 +1,4 @@
+using System.Data.Common;
 using System.Security.Cryptography;
 using System.Text;
 using Tanjiren.Protocol;
@@ -14,7 +15,7 @@ internal delegate Task<DoctrineDecision> DoctrineJudge(SqlSession sql, DoctrineQ
 /// What a task would run, where, and what the doctrine says to it now. Asked at its creation, at each change and at the answer to its approval; at a claim only the
 /// doctrine is asked again, on the claimer's tags.
 /// </summary>
-internal sealed class TaskPlanner(TargetResolver resolver, DoctrineJudge judge, TimeProvider clock)
+internal sealed partial class TaskPlanner(TargetResolver resolver, DoctrineJudge judge, TimeProvider clock, ILogger<TaskPlanner> logger)
 {
     /// <summary>Null when an error was added.</summary>
     /// <param name="sql">A connection or transaction.</param>
@@ -30,6 +31,23 @@ internal sealed class TaskPlanner(TargetResolver resolver, DoctrineJudge judge, 
         if (errors.Any) return null;
         var decision = await judge(sql, new DoctrineQuestion(organizationId, spec.Parsed, targets.Tags, actor, origin, clock.GetUtcNow()));
         return new TaskPlan(targets, decision, HigherOf(decision.Class, spec.Parsed.ApprovalClass ?? ApprovalClass.None), HashOf(spec.Text, targets, decision.Version));
+    }
+
+    /// <summary>
+    /// The same of a task that stands, for what must go on without a plan: null also when it can't be made, because this server can't read the doctrine. A database that
+    /// fails is another matter: its transaction is lost, and tried again.
+    /// </summary>
+    public async Task<TaskPlan?> TryPlanAsync(SqlSession sql, LockedExecution locked)
+    {
+        try
+        {
+            return await PlanAsync(sql, locked.OrganizationId, (locked.ParsedSpec, locked.Spec), locked.ActorRole, locked.Origin, new FieldErrors());
+        }
+        catch (Exception e) when (e is not OperationCanceledException and not DbException)
+        {
+            LogUnplanned(logger, locked.TaskId, e);
+            return null;
+        }
     }
 
     /// <summary>On one machine's tags. Forbid and freeze by the stricter of the snapshot and the present; the class is the present's, the approved one is on record.</summary>
@@ -51,6 +69,9 @@ internal sealed class TaskPlanner(TargetResolver resolver, DoctrineJudge judge, 
 
     private static string HashOf(string spec, ResolvedTargets targets, int doctrineVersion) =>
         Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"tanjiren-action-v1\n{doctrineVersion}\n{targets.ToCanonical()}\n{spec}")));
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Could not plan task {TaskId}: what waits for a plan is decided without one, to the stricter side")]
+    private static partial void LogUnplanned(ILogger logger, string taskId, Exception exception);
 }
 
 /// <param name="Targets">The machines.</param>
@@ -62,11 +83,14 @@ internal sealed record TaskPlan(ResolvedTargets Targets, DoctrineDecision Decisi
     /// <summary>Until when a freeze that waits holds it back, in Unix milliseconds.</summary>
     public long? FrozenUntil => Decision is { FreezeRefuses: false, FrozenUntil: { } until } ? until.ToUnixTimeMilliseconds() : null;
 
-    /// <summary>Whether who made the task may approve it: every rule that wants the approval says so, and the task itself asks for no more than they do.</summary>
-    public bool OwnAllowed => Decision.SelfApproval && Decision.Class == Class;
+    /// <summary>
+    /// Whether who made the task may give an approval of this class: every rule that wants one says so, and neither the task itself nor what was asked for before asks for
+    /// more than these rules do.
+    /// </summary>
+    public bool OwnAllows(ApprovalClass asked) => Decision.SelfApproval && Decision.Class == Class && Class >= asked;
 
-    /// <summary>Whether a start after the first goes on with the approval that was used: by the same measure.</summary>
-    public bool Inherits => Decision.Inherit && Decision.Class == Class;
+    /// <summary>Whether a start after one under an approval of this class goes on with it: by the same measure.</summary>
+    public bool Inherits(ApprovalClass used) => Decision.Inherit && Decision.Class == Class && Class >= used;
 
     /// <summary>Why the doctrine does not let it be queued at all; null: it does.</summary>
     public Problem? Refusal() => Decision switch

@@ -9,7 +9,7 @@ namespace Tanjiren.Server.Tasks;
 internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstations)
 {
     /// <summary>
-    /// At most ten, highest priority first, oldest first within one. Steps that a claim would refuse (maxParallel reached, frozen, without the approval that they need)
+    /// At most ten, highest priority first, oldest first within one. Steps that a claim would refuse (maxParallel reached, frozen, kept from this machine, without the approval that they need)
     /// are left out, or the long-poll would answer at once again and again. An offline machine is given nothing (W-06): its next heartbeat carries what waits.
     /// </summary>
     public async Task<IReadOnlyList<PendingStep>> PendingAsync(SqlSession sql, string organizationId, string instanceId)
@@ -25,7 +25,7 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
         var selectors = await MatchingSelectorsAsync(sql, organizationId, instanceId, machine);
         if (selectors.Count > 0)
         {
-            found = [.. found, .. await sql.ListAsync<PendingRow>(Select(sql.IsOneOf("s.selector_id", "selectors")), new { selectors = JsonSerializer.Serialize(selectors), now, limit = WireLimits.MaxPendingTasks })];
+            found = [.. found, .. await sql.ListAsync<PendingRow>(Select(sql.IsOneOf("s.selector_id", "selectors")), new { selectors = JsonSerializer.Serialize(selectors), instanceId, now, limit = WireLimits.MaxPendingTasks })];
         }
         return [.. found.OrderByDescending(s => s.Priority).ThenBy(s => s.Id, StringComparer.Ordinal).Take(WireLimits.MaxPendingTasks).Select(s => new PendingStep
         {
@@ -44,6 +44,7 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
         SELECT s.id, s.task_id, s.lease_generation, s.priority, t.intent, t.trace_parent
         FROM steps s JOIN executions e ON e.id = s.execution_id JOIN tasks t ON t.id = s.task_id
         WHERE s.state = 'queued' AND {target} AND (e.max_parallel = 0 OR e.active_steps < e.max_parallel) AND (t.frozen_until IS NULL OR t.frozen_until <= @now)
+          AND NOT EXISTS (SELECT 1 FROM step_holds h WHERE h.step_id = s.id AND h.instance_id = @instanceId AND h.held_until > @now)
           AND (s.approval_from = 0 OR EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = s.task_id AND a.number >= s.approval_from
             AND (a.state = 'consumed' OR a.state = 'approved' AND a.expires_at > @now)))
         ORDER BY s.priority DESC, s.id LIMIT @limit

@@ -56,13 +56,15 @@ internal sealed class InstanceService(
         {
             return await database.WriteAsync<InstanceOutcome>(async tx =>
             {
+                // The membership before the workstation, as everybody who locks both: the answer to an approval holds the one, a claim that it waits for the other.
+                var actor = request is { Tags: null, AddTags: null, RemoveTags: null } ? null : await ActorAsync(tx, caller);
                 if (await LockAsync(tx, caller, idOrName) is not { } row) return new InstanceOutcome(InstanceChange.NotFound);
                 var name = request.Name?.Trim() ?? row.Name;
                 if (name != row.Name && await directory.FindAsync(tx, caller.OrganizationId, name) is not null) return new InstanceOutcome(InstanceChange.NameTaken);
                 var tags = TagRules.Normalize((request.Tags ?? row.Tags).Except(request.RemoveTags ?? []).Concat(request.AddTags ?? []));
                 if (tags.Count > WireLimits.MaxTags) return new InstanceOutcome(InstanceChange.TooManyTags);
                 if (name == row.Name && tags.SequenceEqual(row.Tags)) return new InstanceOutcome(InstanceChange.AlreadyDone, row);
-                if (await GuardAsync(tx, caller, [.. tags.Except(row.Tags), .. row.Tags.Except(tags)]) is { } why) return InstanceOutcome.Guarded(why);
+                if (await GuardAsync(tx, caller, actor, [.. tags.Except(row.Tags), .. row.Tags.Except(tags)]) is { } why) return InstanceOutcome.Guarded(why);
                 await tx.ExecuteAsync("UPDATE instances SET name = @name, tags = @tags WHERE id = @Id", new { name, tags = TagRules.Format(tags), row.Id });
                 await audit.AppendAsync(tx, caller, "workstation.updated", row.Id, $"name {name}; tags {string.Join(' ', tags)}");
                 Wake(tx, row.Id);
@@ -133,7 +135,7 @@ internal sealed class InstanceService(
             await idempotency.ReleaseAsync(tx, caller, key);
             return new InstanceOutcome(InstanceChange.NameTaken);
         }
-        if (await GuardAsync(tx, caller, tags) is { } why)
+        if (await GuardAsync(tx, caller, tags.Count == 0 ? null : await ActorAsync(tx, caller), tags) is { } why)
         {
             await idempotency.ReleaseAsync(tx, caller, key);
             return InstanceOutcome.Guarded(why);
@@ -146,14 +148,16 @@ internal sealed class InstanceService(
         return new InstanceOutcome(InstanceChange.Applied, await directory.FindAsync(tx, caller.OrganizationId, id));
     }
 
+    /// <summary>Who asks, by the role of this moment, held until the end of the transaction; null: no member any more.</summary>
+    private static async Task<MemberRow?> ActorAsync(WriteTransaction tx, Caller caller) => (await MemberRow.LockAsync(tx, caller.OrganizationId, caller.UserId, caller.UserId)).Actor;
+
     /// <summary>
     /// Null, or why these tags may not come and go. What the doctrine names decides what a machine may run, so only admins change it: by the role of this moment, for
     /// what the request was admitted with may have been taken away since.
     /// </summary>
-    private async Task<string?> GuardAsync(WriteTransaction tx, Caller caller, IReadOnlyList<string> changed)
+    private async Task<string?> GuardAsync(WriteTransaction tx, Caller caller, MemberRow? actor, IReadOnlyList<string> changed)
     {
         if (changed.Count == 0 || await doctrine.FindGuardedAsync(tx, caller.OrganizationId, changed) is not { } guarded) return null;
-        var (actor, _) = await MemberRow.LockAsync(tx, caller.OrganizationId, caller.UserId, caller.UserId);
         return actor?.ParsedRole >= Role.Admin ? null
             : $"The tag '{guarded.Tag}' is named by the rule '{guarded.Rule}' of the organization's doctrine: only admins set and remove it.";
     }

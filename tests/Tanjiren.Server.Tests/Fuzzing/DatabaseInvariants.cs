@@ -22,11 +22,12 @@ internal static class DatabaseInvariants
             """),
         ("what is queued and needs an approval has one for just this", """
             SELECT id FROM tasks t WHERE t.state = 'queued' AND t.approval_class <> 'none'
-              AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id AND a.state = 'approved' AND a.action_hash = t.action_hash AND a.decided_by IS NOT NULL)
+              AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id AND a.state = 'approved' AND a.action_hash = t.action_hash AND a.decided_by IS NOT NULL
+                AND a.class IN (t.approval_class, 'production_mutation'))
             """),
         ("nothing that needs an approval started without one", """
-            SELECT s.id FROM steps s JOIN tasks t ON t.id = s.task_id WHERE (s.attempts > 0 AND t.approval_class <> 'none' OR s.state = 'running' AND s.approval_from > 0)
-              AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = s.task_id AND a.state = 'consumed' AND a.action_hash = t.action_hash)
+            SELECT s.id FROM steps s JOIN tasks t ON t.id = s.task_id WHERE (s.state = 'running' OR s.completed_generation IS NOT NULL) AND s.approval_from > 0
+              AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = s.task_id AND a.state = 'consumed' AND a.action_hash = t.action_hash AND a.number >= s.approval_from)
             """),
         ("what has ended asks for nothing", """
             SELECT a.id FROM approvals a JOIN tasks t ON t.id = a.task_id WHERE t.ended_at IS NOT NULL AND a.state IN ('pending', 'approved')

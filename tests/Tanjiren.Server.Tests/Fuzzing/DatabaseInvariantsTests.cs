@@ -32,7 +32,7 @@ public sealed class DatabaseInvariantsTests
     [InlineData("an execution has steps, unless its task is planned or ended there", "DELETE FROM approvals")]
     [InlineData("a planned task has no steps and waits for an answer", "UPDATE approvals SET state = 'withdrawn'")]
     [InlineData("what is queued and needs an approval has one for just this", "UPDATE tasks SET state = 'queued' WHERE state = 'planned'")]
-    [InlineData("nothing that needs an approval started without one", "UPDATE tasks SET approval_class = 'sensitive_write'")]
+    [InlineData("nothing that needs an approval started without one", "UPDATE steps SET approval_from = 1000")]
     [InlineData("what has ended asks for nothing", "UPDATE tasks SET state = 'cancelled', ended_at = 1 WHERE state = 'planned'")]
     [InlineData("an approval is of its task's organization, and its answer in the audit log", "UPDATE approvals SET state = 'rejected', decided_by = 'USER', decided_at = 1")]
     [InlineData("each schedule is in the audit log", "DELETE FROM audit_events WHERE action = 'schedule.created'")]

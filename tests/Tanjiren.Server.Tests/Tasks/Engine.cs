@@ -214,10 +214,11 @@ internal sealed class Engine : IAsyncDisposable
               OR EXISTS (SELECT 1 FROM steps s WHERE s.task_id = t.id) OR NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id AND a.state = 'pending'))
             UNION ALL
             SELECT 'queued task without its approval ' || t.id FROM tasks t WHERE t.id = @taskId AND t.state = 'queued' AND t.approval_class <> 'none'
-              AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id AND a.state = 'approved' AND a.action_hash = t.action_hash)
+              AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id AND a.state = 'approved' AND a.action_hash = t.action_hash
+                AND a.class IN (t.approval_class, 'production_mutation'))
             UNION ALL
             SELECT 'start without an approval ' || s.id FROM steps s WHERE s.task_id = @taskId AND s.state = 'running' AND s.approval_from > 0
-              AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = s.task_id AND a.state = 'consumed')
+              AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = s.task_id AND a.state = 'consumed' AND a.number >= s.approval_from)
             UNION ALL
             SELECT 'approval open after the end of ' || t.id FROM tasks t JOIN approvals a ON a.task_id = t.id
               WHERE t.id = @taskId AND t.ended_at IS NOT NULL AND a.state IN ('pending', 'approved')

@@ -9,6 +9,15 @@ CREATE INDEX tasks_by_freeze ON tasks (frozen_until) WHERE frozen_until IS NOT N
 -- The number of the earliest approval of its task under which a step may start; 0: it needs none.
 ALTER TABLE steps ADD COLUMN approval_from INTEGER NOT NULL DEFAULT 0;
 
+-- Machines that the doctrine keeps from a step, for minutes; the others are offered it.
+CREATE TABLE step_holds (
+  step_id      TEXT NOT NULL REFERENCES steps (id) ON DELETE CASCADE,
+  instance_id  TEXT NOT NULL REFERENCES instances (id),
+  held_until   BIGINT NOT NULL,                   -- Unix milliseconds; asked again then
+  forbidden    INTEGER NOT NULL,                  -- 0: frozen
+  PRIMARY KEY (step_id, instance_id)
+);
+
 CREATE TABLE approvals (
   id                TEXT PRIMARY KEY,
   organization_id   TEXT NOT NULL REFERENCES organizations (id),

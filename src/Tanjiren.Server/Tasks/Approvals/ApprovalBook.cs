@@ -17,11 +17,15 @@ internal static class ApprovalBook
     public static Task<ApprovalRow?> NewestAsync(SqlSession sql, string taskId) =>
         sql.FirstAsync<ApprovalRow>("SELECT * FROM approvals WHERE task_id = @taskId ORDER BY number DESC LIMIT 1", new { taskId });
 
-    /// <summary>The newest under which a step may start: given and in time, or used already; of at least this number and for exactly what the task is now.</summary>
-    public static Task<ApprovalRow?> CoveringAsync(SqlSession sql, LockedExecution locked, int from) => sql.FirstAsync<ApprovalRow>("""
+    /// <summary>
+    /// One under which a step may start: given and in time, or used already; of at least this number and class, and for exactly what the task is now. One that is used
+    /// goes before one that is not, which was given for another step's second start; then the newest.
+    /// </summary>
+    public static Task<ApprovalRow?> CoveringAsync(SqlSession sql, LockedExecution locked, int from, ApprovalClass needed) => sql.FirstAsync<ApprovalRow>("""
         SELECT * FROM approvals WHERE task_id = @taskId AND number >= @from AND action_hash = @actionHash AND (state = 'consumed' OR state = 'approved' AND expires_at > @now)
-        ORDER BY number DESC LIMIT 1
-        """, new { taskId = locked.TaskId, from, actionHash = locked.ActionHash, now = locked.Now });
+          AND (class = 'production_mutation' OR @highest = 0)
+        ORDER BY CASE state WHEN 'consumed' THEN 0 ELSE 1 END, number DESC LIMIT 1
+        """, new { taskId = locked.TaskId, from, actionHash = locked.ActionHash, now = locked.Now, highest = needed == ApprovalClass.ProductionMutation ? 1 : 0 });
 
     /// <summary>Asks for an approval of what the task is now. None may be open. Returns its number.</summary>
     public static async Task<int> AskAsync(WriteTransaction tx, LockedExecution locked, ApprovalClass wanted, IReadOnlyList<ApprovalFindingBody> findings)
@@ -53,6 +57,11 @@ internal static class ApprovalBook
             """, new { id = approval.Id, state = approval.State, to = WireNames.Of(to), now }) == 1;
     }
 
+    /// <summary>What a pending one is asked for now.</summary>
+    public static Task NoteAsync(WriteTransaction tx, ApprovalRow pending, IReadOnlyList<ApprovalFindingBody> findings) => tx.ExecuteAsync(
+        "UPDATE approvals SET findings = @findings WHERE id = @id AND state = 'pending'",
+        new { id = pending.Id, findings = JsonSerializer.Serialize(findings, WireJson.Default.IReadOnlyListApprovalFindingBody) });
+
     /// <summary>A person's answer. False when it is answered already.</summary>
     public static async Task<bool> AnswerAsync(
         WriteTransaction tx, ApprovalRow pending, ApprovalState to, string userId, string? reason, bool selfApproved, long now, long expiresAt) =>
@@ -60,6 +69,13 @@ internal static class ApprovalBook
             UPDATE approvals SET state = @to, decided_by = @userId, decided_at = @now, reason = @reason, self_approved = @self, expires_at = @expiresAt
             WHERE id = @id AND state = 'pending'
             """, new { id = pending.Id, to = WireNames.Of(to), userId, now, reason, self = selfApproved ? 1 : 0, expiresAt }) == 1;
+
+    /// <summary>Whether this person made the task or ever changed it: what somebody else changed after them still has their part in it.</summary>
+    public static async Task<bool> IsOwnAsync(SqlSession sql, LockedExecution locked, string userId) =>
+        userId == locked.CreatedBy || userId == locked.ActorId || await sql.FirstAsync<bool>("""
+            SELECT EXISTS (SELECT 1 FROM approvals WHERE task_id = @taskId AND requested_by = @userId)
+              OR EXISTS (SELECT 1 FROM step_events WHERE task_id = @taskId AND kind = 'changed' AND detail = @userId)
+            """, new { taskId = locked.TaskId, userId });
 
     /// <summary>Takes back what was asked or given: the task is not what it was for any more.</summary>
     public static async Task WithdrawAsync(WriteTransaction tx, LockedExecution locked)
@@ -70,6 +86,11 @@ internal static class ApprovalBook
     /// <summary>The number of the newest that was used, 0 when none was: steps that need a higher one wait, the others go on.</summary>
     public static Task<int> UsedAsync(SqlSession sql, string taskId) =>
         sql.FirstAsync<int>("SELECT coalesce(max(number), 0) FROM approvals WHERE task_id = @taskId AND state = 'consumed'", new { taskId });
+
+    /// <summary>The highest class of those that were used and that the step can have run under.</summary>
+    public static async Task<ApprovalClass> RanUnderAsync(SqlSession sql, StepRow step) =>
+        (await sql.ListAsync<string>("SELECT class FROM approvals WHERE task_id = @TaskId AND number >= @ApprovalFrom AND state = 'consumed'", new { step.TaskId, step.ApprovalFrom }))
+            .Select(WireNames.Parse<ApprovalClass>).DefaultIfEmpty(ApprovalClass.ProductionMutation).Max();
 
     /// <summary>Whether a queued step waits for an approval of a higher number.</summary>
     public static Task<bool> IsAwaitedAsync(SqlSession sql, string taskId, int used) => sql.FirstAsync<bool>(

@@ -2,6 +2,7 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Workstations;
 
 namespace Tanjiren.Server.Tasks.Approvals;
 
@@ -9,18 +10,21 @@ namespace Tanjiren.Server.Tasks.Approvals;
 /// What doctrine and approvals say to a claim, and when a task has to ask again. All under the execution's lock, in the transaction of what brings it about: nothing
 /// can start between the decision and its record.
 /// </summary>
-internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetrics metrics)
+internal sealed class ApprovalGate(TaskPlanner planner, InstanceDirectory directory, WakeUps wakeUps, RunMetrics metrics)
 {
+    /// <summary>Findings of one approval; a thousand machines that are lost together need not be listed one by one.</summary>
+    private const int MaxNamed = 20;
+
     /// <summary>Why the step may not start on this machine now; what follows from it has been written. Null: it may, and its approval is used.</summary>
-    public async Task<ClaimRefusal?> AdmitAsync(WriteTransaction tx, LockedExecution locked, StepRow step, IReadOnlyCollection<string> tags)
+    public async Task<ClaimRefusal?> AdmitAsync(WriteTransaction tx, LockedExecution locked, StepRow step, string instanceId, IReadOnlyCollection<string> tags)
     {
         var decision = await planner.DecideAtClaimAsync(tx, locked, tags);
-        if (decision.Forbidden) return await ForbidAsync(tx, locked, step, decision);
-        if (decision.FrozenUntil is { } until && until.ToUnixTimeMilliseconds() > locked.Now) return await FreezeAsync(locked, step, until);
+        if (decision.Forbidden) return await ForbidAsync(tx, locked, step, instanceId, decision);
+        if (decision.FrozenUntil is { } until && until.ToUnixTimeMilliseconds() > locked.Now) return await FreezeAsync(tx, locked, step, instanceId, until);
 
         if (decision.Class == ApprovalClass.None && step.ApprovalFrom == 0) return null;
-        var covering = await ApprovalBook.CoveringAsync(tx, locked, Math.Max(1, step.ApprovalFrom));
-        if (covering is null || covering.ParsedClass < decision.Class) return await AskAsync(tx, locked, step, decision);
+        var covering = await ApprovalBook.CoveringAsync(tx, locked, Math.Max(1, step.ApprovalFrom), decision.Class);
+        if (covering is null) return await AskAsync(tx, locked, step, decision);
         if (covering.ParsedState == ApprovalState.Approved)
         {
             if (!await ApprovalBook.MoveAsync(tx, covering, ApprovalState.Consumed, locked.Now)) return ClaimRefusal.NeedsApproval;
@@ -32,21 +36,37 @@ internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetr
     }
 
     /// <summary>
-    /// For a step that is queued again after a start that may have happened: the approval that it ran under is used up, so another is asked for, or the one that is
-    /// open covers it too; unless the doctrine lets it inherit the old one. A step that provably never started is not passed here.
+    /// For a step that is queued again after a start that may have happened: the approval that it ran under is used up, so another is asked for, together with the
+    /// question that is pending; unless the doctrine lets it inherit the old one. A step that provably never started is not passed here.
     /// </summary>
     public async Task AskForAnotherStartAsync(WriteTransaction tx, LockedExecution locked, StepRow step)
     {
         if (step.ApprovalFrom == 0) return;
-        if (await planner.PlanAsync(tx, locked.OrganizationId, (locked.ParsedSpec, locked.Spec), locked.ActorRole, locked.Origin, new Problems.FieldErrors()) is { Inherits: true }) return;
-        var newest = await ApprovalBook.NewestAsync(tx, locked.TaskId);
-        if (newest is { ParsedState: ApprovalState.Pending or ApprovalState.Approved })
+        // A plan that can't be made inherits nothing.
+        if (await planner.TryPlanAsync(tx, locked) is { } plan && plan.Inherits(await ApprovalBook.RanUnderAsync(tx, step))) return;
+        var newest = (await ApprovalBook.NewestAsync(tx, locked.TaskId))!;
+        if (newest.ParsedState == ApprovalState.Pending)
         {
+            await ApprovalBook.NoteAsync(tx, newest, Naming(newest.ParseFindings(), step, newest.Class));
             await WaitFromAsync(tx, step, newest.Number);
             return;
         }
-        await WaitFromAsync(tx, step, await ApprovalBook.AskAsync(tx, locked, newest!.ParsedClass,
-            [new ApprovalFindingBody { Rule = "onWorkerLost", Effect = newest.Class, Because = "A step lost its workstation and may have run; it shall start again." }]));
+        // Whoever gave the one that is open did not know of this step: they are asked for all of them again, and its steps wait with this one, for the newer number.
+        IReadOnlyList<ApprovalFindingBody> earlier = [];
+        if (newest.ParsedState == ApprovalState.Approved)
+        {
+            earlier = newest.ParseFindings();
+            await ApprovalBook.WithdrawAsync(tx, locked);
+        }
+        await WaitFromAsync(tx, step, await ApprovalBook.AskAsync(tx, locked, newest.ParsedClass, Naming(earlier, step, newest.Class)));
+    }
+
+    /// <summary>With what is asked for this step; so many are named, and that there are more.</summary>
+    private static IReadOnlyList<ApprovalFindingBody> Naming(IReadOnlyList<ApprovalFindingBody> findings, StepRow step, string effect)
+    {
+        if (findings.Count > MaxNamed) return findings;
+        var because = findings.Count == MaxNamed ? "Further steps have, too." : $"Step {step.Id} lost its workstation and may have run; it shall start again.";
+        return [.. findings, new ApprovalFindingBody { Rule = "onWorkerLost", Effect = effect, Because = because }];
     }
 
     /// <summary>
@@ -59,16 +79,21 @@ internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetr
         await locked.RemoveStepsAsync();
         locked.MoveTask(TaskState.Planned);
         locked.Freeze(null);
-        var plan = await planner.PlanAsync(tx, locked.OrganizationId, (locked.ParsedSpec, locked.Spec), locked.ActorRole, locked.Origin, new Problems.FieldErrors());
-        // Without its targets it asks for what it was; whoever wants to approve it is told what is missing.
+        var plan = await planner.TryPlanAsync(tx, locked);
+        // Without its targets, or a doctrine that can be read, it asks for what it was; whoever wants to approve it is told what is missing.
         var wanted = TaskPlanner.HigherOf(atLeast, plan?.Class ?? ApprovalClass.None);
         locked.SetPlan(wanted, plan?.Decision.Version ?? locked.DoctrineVersion, plan?.ActionHash ?? locked.ActionHash);
         await ApprovalBook.AskAsync(tx, locked, wanted, findings.Count > 0 ? findings : plan?.Findings(locked.ParsedSpec.ApprovalClass) ?? []);
     }
 
-    /// <summary>The refusal is for good: what waited for this machine ends, or it would be offered and refused for ever.</summary>
-    private async Task<ClaimRefusal> ForbidAsync(WriteTransaction tx, LockedExecution locked, StepRow step, DoctrineDecision decision)
+    /// <summary>
+    /// What waited for this machine ends, or it would be offered and refused for ever. What any of several may run waits for the others, and ends when all that fit it
+    /// have been refused.
+    /// </summary>
+    private async Task<ClaimRefusal> ForbidAsync(WriteTransaction tx, LockedExecution locked, StepRow step, string instanceId, DoctrineDecision decision)
     {
+        await StepHolds.HoldAsync(tx, locked, step, instanceId, long.MaxValue, forbidden: true);
+        if (await StepHolds.AnyRemainsAsync(tx, locked, step, directory)) return ClaimRefusal.Forbidden;
         var rules = string.Join("; ", decision.Findings.Select(f => $"{f.Rule} ({f.Because})"));
         await StepEnding.EndQueuedAsync(tx, locked, StepState.Failed, StepReason.ForbiddenByDoctrine, rules.Length <= 2000 ? rules : rules[..2000], step.Id);
         await StepEnding.StopRolloutAsync(tx, locked);
@@ -76,10 +101,10 @@ internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetr
         return ClaimRefusal.Forbidden;
     }
 
-    private async Task<ClaimRefusal> FreezeAsync(LockedExecution locked, StepRow step, DateTimeOffset until)
+    /// <summary>Of this machine only: what its tags bring about holds nobody else back.</summary>
+    private async Task<ClaimRefusal> FreezeAsync(WriteTransaction tx, LockedExecution locked, StepRow step, string instanceId, DateTimeOffset until)
     {
-        locked.Freeze(until.ToUnixTimeMilliseconds());
-        locked.AddEvent("frozen", step.Id);
+        if (await StepHolds.HoldAsync(tx, locked, step, instanceId, until.ToUnixTimeMilliseconds(), forbidden: false)) locked.AddEvent("frozen", step.Id, instanceId: instanceId);
         await locked.SaveAsync(wakeUps, metrics);
         return ClaimRefusal.Frozen;
     }
@@ -88,7 +113,12 @@ internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetr
     {
         var newest = await ApprovalBook.NewestAsync(tx, locked.TaskId);
         // It ran out a moment ago: the loop, which tells everybody, is about to come by.
-        if (newest is { ParsedState: ApprovalState.Approved } && newest.ExpiresAt <= locked.Now) return ClaimRefusal.NeedsApproval;
+        if (newest is { ParsedState: ApprovalState.Approved } && newest.ExpiresAt <= locked.Now)
+        {
+            // Till then it is not offered again.
+            await WaitFromAsync(tx, step, newest.Number);
+            return ClaimRefusal.NeedsApproval;
+        }
         var wanted = TaskPlanner.HigherOf(decision.Class, newest?.ParsedClass ?? ApprovalClass.None);
         IReadOnlyList<ApprovalFindingBody> findings = [.. decision.Findings.Select(f => new ApprovalFindingBody { Rule = f.Rule, Effect = f.Effect, Because = f.Because })];
         if (locked.TaskState == TaskState.Queued)
@@ -102,6 +132,7 @@ internal sealed class ApprovalGate(TaskPlanner planner, WakeUps wakeUps, RunMetr
         else
         {
             await ApprovalBook.WithdrawAsync(tx, locked);
+            if (wanted > locked.ApprovalClass) locked.SetPlan(wanted, locked.DoctrineVersion, locked.ActionHash);
             await WaitFromAsync(tx, step, await ApprovalBook.AskAsync(tx, locked, wanted, findings));
         }
         await locked.SaveAsync(wakeUps, metrics);

@@ -1,4 +1,3 @@
-using System.Data.Common;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
@@ -38,9 +37,9 @@ internal sealed partial class ApprovalLoop(
                 }, cancellationToken);
                 if (did is not null) Count(did);
             }
-            catch (DbException e)
+            catch (Exception e) when (e is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
             {
-                // One task that can't be resolved must not keep those behind it from being so.
+                // One task that can't be resolved, for whatever reason, must not keep those behind it from being so.
                 Count("failed");
                 LogUnresolved(logger, taskId, e);
             }

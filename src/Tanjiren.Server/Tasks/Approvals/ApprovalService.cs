@@ -20,10 +20,10 @@ internal sealed class ApprovalService(
         {
             var (problem, locked, approval) = await OpenAsync(tx, caller, taskId, approvalId, ApprovalState.Approved);
             if (locked is null || approval is null) return problem;
-            var own = caller.UserId == locked.CreatedBy || caller.UserId == approval.RequestedBy;
+            var own = await ApprovalBook.IsOwnAsync(tx, locked, caller.UserId);
             var unmet = new FieldErrors();
             var plan = await planner.PlanAsync(tx, locked.OrganizationId, (locked.ParsedSpec, locked.Spec), locked.ActorRole, locked.Origin, unmet);
-            switch (ApprovalRules.Judge(approval.ParsedClass, own, await MemberRow.CountAsync(tx, caller.OrganizationId), reason is not null, plan?.OwnAllowed == true))
+            switch (ApprovalRules.Judge(approval.ParsedClass, own, await MemberRow.CountAsync(tx, caller.OrganizationId), reason is not null, plan?.OwnAllows(approval.ParsedClass) == true))
             {
                 case ApproverVerdict.OwnAction:
                     return Problem.Of(403, ErrorCode.OwnApproval, "Nobody approves a production mutation of their own.", "Ask another admin or the owner.", approval.State);
@@ -33,7 +33,7 @@ internal sealed class ApprovalService(
                     return errors.ToProblem();
             }
 
-            var startBy = ApprovalRules.StartBy(locked.Now, null);
+            var frozenUntil = plan?.FrozenUntil;
             if (locked.TaskState == TaskState.Planned)
             {
                 if (plan is null)
@@ -41,14 +41,20 @@ internal sealed class ApprovalService(
                         "Change its targets (`jobs update`), or reject it.", approval.State);
                 if (plan.Refusal() is { } refusal)
                 {
-                    if (plan.Decision.Forbidden) await audit.AppendAsync(tx, caller, "task.forbidden", taskId, plan.Because());
+                    await audit.AppendAsync(tx, caller, plan.Decision.Forbidden ? "task.forbidden" : "task.frozen", taskId, plan.Because());
                     return refusal;
                 }
-                if (plan.ActionHash != approval.ActionHash || plan.Class > approval.ParsedClass) return await AskAgainAsync(tx, locked, approval, plan);
-                startBy = ApprovalRules.StartBy(locked.Now, plan.FrozenUntil);
-                locked.Freeze(plan.FrozenUntil);
+                if (plan.ActionHash != approval.ActionHash || plan.Class > approval.ParsedClass) return await AskAgainAsync(tx, caller, locked, approval, plan);
+                locked.Freeze(frozenUntil);
                 await QueueAsync(tx, locked, plan, approval.Number);
             }
+            else if (plan is not null)
+            {
+                // By the same freezes, of now and of the snapshot, that the claims of its steps are judged by; here one that refuses holds back as well.
+                var atClaim = await planner.DecideAtClaimAsync(tx, locked, [.. plan.Targets.Tags.SelectMany(tags => tags)]);
+                frozenUntil = atClaim.FrozenUntil?.ToUnixTimeMilliseconds();
+            }
+            var startBy = ApprovalRules.StartBy(locked.Now, frozenUntil);
             if (!await ApprovalBook.AnswerAsync(tx, approval, ApprovalState.Approved, caller.UserId, reason, own, locked.Now, startBy))
                 throw new InvalidOperationException($"The approval {approval.Id} was answered beside the lock of its task.");
             locked.SetApproval(ApprovalStatus.Approved);
@@ -107,7 +113,7 @@ internal sealed class ApprovalService(
     }
 
     /// <summary>What would run is not what was asked about: the doctrine has a new version, or machines came and went. It is not approved unseen.</summary>
-    private async Task<Problem> AskAgainAsync(WriteTransaction tx, LockedExecution locked, ApprovalRow approval, TaskPlan plan)
+    private async Task<Problem> AskAgainAsync(WriteTransaction tx, Caller caller, LockedExecution locked, ApprovalRow approval, TaskPlan plan)
     {
         await ApprovalBook.MoveAsync(tx, approval, ApprovalState.Withdrawn, locked.Now);
         locked.SetPlan(plan.Class, plan.Decision.Version, plan.ActionHash);
@@ -121,6 +127,7 @@ internal sealed class ApprovalService(
         {
             await ApprovalBook.AskAsync(tx, locked, plan.Class, plan.Findings(locked.ParsedSpec.ApprovalClass));
         }
+        await audit.AppendAsync(tx, caller, "task.asked_again", locked.TaskId, $"{approval.Class} {approval.Id} {approval.ActionHash}: now {WireNames.Of(plan.Class)} {plan.ActionHash}");
         await locked.SaveAsync(wakeUps, metrics);
         return plan.Class == ApprovalClass.None
             ? Conflict("The doctrine or its targets have changed since it was asked for: it needs no approval any more and is queued.", "not_required")

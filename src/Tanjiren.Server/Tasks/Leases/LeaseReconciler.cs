@@ -1,4 +1,3 @@
-using System.Data.Common;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
@@ -71,9 +70,9 @@ internal sealed partial class LeaseReconciler(
             {
                 if (await UnderLockAsync(id, act, cancellationToken) is { } did) Count(did);
             }
-            catch (DbException e)
+            catch (Exception e) when (e is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
             {
-                // One step that can't be resolved must not keep those behind it from being so.
+                // One step that can't be resolved, for whatever reason, must not keep those behind it from being so.
                 Count("failed");
                 LogUnresolved(logger, id, e);
             }

@@ -240,6 +240,52 @@ public sealed class ApprovalTests
         await engine.CheckInvariantsAsync(task.Id);
     }
 
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_first_start_goes_on_under_what_is_used_and_leaves_anothers_second_approval_alone(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var (machine, neighbour) = (await engine.AddWorkstationAsync("one"), await engine.AddWorkstationAsync("two"));
+        var task = await ApprovedAsync(engine, OnBoth);
+        await engine.ClaimAsync(machine, task.Execution!.Steps[0]);
+        await engine.CompleteAsync(machine, task.Execution.Steps[0].Id, 1, StepOutcome.Failed, StepReason.UnknownOutcome);
+        (await engine.Approvals.ApproveAsync(engine.Owner, task.Id, null, null, Token)).ShouldBeNull();
+
+        (await engine.ClaimAsync(neighbour, task.Execution.Steps[1])).Refusal.ShouldBeNull();
+        (await engine.TaskAsync(task.Id)).Approvals!.Select(a => a.State).ShouldBe([ApprovalState.Consumed, ApprovalState.Approved]);
+        (await engine.ClaimAsync(machine, await engine.StepAsync(task))).Refusal.ShouldBeNull();
+        (await engine.TaskAsync(task.Id)).Approvals!.Select(a => a.State).ShouldBe([ApprovalState.Consumed, ApprovalState.Consumed]);
+        await engine.CheckInvariantsAsync(task.Id);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_step_that_is_lost_after_an_answer_is_not_covered_by_it_and_both_are_asked_for_by_name(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var (machine, neighbour) = (await engine.AddWorkstationAsync("one"), await engine.AddWorkstationAsync("two"));
+        var task = await ApprovedAsync(engine, OnBoth);
+        var (step, other) = (task.Execution!.Steps[0], task.Execution.Steps[1]);
+        await engine.ClaimAsync(machine, step);
+        await engine.ClaimAsync(neighbour, other);
+        await engine.CompleteAsync(machine, step.Id, 1, StepOutcome.Failed, StepReason.UnknownOutcome);
+        (await engine.Approvals.ApproveAsync(engine.Owner, task.Id, null, "the first may", Token)).ShouldBeNull();
+        await engine.CompleteAsync(neighbour, other.Id, 1, StepOutcome.Failed, StepReason.UnknownOutcome);
+
+        (await engine.ClaimAsync(neighbour, await engine.StepAsync(task, 1))).Refusal.ShouldBe(ClaimRefusal.NeedsApproval, "nobody has approved its second start");
+        task = await engine.TaskAsync(task.Id);
+        task.Approvals!.Select(a => a.State).ShouldBe([ApprovalState.Consumed, ApprovalState.Withdrawn, ApprovalState.Pending]);
+        task.Approvals![2].Findings.Select(f => f.Because).ShouldBe([.. new[] { step, other }.Select(s => $"Step {s.Id} lost its workstation and may have run; it shall start again.")]);
+        (await engine.ClaimAsync(machine, await engine.StepAsync(task))).Refusal.ShouldBe(ClaimRefusal.NeedsApproval);
+        await engine.CheckInvariantsAsync(task.Id);
+
+        (await engine.Approvals.ApproveAsync(engine.Owner, task.Id, null, null, Token)).ShouldBeNull();
+        (await engine.ClaimAsync(neighbour, await engine.StepAsync(task, 1))).Refusal.ShouldBeNull();
+        (await engine.ClaimAsync(machine, await engine.StepAsync(task))).Refusal.ShouldBeNull();
+        await engine.CheckInvariantsAsync(task.Id);
+    }
+
+    internal static CreateTaskRequest OnBoth(CreateTaskRequest request) =>
+        request with { OnWorkerLost = OnWorkerLost.Requeue, Targets = new TargetSpec { Workstations = ["one", "two"] }, MaxParallel = 0 };
+
     internal static CreateTaskRequest Request() => new() { Command = new CommandSpec { Argv = ["true"] }, Targets = new TargetSpec { Workstations = ["one"] } };
 
     internal static Task<TaskBody> AskAsync(Engine engine, ApprovalClass wanted = ApprovalClass.SensitiveWrite, Caller? by = null) =>

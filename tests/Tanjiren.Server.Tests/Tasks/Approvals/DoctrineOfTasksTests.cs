@@ -72,6 +72,7 @@ public sealed class DoctrineOfTasksTests
         // It needs none any more: it goes on without.
         engine.Doctrine = _ => Free with { Version = 3 };
         IsConflict(await engine.Approvals.ApproveAsync(engine.Owner, task.Id, null, null, Token), "not_required");
+        (await engine.QueryAsync<long>("SELECT count(*) FROM audit_events WHERE action = 'task.asked_again' AND subject = @id AND actor = @by", new { id = task.Id, by = engine.Owner.UserId })).ShouldBe(2);
         (await engine.ClaimAsync(machine, await engine.StepAsync(task))).Refusal.ShouldBeNull();
         await engine.CheckInvariantsAsync(task.Id);
     }
@@ -113,7 +114,7 @@ public sealed class DoctrineOfTasksTests
         (await OfferedAsync(engine, machines[1].InstanceId)).ShouldBeEmpty();
         (await engine.ClaimAsync(machines[2], task.Execution.Steps[2])).Refusal.ShouldBeNull();
         task = await engine.TaskAsync(task.Id);
-        (task.State, task.ApprovalStatus).ShouldBe((TaskState.Executing, ApprovalStatus.Pending));
+        (task.State, task.ApprovalStatus, task.ApprovalClass).ShouldBe((TaskState.Executing, ApprovalStatus.Pending, ApprovalClass.ProductionMutation));
         task.Approvals!.Select(a => (a.State, a.Class)).ShouldBe([(ApprovalState.Consumed, ApprovalClass.SensitiveWrite), (ApprovalState.Pending, ApprovalClass.ProductionMutation)]);
         await engine.CheckInvariantsAsync(task.Id);
 
@@ -155,6 +156,12 @@ public sealed class DoctrineOfTasksTests
         (refused.Status, refused.Code).ShouldBe((409, "frozen"));
         refused.Detail!.ShouldContain(end.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'"));
         refused.Detail!.ShouldContain("weekend");
+        engine.Doctrine = null;
+        var standing = await engine.CreateTaskAsync(Request());
+        engine.Doctrine = question => Frozen(question, refuses: true);
+        (await engine.Editor.UpdateAsync(engine.Owner, standing.Id, new UpdateTaskRequest { Priority = 1 }, Token))!.Value.Is(ErrorCode.Frozen).ShouldBeTrue();
+        (await engine.QueryAsync<long>("SELECT count(*) FROM audit_events WHERE action = 'task.frozen' AND subject = @id", new { id = standing.Id })).ShouldBe(1);
+        await engine.Canceller.CancelAsync(engine.Owner, standing.Id, null, Token);
 
         engine.Doctrine = question => Frozen(question, refuses: false);
         var task = await engine.CreateTaskAsync(Request());
@@ -225,7 +232,191 @@ public sealed class DoctrineOfTasksTests
         }
     }
 
-    private static DoctrineDecision TaggedProduction(DoctrineQuestion question) =>
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_doctrine_that_can_not_be_read_neither_stops_the_loops_nor_passes_an_approval_on(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var (machine, second) = (await engine.AddWorkstationAsync("one"), await engine.AddWorkstationAsync("two"));
+        engine.Doctrine = _ => Wanting(ApprovalClass.SensitiveWrite, 1) with { Inherit = true };
+        var lost = await ApprovedAsync(engine, t => t with { OnWorkerLost = OnWorkerLost.Requeue });
+        await engine.ClaimAsync(machine, lost.Execution!.Steps[0]);
+        var unused = await ApprovedAsync(engine, t => t with { Targets = new TargetSpec { Workstations = ["two"] } });
+        engine.Doctrine = _ => throw new InvalidOperationException("no such zone");
+
+        await engine.ServeAsync(Engine.TtlSeconds + Engine.GraceSeconds + 2);
+        lost = await engine.TaskAsync(lost.Id);
+        (lost.Execution!.Steps[0].State, lost.ApprovalStatus).ShouldBe((StepState.Queued, ApprovalStatus.Pending), "what is lost is found, and what can't be decided is asked for");
+        await PassAsync(engine, TimeSpan.FromMinutes(16));
+        unused = await engine.TaskAsync(unused.Id);
+        (unused.State, unused.ApprovalStatus).ShouldBe((TaskState.Planned, ApprovalStatus.Pending));
+        await engine.CheckInvariantsAsync(lost.Id);
+        await engine.CheckInvariantsAsync(unused.Id);
+
+        engine.Doctrine = _ => Wanting(ApprovalClass.SensitiveWrite, 1);
+        (await engine.Approvals.ApproveAsync(engine.Owner, unused.Id, null, null, Token)).ShouldBeNull();
+        (await engine.ClaimAsync(second, await engine.StepAsync(unused))).Refusal.ShouldBeNull();
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_row_that_fails_does_not_keep_the_rows_behind_it_from_their_pass(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.AddWorkstationAsync("one");
+        var tasks = new List<TaskBody>();
+        for (var i = 0; i < 3; i++) tasks.Add(await AskAsync(engine));
+        // What is stored of the first can't be read, which is no failure of the database; and it comes first.
+        await engine.ExecuteAsync("UPDATE approvals SET state = 'approved', decided_by = 'x', decided_at = 1, expires_at = 1, findings = 'no json' WHERE task_id = @id", new { id = tasks[0].Id });
+        await engine.ExecuteAsync("UPDATE tasks SET state = 'queued' WHERE id = @id", new { id = tasks[0].Id });
+        await PassAsync(engine, TimeSpan.FromDays(8));
+        foreach (var task in tasks.Skip(1)) (await engine.TaskAsync(task.Id)).State.ShouldBe(TaskState.Failed);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_the_rules_allow_today_is_no_leave_for_a_higher_class_that_was_asked_for_before(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machines = new[] { await engine.AddWorkstationAsync("a"), await engine.AddWorkstationAsync("b") };
+        await engine.AddMemberAsync("ann", Role.Admin);
+        engine.Doctrine = question => question.TargetTags.Any(tags => tags.Contains("production")) ? Wanting(ApprovalClass.ProductionMutation, 1)
+            : Wanting(ApprovalClass.SensitiveWrite, 1) with { SelfApproval = true };
+        var task = await ApprovedAsync(engine, t => t with { Targets = new TargetSpec { Workstations = ["a", "b"] }, MaxParallel = 0 });
+        await engine.ClaimAsync(machines[0], task.Execution!.Steps[0]);
+        await TagAsync(engine, machines[1].InstanceId, "production");
+        (await engine.ClaimAsync(machines[1], task.Execution.Steps[1])).Refusal.ShouldBe(ClaimRefusal.NeedsApproval);
+        await TagAsync(engine, machines[1].InstanceId);
+        (await engine.TaskAsync(task.Id)).Approvals![1].Class.ShouldBe(ApprovalClass.ProductionMutation);
+        (await engine.Approvals.ApproveAsync(engine.Owner, task.Id, null, "mine", Token))!.Value.Is(ErrorCode.OwnApproval).ShouldBeTrue();
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_second_start_inherits_no_approval_of_a_higher_class_than_the_rules_know_today(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        var ann = await engine.AddMemberAsync("ann", Role.Admin);
+        engine.Doctrine = _ => Wanting(ApprovalClass.ProductionMutation, 1);
+        var task = await engine.CreateTaskAsync(Request() with { OnWorkerLost = OnWorkerLost.Requeue });
+        (await engine.Approvals.ApproveAsync(ann, task.Id, null, null, Token)).ShouldBeNull();
+        var step = await engine.StepAsync(task);
+        (await engine.ClaimAsync(machine, step)).Refusal.ShouldBeNull();
+        engine.Doctrine = _ => Wanting(ApprovalClass.SensitiveWrite, 1) with { Inherit = true };
+        await engine.CompleteAsync(machine, step.Id, 1, StepOutcome.Failed, StepReason.UnknownOutcome);
+        (await engine.ClaimAsync(machine, await engine.StepAsync(task))).Refusal.ShouldBe(ClaimRefusal.NeedsApproval);
+        (await engine.TaskAsync(task.Id)).Approvals!.Select(a => (a.State, a.Class)).ShouldBe(
+            [(ApprovalState.Consumed, ApprovalClass.ProductionMutation), (ApprovalState.Pending, ApprovalClass.ProductionMutation)]);
+        await engine.CheckInvariantsAsync(task.Id);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_freeze_of_one_machine_holds_no_other_back_and_does_not_outlive_its_correction(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machines = new[] { await engine.AddWorkstationAsync("a"), await engine.AddWorkstationAsync("b") };
+        var task = await engine.CreateTaskAsync(machines, maxParallel: 0);
+        await TagAsync(engine, machines[0].InstanceId, "production");
+        engine.Doctrine = question => question.TargetTags.Any(tags => tags.Contains("production")) ? Free with { Version = 0, FrozenUntil = question.Now + TimeSpan.FromDays(2) } : Free with { Version = 0 };
+        (await engine.ClaimAsync(machines[0], task.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
+        (await OfferedAsync(engine, machines[0].InstanceId)).ShouldBeEmpty();
+        (await OfferedAsync(engine, machines[1].InstanceId)).ShouldBe([task.Execution.Steps[1].Id]);
+        (await engine.ClaimAsync(machines[1], task.Execution.Steps[1])).Refusal.ShouldBeNull();
+
+        await engine.MoveClocksAsync(TimeSpan.FromMinutes(5));
+        (await engine.ClaimAsync(machines[0], task.Execution.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
+        engine.Doctrine = null;
+        await engine.MoveClocksAsync(TimeSpan.FromMinutes(5) - TimeSpan.FromSeconds(1));
+        (await OfferedAsync(engine, machines[0].InstanceId)).ShouldBeEmpty();
+        await engine.MoveClocksAsync(TimeSpan.FromSeconds(1));
+        (await OfferedAsync(engine, machines[0].InstanceId)).ShouldBe([task.Execution.Steps[0].Id]);
+        (await engine.ClaimAsync(machines[0], task.Execution.Steps[0])).Refusal.ShouldBeNull();
+        (await KindsAsync(engine, task.Id)).Split(' ').Count(k => k == "frozen").ShouldBe(1, "a weekend of freezes is told once");
+        await engine.CheckInvariantsAsync(task.Id);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_any_machine_may_run_outlives_the_one_that_is_forbidden_it_and_ends_with_the_last(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machines = new[] { await engine.AddWorkstationAsync("a", ["gpu"]), await engine.AddWorkstationAsync("b", ["gpu"]) };
+        var request = Request() with { Targets = new TargetSpec { Tags = ["gpu"], Placement = Placement.Any } };
+        var (first, second) = (await engine.CreateTaskAsync(request), await engine.CreateTaskAsync(request));
+        engine.Doctrine = question => question.TargetTags.Any(tags => tags.Contains("production")) ? Forbidding(0) : Free with { Version = 0 };
+        await TagAsync(engine, machines[0].InstanceId, "gpu", "production");
+        foreach (var task in new[] { first, second }) (await engine.ClaimAsync(machines[0], task.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Forbidden);
+        (await OfferedAsync(engine, machines[0].InstanceId)).ShouldBeEmpty();
+        (await OfferedAsync(engine, machines[1].InstanceId)).Order().ShouldBe(new[] { first, second }.Select(t => t.Execution!.Steps[0].Id).Order());
+        (await engine.ClaimAsync(machines[1], first.Execution!.Steps[0])).Refusal.ShouldBeNull();
+        await engine.CheckInvariantsAsync(first.Id);
+
+        await TagAsync(engine, machines[1].InstanceId, "gpu", "production");
+        (await engine.ClaimAsync(machines[1], second.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Forbidden);
+        second = await engine.TaskAsync(second.Id);
+        (second.State, second.Execution!.Steps[0].Reason).ShouldBe((TaskState.Failed, StepReason.ForbiddenByDoctrine));
+        await engine.CheckInvariantsAsync(second.Id);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Everybody_who_ever_changed_it_has_made_it_theirs(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.AddWorkstationAsync("one");
+        var (ann, bob, cid) = (await engine.AddMemberAsync("ann", Role.Admin), await engine.AddMemberAsync("bob", Role.Admin), await engine.AddMemberAsync("cid", Role.Admin));
+        var task = await engine.CreateTaskAsync(Request());
+        // Ann's change needed no approval, so nothing was asked for in her name.
+        (await engine.Editor.UpdateAsync(ann, task.Id, new UpdateTaskRequest { Command = new CommandSpec { Argv = ["false"] } }, Token)).ShouldBeNull();
+        engine.Doctrine = _ => Wanting(ApprovalClass.ProductionMutation, 1);
+        (await engine.Editor.UpdateAsync(bob, task.Id, new UpdateTaskRequest { Priority = 1 }, Token)).ShouldBeNull();
+        (await engine.Editor.UpdateAsync(engine.Owner, task.Id, new UpdateTaskRequest { Priority = 2 }, Token)).ShouldBeNull();
+        foreach (var own in new[] { ann, bob, engine.Owner })
+            (await engine.Approvals.ApproveAsync(own, task.Id, null, "fine", Token))!.Value.Is(ErrorCode.OwnApproval).ShouldBeTrue(own.Email);
+        (await engine.Approvals.ApproveAsync(cid, task.Id, null, null, Token)).ShouldBeNull();
+        await engine.CheckInvariantsAsync(task.Id);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task An_answer_to_an_executing_task_in_a_freeze_lasts_until_after_it(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        foreach (var frozenBy in new[] { 1, 2 })
+        {
+            engine.Doctrine = null;
+            var task = await ApprovedAsync(engine, t => t with { OnWorkerLost = OnWorkerLost.Requeue });
+            await engine.ClaimAsync(machine, task.Execution!.Steps[0]);
+            var end = engine.Clock.GetUtcNow() + TimeSpan.FromHours(1);
+            // The present doctrine is version 2; that of the task, which is asked for by name, is 0.
+            engine.Doctrine = question => Free with { Version = question.AtVersion ?? 2, FrozenUntil = (question.AtVersion is null) == (frozenBy == 2) && question.Now < end ? end : null };
+            await engine.CompleteAsync(machine, task.Execution.Steps[0].Id, 1, StepOutcome.Failed, StepReason.UnknownOutcome);
+            (await engine.Approvals.ApproveAsync(engine.Owner, task.Id, null, null, Token)).ShouldBeNull();
+            (await engine.TaskAsync(task.Id)).Approvals![1].ExpiresAt.ShouldBe(TaskMapping.Instant(end.ToUnixTimeMilliseconds()) + TimeSpan.FromMinutes(15));
+            (await engine.ClaimAsync(machine, await engine.StepAsync(task))).Refusal.ShouldBe(ClaimRefusal.Frozen);
+            await PassAsync(engine, TimeSpan.FromMinutes(70));
+            (await engine.ClaimAsync(machine, await engine.StepAsync(task))).Refusal.ShouldBeNull();
+            await engine.CheckInvariantsAsync(task.Id);
+        }
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_an_approval_that_just_ran_out_would_cover_is_not_offered_again_and_again(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machines = new[] { await engine.AddWorkstationAsync("a"), await engine.AddWorkstationAsync("b"), await engine.AddWorkstationAsync("c") };
+        engine.Doctrine = TaggedProduction;
+        var task = await engine.CreateTaskAsync(machines, maxParallel: 0);
+        await engine.ClaimAsync(machines[0], task.Execution!.Steps[0]);
+        foreach (var machine in machines) await TagAsync(engine, machine.InstanceId, "production");
+        (await engine.ClaimAsync(machines[1], task.Execution.Steps[1])).Refusal.ShouldBe(ClaimRefusal.NeedsApproval);
+        (await engine.Approvals.ApproveAsync(await engine.AddMemberAsync("ann", Role.Admin), task.Id, null, null, Token)).ShouldBeNull();
+        await engine.MoveClocksAsync(TimeSpan.FromMinutes(15));
+        (await OfferedAsync(engine, machines[2].InstanceId)).ShouldBe([task.Execution.Steps[2].Id]);
+        (await engine.ClaimAsync(machines[2], task.Execution.Steps[2])).Refusal.ShouldBe(ClaimRefusal.NeedsApproval);
+        (await OfferedAsync(engine, machines[2].InstanceId)).ShouldBeEmpty();
+
+        await engine.ApprovalLoop.RunOnceAsync(Token);
+        (await engine.TaskAsync(task.Id)).Approvals!.Select(a => a.State).ShouldBe([ApprovalState.Expired, ApprovalState.Pending]);
+        await engine.CheckInvariantsAsync(task.Id);
+    }
+
+    internal static DoctrineDecision TaggedProduction(DoctrineQuestion question) =>
         question.TargetTags.Any(tags => tags.Contains("production")) ? Wanting(ApprovalClass.ProductionMutation, 1) : Free;
 
     private static DoctrineDecision Wanting(ApprovalClass wanted, int version) =>

@@ -1,4 +1,5 @@
 using Tanjiren.Protocol;
+using Tanjiren.Server.Governance;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Tests;
 using static Tanjiren.Server.Tests.Tasks.Approvals.ApprovalTests;
@@ -84,6 +85,30 @@ public sealed class TaskEditorTests
         await engine.Canceller.CancelAsync(engine.Owner, task.Id, null, Token);
         IsConflict(await engine.Editor.UpdateAsync(engine.Owner, task.Id, new UpdateTaskRequest { Priority = 1 }, Token), "cancelled");
         (await engine.TaskAsync(task.Id)).Priority.ShouldBe(0);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task The_role_of_now_decides_not_the_one_that_the_request_came_with(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.AddWorkstationAsync("one");
+        var ann = await engine.AddMemberAsync("ann", Role.Admin);
+        var task = await engine.CreateTaskAsync(Request());
+        Role? asked = null;
+        engine.Doctrine = question =>
+        {
+            asked = question.ActorRole;
+            return new DoctrineDecision(ApprovalClass.None, [], false, null, false, 0);
+        };
+        await engine.ExecuteAsync("UPDATE memberships SET role = 'member' WHERE user_id = @id", new { id = ann.UserId });
+        (await engine.Editor.UpdateAsync(ann, task.Id, new UpdateTaskRequest { Priority = 1 }, Token)).ShouldBeNull();
+        asked.ShouldBe(Role.Member);
+        foreach (var loss in new[] { "UPDATE memberships SET role = 'viewer' WHERE user_id = @id", "DELETE FROM memberships WHERE user_id = @id" })
+        {
+            await engine.ExecuteAsync(loss, new { id = ann.UserId });
+            (await engine.Editor.UpdateAsync(ann, task.Id, new UpdateTaskRequest { Priority = 2 }, Token))!.Value.Is(ErrorCode.Forbidden).ShouldBeTrue();
+        }
+        (await engine.TaskAsync(task.Id)).Priority.ShouldBe(1);
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
