@@ -1,4 +1,3 @@
-using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Workstations;
 
