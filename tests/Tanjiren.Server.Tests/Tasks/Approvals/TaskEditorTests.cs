@@ -1,4 +1,5 @@
 using Tanjiren.Protocol;
+using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Governance;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Tests;
@@ -41,7 +42,10 @@ public sealed class TaskEditorTests
     {
         await using var engine = await Engine.StartAsync(kind);
         await engine.AddWorkstationAsync("one");
-        var (a, b) = (await engine.AddWorkstationAsync("a", ["gpu"]), await engine.AddWorkstationAsync("b", ["gpu"]));
+        // In the order of their ids: two of one millisecond have none of their own.
+        Device[] machines = [await engine.AddWorkstationAsync("a", ["gpu"]), await engine.AddWorkstationAsync("b", ["gpu"])];
+        Array.Sort(machines, (x, y) => string.CompareOrdinal(x.InstanceId, y.InstanceId));
+        var (a, b) = (machines[0], machines[1]);
         var task = await engine.CreateTaskAsync(Request() with { Intent = "mine" });
         (await engine.Editor.UpdateAsync(engine.Owner, task.Id, new UpdateTaskRequest
         {
