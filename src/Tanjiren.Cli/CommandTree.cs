@@ -14,6 +14,7 @@ using Tanjiren.Cli.Commands.Jobs;
 using Tanjiren.Cli.Commands.Members;
 using Tanjiren.Cli.Commands.Organizations;
 using Tanjiren.Cli.Commands.Schedules;
+using Tanjiren.Cli.Commands.Webhook;
 using Tanjiren.Cli.Commands.Workstations;
 using Tanjiren.Cli.Output;
 using Tanjiren.Cli.Parsing;
@@ -56,6 +57,8 @@ internal static class CommandTree
                 OrganizationsListCommand.Create(cli), OrganizationsCreateCommand.Create(cli), OrganizationsTransferCommand.Create(cli)),
             Group("doctrine", "See and change what may run, and who has to agree first",
                 DoctrineGetCommand.Create(cli), DoctrineSetCommand.Create(cli), DoctrineHistoryCommand.Create(cli), DoctrineTestCommand.Create(cli)),
+            Group("webhook", "Have approvals told to an address of yours",
+                WebhookSetCommand.Create(cli), WebhookShowCommand.Create(cli), WebhookTestCommand.Create(cli), WebhookDeliveriesCommand.Create(cli), WebhookRemoveCommand.Create(cli)),
             Group("auth", "Sign in to a control plane",
                 LoginCommand.Create(cli), LogoutCommand.Create(cli), WhoamiCommand.Create(cli), PrintTokenCommand.Create(cli),
                 GrantsCommand.Create(cli), RevokeCommand.Create(cli)),

@@ -12,6 +12,7 @@ using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations;
 using Tanjiren.Server.Schedules;
 using Tanjiren.Server.Tasks;
+using Tanjiren.Server.Webhooks;
 using Tanjiren.Server.Workstations;
 using Tanjiren.Server.Workstations.Sessions;
 
@@ -45,7 +46,8 @@ public static class ControlPlane
             .AddWorkstations()
             .AddSessions()
             .AddTasks()
-            .AddSchedules();
+            .AddSchedules()
+            .AddWebhooks();
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().UseUrls([.. options.Urls]);
 
         var app = builder.Build();
@@ -69,6 +71,7 @@ public static class ControlPlane
         app.MapSessions();
         app.MapTasks();
         app.MapSchedules();
+        app.MapWebhooks();
         return app;
     }
 

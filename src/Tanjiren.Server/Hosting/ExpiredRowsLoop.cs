@@ -1,4 +1,5 @@
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Webhooks;
 
 namespace Tanjiren.Server.Hosting;
 
@@ -21,6 +22,7 @@ internal sealed class ExpiredRowsLoop(Database database, HostingOptions options,
             Setup = await tx.ExecuteAsync("DELETE FROM setup_codes WHERE expires_at <= @before", new { before = now - DayMs }),
             // A month longer, so that the list of an organization shows what became of its invitations; the audit log keeps it for ever.
             Invitations = await tx.ExecuteAsync("DELETE FROM invitations WHERE expires_at <= @before", new { before = now - 30 * DayMs }),
+            Messages = await tx.ExecuteAsync("DELETE FROM webhook_deliveries WHERE created_at <= @before", new { before = now - (long)WebhookRules.Keep.TotalMilliseconds }),
             DeviceCodes = await tx.ExecuteAsync("DELETE FROM oauth_device_codes WHERE expires_at <= @before", new { before = now - DayMs }),
             Credentials = await tx.ExecuteAsync("DELETE FROM credentials WHERE expires_at <= @before OR revoked_at <= @before", new { before = now - DayMs }),
             Refresh = await tx.ExecuteAsync("DELETE FROM oauth_refresh_tokens WHERE expires_at <= @before", new { before = now - DayMs }),
@@ -36,6 +38,7 @@ internal sealed class ExpiredRowsLoop(Database database, HostingOptions options,
         Count("idempotencyKeys", deleted.Keys);
         Count("codes", deleted.Codes + deleted.Setup + deleted.DeviceCodes);
         Count("invitations", deleted.Invitations);
+        Count("messages", deleted.Messages);
         Count("credentials", deleted.Credentials + deleted.Refresh + deleted.Grants);
     }
 }

@@ -213,6 +213,14 @@ internal static class DatabaseInvariants
               AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = k.resource_id AND a.action = 'schedule.created' AND a.organization_id = k.organization_id)
             """),
 
+        ("each webhook is in the audit log", """
+            SELECT w.organization_id FROM webhooks w WHERE NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.organization_id = w.organization_id AND a.actor = w.updated_by AND a.action = 'webhook.set')
+            """),
+        ("a message is of an approval of its organization, or a test that somebody asked for", """
+            SELECT d.id FROM webhook_deliveries d WHERE CASE WHEN d.event = 'webhook.test'
+              THEN NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.organization_id = d.organization_id AND a.action = 'webhook.tested' AND a.detail = d.id)
+              ELSE NOT EXISTS (SELECT 1 FROM approvals a WHERE a.organization_id = d.organization_id AND a.id = d.approval_id) END
+            """),
         ("each schedule is in the audit log", Audited("schedules", "schedule.created")),
         ("a schedule knows its next tick, and one that is past was dealt with", "SELECT id FROM schedules WHERE (next_run_at IS NULL) <> (paused_at IS NOT NULL) OR next_run_at <= last_tick_at"),
         ("an attempt follows one that failed or was cancelled, in the same organization", """

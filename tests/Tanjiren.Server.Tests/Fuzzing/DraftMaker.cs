@@ -209,6 +209,9 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
             case "setDoctrine":
                 draft.SetBody(new SetDoctrineRequest { BasedOn = cast.DoctrineVersion, Document = NewDoctrine(random) });
                 break;
+            case "setWebhook":
+                draft.SetBody(new SetWebhookRequest { Url = $"https://{cast.NewName()}.invalid:8443/hook?token=1", RotateSecret = random.Next(2) == 0 ? random.Next(2) == 0 : null });
+                break;
             case "evaluateDoctrine":
                 draft.SetBody(new EvaluateDoctrineRequest
                 {

@@ -2,6 +2,7 @@ using System.Text;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Tests.Identity.OAuth;
 using Tanjiren.Server.Tests.Tasks.Http;
+using Tanjiren.Server.Tests.Webhooks;
 
 namespace Tanjiren.Server.Tests.Fuzzing;
 
@@ -30,6 +31,7 @@ internal sealed class OtherOrganization
         "SELECT d.* FROM oauth_device_codes d JOIN oauth_grants g ON g.id = d.grant_id WHERE g.organization_id = @id ORDER BY d.device_code_hash",
         "SELECT u.* FROM users u JOIN memberships m ON m.user_id = u.id WHERE m.organization_id = @id ORDER BY u.id",
         "SELECT * FROM schedules WHERE organization_id = @id ORDER BY id", "SELECT * FROM retries WHERE organization_id = @id ORDER BY task_id",
+        "SELECT * FROM webhooks WHERE organization_id = @id ORDER BY organization_id", "SELECT * FROM webhook_deliveries WHERE organization_id = @id ORDER BY id",
         "SELECT * FROM audit_events WHERE organization_id = @id ORDER BY id", "SELECT * FROM idempotency_keys WHERE organization_id = @id ORDER BY idempotency_key",
     ];
 
@@ -75,6 +77,8 @@ internal sealed class OtherOrganization
         other.Add(asking.Id, asking.Approvals!.Single().Id);
         var schedule = await owner.PostJsonAsync("/api/schedules", new CreateScheduleRequest { Name = other.Mark, Cron = "@yearly", Task = TaskCalls.On(agent.InstanceId) with { Intent = other.Mark } });
         other.Add((await schedule.BodyAsync<ScheduleBody>()).Id);
+        // Set last, so that it has nothing to tell.
+        (await owner.PutAsync(server.WebhookUrl(id), JsonHttp.Content(new SetWebhookRequest { Url = $"https://{other.Mark}.invalid/" }), TestContext.Current.CancellationToken)).EnsureSuccessStatusCode();
         var token = await (await owner.PostJsonAsync("/api/auth/tokens", new CreateTokenRequest { Name = other.Mark })).BodyAsync<CreatedToken>();
         var invitation = await (await owner.PostJsonAsync($"/api/organizations/{id}/invitations", new CreateInvitationRequest { Email = other.Mark + "@invited.test", Role = Role.Member })).BodyAsync<CreatedInvitation>();
         using var browser = new Browser(server, me.Email);

@@ -66,6 +66,11 @@ public sealed class RoleTests
         ["POST /api/schedules/{id}/resume"] = Role.Member,
         ["POST /api/schedules/{id}/run"] = Role.Member,
         ["GET /api/schedules/{id}/preview"] = Role.Viewer,
+        ["GET /api/organizations/{id}/webhook"] = Role.Admin,
+        ["PUT /api/organizations/{id}/webhook"] = Role.Admin,
+        ["DELETE /api/organizations/{id}/webhook"] = Role.Admin,
+        ["POST /api/organizations/{id}/webhook/test"] = Role.Admin,
+        ["GET /api/organizations/{id}/webhook/deliveries"] = Role.Admin,
         ["GET /api/status"] = Role.Viewer,
     };
 

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Webhooks;
 
 namespace Tanjiren.Server.Tasks.Approvals;
 
@@ -30,7 +31,7 @@ internal static class ApprovalBook
     /// <summary>Asks for an approval of what the task is now. None may be open. Returns its number.</summary>
     public static async Task<int> AskAsync(WriteTransaction tx, LockedExecution locked, ApprovalClass wanted, IReadOnlyList<ApprovalFindingBody> findings)
     {
-        var id = Ids.New(Ids.Approval, TaskMapping.Instant(locked.Now));
+        var (id, expiresAt) = (Ids.New(Ids.Approval, TaskMapping.Instant(locked.Now)), locked.Now + (long)ApprovalRules.AnswerWithin.TotalMilliseconds);
         var number = await tx.FirstAsync<int>("""
             INSERT INTO approvals (id, organization_id, task_id, number, class, state, action_hash, doctrine_version, findings, requested_by, requested_at, expires_at)
             VALUES (@id, @organizationId, @taskId, (SELECT coalesce(max(number), 0) + 1 FROM approvals WHERE task_id = @taskId), @wanted, 'pending', @actionHash,
@@ -40,9 +41,9 @@ internal static class ApprovalBook
             new
             {
                 id, organizationId = locked.OrganizationId, taskId = locked.TaskId, wanted = WireNames.Of(wanted), actionHash = locked.ActionHash, doctrineVersion = locked.DoctrineVersion,
-                findings = JsonSerializer.Serialize(findings, WireJson.Default.IReadOnlyListApprovalFindingBody), actorId = locked.ActorId, now = locked.Now,
-                expiresAt = locked.Now + (long)ApprovalRules.AnswerWithin.TotalMilliseconds,
+                findings = JsonSerializer.Serialize(findings, WireJson.Default.IReadOnlyListApprovalFindingBody), actorId = locked.ActorId, now = locked.Now, expiresAt,
             });
+        await WebhookOutbox.TellAsync(tx, WebhookEvents.ApprovalPending, new ApprovalNews(locked.OrganizationId, id, locked.TaskId, wanted, locked.ActorId, expiresAt), locked.Now);
         locked.SetApproval(ApprovalStatus.Pending);
         locked.AddEvent("approvalRequested", detail: id);
         return number;
@@ -52,9 +53,11 @@ internal static class ApprovalBook
     public static async Task<bool> MoveAsync(WriteTransaction tx, ApprovalRow approval, ApprovalState to, long now)
     {
         if (!ApprovalRules.MayMove(approval.ParsedState, to)) throw new InvalidOperationException($"An approval can't move from {approval.State} to {to}.");
-        return await tx.ExecuteAsync("""
+        var moved = await tx.ExecuteAsync("""
             UPDATE approvals SET state = @to, consumed_at = CASE WHEN @to = 'consumed' THEN @now ELSE consumed_at END WHERE id = @id AND state = @state
             """, new { id = approval.Id, state = approval.State, to = WireNames.Of(to), now }) == 1;
+        if (moved && to == ApprovalState.Expired) await WebhookOutbox.TellAsync(tx, WebhookEvents.ApprovalExpired, approval.ToNews(approval.ExpiresAt, approval.DecidedBy), now);
+        return moved;
     }
 
     /// <summary>What a pending one is asked for now.</summary>
@@ -64,11 +67,15 @@ internal static class ApprovalBook
 
     /// <summary>A person's answer. False when it is answered already.</summary>
     public static async Task<bool> AnswerAsync(
-        WriteTransaction tx, ApprovalRow pending, ApprovalState to, string userId, string? reason, bool selfApproved, long now, long expiresAt) =>
-        await tx.ExecuteAsync("""
+        WriteTransaction tx, ApprovalRow pending, ApprovalState to, string userId, string? reason, bool selfApproved, long now, long expiresAt)
+    {
+        var answered = await tx.ExecuteAsync("""
             UPDATE approvals SET state = @to, decided_by = @userId, decided_at = @now, reason = @reason, self_approved = @self, expires_at = @expiresAt
             WHERE id = @id AND state = 'pending'
             """, new { id = pending.Id, to = WireNames.Of(to), userId, now, reason, self = selfApproved ? 1 : 0, expiresAt }) == 1;
+        if (answered) await WebhookOutbox.TellAsync(tx, to == ApprovalState.Approved ? WebhookEvents.ApprovalApproved : WebhookEvents.ApprovalRejected, pending.ToNews(expiresAt, userId), now);
+        return answered;
+    }
 
     /// <summary>Whether this person made the task or ever changed it: what somebody else changed after them still has their part in it.</summary>
     public static async Task<bool> IsOwnAsync(SqlSession sql, LockedExecution locked, string userId) =>
