@@ -69,8 +69,9 @@ internal sealed class WebhookSender : IDisposable
         {
             return new SendResult(null, $"no answer within {Timeout.TotalSeconds:0} s");
         }
-        catch (HttpRequestException e)
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
+            // Whatever it was: unrecorded it would be tried without an end.
             return new SendResult(null, Reason(e));
         }
     }
@@ -133,7 +134,7 @@ internal sealed class WebhookSender : IDisposable
         return policy;
     }
 
-    private static string Reason(HttpRequestException e)
+    private static string Reason(Exception e)
     {
         for (Exception? inner = e; inner is not null; inner = inner.InnerException)
         {
@@ -147,7 +148,7 @@ internal sealed class WebhookSender : IDisposable
                     return "connection refused";
             }
         }
-        return e.HttpRequestError switch
+        return (e as HttpRequestException)?.HttpRequestError switch
         {
             HttpRequestError.SecureConnectionError => "no secure connection: the certificate must be for this name, in time, and of a trusted authority",
             HttpRequestError.ConnectionError => "no connection",

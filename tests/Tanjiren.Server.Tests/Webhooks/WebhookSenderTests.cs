@@ -1,4 +1,5 @@
 using System.Net;
+using Microsoft.AspNetCore.Http;
 using Tanjiren.Server.Webhooks;
 using Tanjiren.Tests;
 
