@@ -1,8 +1,6 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Mvc;
 using Tanjiren.Protocol;
-using Tanjiren.Server.Data;
-using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Problems;
@@ -30,13 +28,11 @@ internal static class TaskEndpoints
     }
 
     private static async Task<Results<Created<TaskBody>, Ok<TaskBody>, Problem>> CreateAsync(
-        CreateTaskRequest request, HttpContext context, Caller caller, TaskService service, TaskStore store, DoctrineGate doctrine, Database database,
-        CancellationToken cancellationToken)
+        CreateTaskRequest request, HttpContext context, Caller caller, TaskService service, TaskStore store, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
         var key = Idempotency.Read(context, request, errors);
         if (errors.Any) return errors.ToProblem();
-        await doctrine.PrepareAsync(database, caller.OrganizationId, cancellationToken);
         var result = await service.CreateAsync(caller, request, key, cancellationToken);
         if (result.Problem is not null) return result.Problem;
         var task = (await store.FindAsync(caller.OrganizationId, result.TaskId!, cancellationToken))!;
@@ -64,9 +60,8 @@ internal static class TaskEndpoints
         await store.FindAsync(caller.OrganizationId, id, cancellationToken) is { } task ? TypedResults.Ok(task) : Problem.NotFound("task", id);
 
     private static async Task<Results<Ok<TaskBody>, Problem>> UpdateAsync(
-        string id, UpdateTaskRequest request, Caller caller, TaskEditor editor, TaskStore store, DoctrineGate doctrine, Database database, CancellationToken cancellationToken)
+        string id, UpdateTaskRequest request, Caller caller, TaskEditor editor, TaskStore store, CancellationToken cancellationToken)
     {
-        await doctrine.PrepareAsync(database, caller.OrganizationId, cancellationToken);
         if (await editor.UpdateAsync(caller, id, request, cancellationToken) is { } problem) return problem;
         return TypedResults.Ok((await store.FindAsync(caller.OrganizationId, id, cancellationToken))!);
     }

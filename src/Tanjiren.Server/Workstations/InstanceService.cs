@@ -157,9 +157,8 @@ internal sealed class InstanceService(
     /// </summary>
     private async Task<string?> GuardAsync(WriteTransaction tx, Caller caller, MemberRow? actor, IReadOnlyList<string> changed)
     {
-        if (changed.Count == 0 || await doctrine.FindGuardedAsync(tx, caller.OrganizationId, changed) is not { } guarded) return null;
-        return actor?.ParsedRole >= Role.Admin ? null
-            : $"The tag '{guarded.Tag}' is named by the rule '{guarded.Rule}' of the organization's doctrine: only admins set and remove it.";
+        if (changed.Count == 0 || await doctrine.GuardAsync(tx, caller.OrganizationId, changed) is not { } why) return null;
+        return actor?.ParsedRole >= Role.Admin ? null : why;
     }
 
     /// <summary>
