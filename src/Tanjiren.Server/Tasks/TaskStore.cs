@@ -49,6 +49,8 @@ internal sealed class TaskStore(Database database)
             if (state is not null) conditions += " AND state = @state";
             if (mode is not null) conditions += " AND mode = @mode";
             if (approval is not null) conditions += " AND approval_status = @approval";
+            // Said once more, so that the index of those that needed one fits.
+            if (approval is not null && approval != WireNames.Of(ApprovalStatus.NotRequired)) conditions += " AND approval_status <> 'not_required'";
             if (cursor is not null) conditions += " AND id < @cursor";
             if (workerInstanceId is not null)
                 conditions += " AND EXISTS (SELECT 1 FROM steps s WHERE s.task_id = tasks.id AND (s.target_instance_id = @workerInstanceId OR s.claimed_by = @workerInstanceId))";

@@ -31,3 +31,8 @@ CREATE TABLE webhook_deliveries (
 CREATE INDEX webhook_deliveries_due ON webhook_deliveries (organization_id, next_try_at) WHERE next_try_at IS NOT NULL;
 CREATE INDEX webhook_deliveries_by_organization ON webhook_deliveries (organization_id, id);
 CREATE INDEX webhook_deliveries_by_age ON webhook_deliveries (created_at);
+
+-- Tasks by what became of their approval; most never needed one.
+CREATE INDEX tasks_by_approval ON tasks (organization_id, approval_status, id) WHERE approval_status <> 'not_required';
+-- Machines whose time away from a step is over: each is woken then.
+CREATE INDEX step_holds_by_end ON step_holds (held_until);
