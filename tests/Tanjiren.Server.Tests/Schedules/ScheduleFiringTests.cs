@@ -1,5 +1,6 @@
 using Tanjiren.Protocol;
 using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Governance;
 using Tanjiren.Server.Schedules;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Tests.Tasks;
@@ -91,6 +92,27 @@ public sealed class ScheduleFiringTests
         scene.Engine.Clock.Advance(TimeSpan.FromSeconds(1)); // ids of one millisecond have no order
         await scene.PassAsync();
         (await scene.TasksAsync())[2].ScheduleTickAt.ShouldBe(Midnight.AddMinutes(2), "it was the last attempt");
+    }
+
+    [Theory]
+    [InlineData(DatabaseKind.Sqlite, OverlapRule.Forbid)]
+    [InlineData(DatabaseKind.Sqlite, OverlapRule.Queue)]
+    [InlineData(DatabaseKind.Postgres, OverlapRule.Forbid)]
+    [InlineData(DatabaseKind.Postgres, OverlapRule.Queue)]
+    public async Task A_task_that_waits_for_its_approval_has_not_ended(DatabaseKind kind, OverlapRule overlap)
+    {
+        await using var scene = await Scene.StartAsync(kind, "* * * * *", overlap);
+        scene.Engine.Doctrine = _ => new DoctrineDecision(ApprovalClass.SensitiveWrite, [], false, null, false, 0);
+        await scene.TickAsync(3);
+        var asked = (await scene.TasksAsync()).ShouldHaveSingleItem();
+        asked.State.ShouldBe(TaskState.Planned);
+        var schedule = await scene.ScheduleAsync();
+        (schedule.Skipped, schedule.WaitingTickAt).ShouldBe(overlap == OverlapRule.Forbid ? (2, null) : (1, Midnight.AddMinutes(2)));
+
+        (await scene.Engine.Approvals.RejectAsync(scene.Engine.Owner, asked.Id, null, "no", Token)).ShouldBeNull();
+        if (overlap == OverlapRule.Queue) await scene.PassAsync();
+        else await scene.TickAsync();
+        (await scene.TasksAsync()).Select(t => t.ScheduleTickAt).ShouldBe([Midnight.AddMinutes(1), Midnight.AddMinutes(overlap == OverlapRule.Forbid ? 4 : 2)]);
     }
 
     [Theory]

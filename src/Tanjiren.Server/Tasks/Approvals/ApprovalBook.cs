@@ -49,6 +49,33 @@ internal static class ApprovalBook
         return number;
     }
 
+    /// <summary>
+    /// The used approval of an attempt that the next one goes on with: every rule that wants one says <c>inherit</c>, it is of the class that is wanted, and it was given
+    /// for exactly this, under this version of the doctrine. Null: the attempt asks for its own.
+    /// </summary>
+    public static async Task<ApprovalRow?> InheritableAsync(SqlSession sql, string taskId, TaskPlan plan) =>
+        await sql.FirstAsync<ApprovalRow>("SELECT * FROM approvals WHERE task_id = @taskId AND state = 'consumed' AND action_hash = @ActionHash ORDER BY number DESC LIMIT 1",
+            new { taskId, plan.ActionHash }) is { } used && plan.Inherits(used.ParsedClass) && used.ParsedClass >= plan.Class ? used : null;
+
+    /// <summary>The first approval of a task is the one that another was given; it lasts as if it had been given now. Returns what happened, for the audit log.</summary>
+    public static async Task<string> InheritAsync(WriteTransaction tx, LockedExecution locked, ApprovalRow from, long? frozenUntil)
+    {
+        var id = Ids.New(Ids.Approval, TaskMapping.Instant(locked.Now));
+        await tx.ExecuteAsync("""
+            INSERT INTO approvals (id, organization_id, task_id, number, class, state, action_hash, doctrine_version, findings, requested_by, requested_at, expires_at,
+              decided_by, decided_at, reason, self_approved)
+            VALUES (@id, @organizationId, @taskId, 1, @Class, 'approved', @actionHash, @doctrineVersion, @Findings, @actorId, @now, @expiresAt, @DecidedBy, @DecidedAt, @Reason, @SelfApproved)
+            """,
+            new
+            {
+                id, organizationId = locked.OrganizationId, taskId = locked.TaskId, from.Class, actionHash = locked.ActionHash, doctrineVersion = locked.DoctrineVersion, from.Findings,
+                actorId = locked.ActorId, now = locked.Now, expiresAt = ApprovalRules.StartBy(locked.Now, frozenUntil), from.DecidedBy, from.DecidedAt, from.Reason, from.SelfApproved,
+            });
+        locked.SetApproval(ApprovalStatus.Approved);
+        locked.AddEvent("approved", detail: id);
+        return $"{from.Class} {id} {locked.ActionHash}: from {from.Id} of {from.TaskId}";
+    }
+
     /// <summary>False when it is not in the state that <paramref name="approval"/> was read in, and nothing has changed.</summary>
     public static async Task<bool> MoveAsync(WriteTransaction tx, ApprovalRow approval, ApprovalState to, long now)
     {

@@ -33,7 +33,7 @@ internal sealed class RetryService(
         var failed = (await tx.FirstAsync<TaskRow>("SELECT * FROM tasks WHERE id = @taskId", new { taskId }))!;
         var creator = await ActingMember.FindAsync(tx, failed.OrganizationId, failed.CreatedBy);
         var why = creator is null ? $"Its creator {failed.CreatedBy} may run no tasks here any more."
-            : await MakeInAsync(tx, locked, failed, creator, Ids.New(Ids.Task, clock)) is { } problem ? problem.Value.Detail : null;
+            : await MakeInAsync(tx, locked, failed, creator, Ids.New(Ids.Task, clock), inherits: true) is { } problem ? problem.Value.Detail : null;
         if (why is not null)
         {
             locked.AddEvent("retryDropped", detail: why);
@@ -58,7 +58,7 @@ internal sealed class RetryService(
             var problem = locked is null || locked.OrganizationId != caller.OrganizationId ? Problem.NotFound("task", taskId)
                 : locked.TaskState is not (TaskState.Failed or TaskState.Cancelled) ? NotOver(locked.TaskState)
                 : await tx.FirstAsync<string>("SELECT id FROM tasks WHERE retry_of_task_id = @taskId", new { taskId }) is { } existing ? Retried(taskId, existing)
-                : await MakeInAsync(tx, locked, (await tx.FirstAsync<TaskRow>("SELECT * FROM tasks WHERE id = @taskId", new { taskId }))!, caller, attemptId);
+                : await MakeInAsync(tx, locked, (await tx.FirstAsync<TaskRow>("SELECT * FROM tasks WHERE id = @taskId", new { taskId }))!, caller, attemptId, inherits: false);
             if (problem is not null)
             {
                 await idempotency.ReleaseAsync(tx, caller, key);
@@ -78,7 +78,8 @@ internal sealed class RetryService(
         return true;
     }
 
-    private async Task<Problem?> MakeInAsync(WriteTransaction tx, LockedExecution locked, TaskRow old, Caller actor, string attemptId)
+    /// <summary><paramref name="inherits"/>: the doctrine may let it go on with the approval of the attempt before. What a person asks for is asked about.</summary>
+    private async Task<Problem?> MakeInAsync(WriteTransaction tx, LockedExecution locked, TaskRow old, Caller actor, string attemptId, bool inherits)
     {
         // Anew, as for any other task: the request may be older than this version of the rules.
         var errors = new FieldErrors();
@@ -90,7 +91,7 @@ internal sealed class RetryService(
             ScheduleId = old.ScheduleId, RunbookId = old.RunbookId, InvestigationId = old.InvestigationId,
             RetryOfTaskId = old.Id, RootTaskId = old.RootTaskId ?? old.Id, Attempt = old.Attempt + 1,
         };
-        if (await tasks.CreateInAsync(tx, actor, attemptId, spec, origin, old.Trace) is { } problem) return problem;
+        if (await tasks.CreateInAsync(tx, actor, attemptId, spec, origin, old.Trace, inherits ? old.Id : null) is { } problem) return problem;
         locked.AddEvent("retried", detail: attemptId);
         return null;
     }
