@@ -6,6 +6,7 @@ using System.Reflection;
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Commands;
 using Tanjiren.Cli.Commands.Agent;
+using Tanjiren.Cli.Commands.Audit;
 using Tanjiren.Cli.Commands.Auth;
 using Tanjiren.Cli.Commands.Invitations;
 using Tanjiren.Cli.Commands.Jobs;
@@ -32,7 +33,7 @@ internal static class CommandTree
             UpCommand.Create(cli),
             Group("jobs", "Run commands on workstations and read their output",
                 JobsRunCommand.Create(cli), JobsListCommand.Create(cli), JobsShowCommand.Create(cli), JobsLogsCommand.Create(cli),
-                JobsCancelCommand.Create(cli)),
+                JobsCancelCommand.Create(cli), JobsResumeCommand.Create(cli)),
             Group("workstations", "Register machines and manage them",
                 CreateCommand.Create(cli), ListCommand.Create(cli), ShowCommand.Create(cli), TagCommands.Tag(cli), TagCommands.Untag(cli),
                 PairCodeCommand.Create(cli), DrainCommand.Create(cli), UndrainCommand.Create(cli), RemoveCommand.Create(cli)),
@@ -47,6 +48,8 @@ internal static class CommandTree
             Group("auth", "Sign in to a control plane",
                 LoginCommand.Create(cli), LogoutCommand.Create(cli), WhoamiCommand.Create(cli), PrintTokenCommand.Create(cli),
                 GrantsCommand.Create(cli), RevokeCommand.Create(cli)),
+            Group("audit", "Read the record of who did what, and prove it",
+                AuditListCommand.Create(cli), AuditExportCommand.Create(cli), AuditVerifyCommand.Create(cli)),
             ServerCommand.Create(cli),
             CompletionCommand.Create(cli),
         };
@@ -99,12 +102,12 @@ internal static class CommandTree
     {
         var command = parse.CommandResult.Command;
         var unmatched = parse.UnmatchedTokens;
-        if (command.Subcommands.Count > 0 && unmatched.Count == 0)
+        if (command is { Subcommands.Count: > 0, Action: null } && unmatched.Count == 0)
         {
             HelpText.Write(command, cli.Err);
             return ExitCode.OwnFailure;
         }
-        if (command.Subcommands.Count > 0)
+        if (command.Subcommands.Count > 0 && unmatched.Count > 0)
             cli.Say($"error: '{Text.Safe(unmatched[0])}' is not a command of {HelpText.FullName(command)}{Nearest(command, unmatched[0])}");
         else
             foreach (var error in parse.Errors) cli.Say($"error: {Text.Safe(error.Message)}");

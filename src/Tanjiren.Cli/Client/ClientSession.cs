@@ -12,6 +12,7 @@ internal sealed class ClientSession : IDisposable
         Instances = new InstanceApi(Api);
         Organizations = new OrganizationApi(Api);
         Grants = new GrantApi(Api);
+        Audit = new AuditApi(Api);
     }
 
     public ApiClient Api { get; }
@@ -19,6 +20,7 @@ internal sealed class ClientSession : IDisposable
     public InstanceApi Instances { get; }
     public OrganizationApi Organizations { get; }
     public GrantApi Grants { get; }
+    public AuditApi Audit { get; }
 
     public static ClientSession Open(CliContext cli, ServerFlags flags) =>
         new(cli, ServerAccessRules.Resolve(flags, cli.Variable, new CredentialFile(cli.Home).Read()));

@@ -54,6 +54,9 @@ internal sealed class TaskApi(ApiClient api, ClientTimeouts timeouts, TimeProvid
         api.SendAsync(HttpMethod.Post, Path(id) + "/cancel", new CancelTaskRequest { Reason = reason },
             WireJson.Default.CancelTaskRequest, WireJson.Default.TaskBody, cancellation);
 
+    /// <summary>After a restore: lets the held tasks of the organization go on.</summary>
+    public Task<ResumedTasks> ResumeAsync(CancellationToken cancellation) => api.PostAsync("/api/tasks/resume", WireJson.Default.ResumedTasks, cancellation);
+
     public Task<Page<LogChunkBody>> LogsAsync(string id, string stepId, string? cursor, int limit, CancellationToken cancellation) =>
         api.GetAsync($"{Path(id)}/steps/{Uri.EscapeDataString(stepId)}/logs" + Query.Of(("cursor", cursor), ("limit", limit.ToString())),
             WireJson.Default.PageLogChunkBody, cancellation);

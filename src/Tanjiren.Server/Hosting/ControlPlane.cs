@@ -9,6 +9,7 @@ using Tanjiren.Server.Data.Postgres;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations;
+using Tanjiren.Server.Retention;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Workstations;
 using Tanjiren.Server.Workstations.Sessions;
@@ -41,7 +42,9 @@ public static class ControlPlane
             .AddDeviceTrust()
             .AddWorkstations()
             .AddSessions()
-            .AddTasks();
+            .AddTasks()
+            .AddAudit()
+            .AddRetention();
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().UseUrls([.. options.Urls]);
 
         var app = builder.Build();
@@ -63,6 +66,7 @@ public static class ControlPlane
         app.MapWorkstations();
         app.MapSessions();
         app.MapTasks();
+        app.MapAudit();
         return app;
     }
 
@@ -70,7 +74,7 @@ public static class ControlPlane
     {
         var provider = DatabaseUrl.Open(options.Database, options.Clock);
         if (provider is PostgresProvider postgres) services.AddSingleton(postgres).AddLoop<PostgresWakeUps>();
-        return services.AddSingleton(new Database(provider)).AddSingleton<Migrator>().AddSingleton<AuditLog>();
+        return services.AddSingleton(new Database(provider)).AddSingleton<Migrator>();
     }
 
     private static IServiceCollection AddHosting(this IServiceCollection services, ControlPlaneOptions options)

@@ -45,6 +45,9 @@ internal sealed class LockedExecution
     public int OpenSteps => _row.OpenSteps + _open;
     public int FailedSteps => _row.FailedSteps + _failed;
     public bool CancelRequested => _row.CancelRequestedAt is not null;
+
+    /// <summary>Since a restore, until the owner resumes: see <see cref="HeldTasks"/>.</summary>
+    public bool Held => _row.HeldAt is not null;
     public int? StopAfterFailures => _row.StopAfterFailures;
 
     /// <summary>The wall clock of this transaction, in Unix milliseconds.</summary>
@@ -174,7 +177,7 @@ internal sealed class LockedExecution
     private static async Task<LockedExecution?> LockAsync(WriteTransaction tx, TimeProvider clock, string condition, object arguments)
     {
         var row = await tx.FirstAsync<Row>($"""
-            SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.mode, t.created_at, t.started_at, t.cancel_requested_at,
+            SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.mode, t.created_at, t.started_at, t.cancel_requested_at, t.held_at,
               t.trace_parent, t.trace_state, e.id AS execution_id, e.max_parallel, e.stop_after_failures, e.active_steps, e.open_steps, e.failed_steps, e.cancelled_steps, e.event_seq,
               EXISTS (SELECT 1 FROM instance_sessions s WHERE s.id = @sessionId AND s.instance_id = @instanceId AND s.ended_at IS NULL) AS session_open
             FROM tasks t JOIN executions e ON e.task_id = t.id WHERE {condition}{(tx.ForUpdate.Length > 0 ? tx.ForUpdate + " OF t, e" : "")}
@@ -204,6 +207,7 @@ internal sealed class LockedExecution
         public string? TraceParent { get; init; }
         public string? TraceState { get; init; }
         public long? CancelRequestedAt { get; init; }
+        public long? HeldAt { get; init; }
         public string ExecutionId { get; init; } = "";
         public int MaxParallel { get; init; }
         public int? StopAfterFailures { get; init; }

@@ -42,6 +42,8 @@ internal static class TaskMapping
             RetryOfTaskId = task.RetryOfTaskId,
             RootTaskId = task.RootTaskId,
             Attempt = task.Attempt,
+            Held = task.HeldAt is not null,
+            LogsDeletedAt = Instant(task.LogsDeletedAt),
             Execution = execution,
         };
     }

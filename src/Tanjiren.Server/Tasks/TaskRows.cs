@@ -29,6 +29,8 @@ internal sealed record TaskRow
     public string? RetryOfTaskId { get; init; }
     public string? RootTaskId { get; init; }
     public int Attempt { get; init; } = 1;
+    public long? HeldAt { get; init; }
+    public long? LogsDeletedAt { get; init; }
 
     public TaskTrace Trace => new(TraceParent, TraceState);
 

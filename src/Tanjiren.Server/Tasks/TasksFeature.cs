@@ -18,6 +18,7 @@ internal static class TasksFeature
         services.AddSingleton<LeaseBook>();
         services.AddSingleton<WorkQuery>();
         services.AddSingleton<RunMetrics>();
+        services.AddSingleton<HeldTasks>().AddSingleton<TaskPurge>();
         return services.AddLoop<AnyDispatcher>().AddLoop<LeaseReconciler>().AddLoop<WorkGauges>();
     }
 

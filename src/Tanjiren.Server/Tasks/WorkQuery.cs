@@ -10,7 +10,7 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
 {
     /// <summary>
     /// At most ten, highest priority first, oldest first within one. Steps that a claim would refuse (maxParallel reached) are left out, or the long-poll
-    /// would answer at once again and again. An offline machine is given nothing (W-06): its next heartbeat carries what waits.
+    /// would answer at once again and again; so are those of tasks that are held. An offline machine is given nothing (W-06): its next heartbeat carries what waits.
     /// </summary>
     public async Task<IReadOnlyList<PendingStep>> PendingAsync(SqlSession sql, string organizationId, string instanceId)
     {
@@ -42,7 +42,7 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
     private static string Select(string target) => $"""
         SELECT s.id, s.task_id, s.lease_generation, s.priority, t.intent, t.trace_parent
         FROM steps s JOIN executions e ON e.id = s.execution_id JOIN tasks t ON t.id = s.task_id
-        WHERE s.state = 'queued' AND {target} AND (e.max_parallel = 0 OR e.active_steps < e.max_parallel)
+        WHERE s.state = 'queued' AND {target} AND t.held_at IS NULL AND (e.max_parallel = 0 OR e.active_steps < e.max_parallel)
         ORDER BY s.priority DESC, s.id LIMIT @limit
         """;
 

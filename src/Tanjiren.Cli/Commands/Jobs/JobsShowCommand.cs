@@ -34,6 +34,7 @@ internal static class JobsShowCommand
             .Add("id", job.Id)
             .Add("intent", job.Intent)
             .Add("state", Words.Of(job.State) + (job.CancelRequestedAt is not null && !JobExit.IsTerminal(job.State) ? ", being cancelled" : ""))
+            .Add("held", job.Held ? "since the server was restored from a backup; `jobs resume` lets it go on" : null)
             .Add("command", command == job.Intent ? null : command)
             .Add("directory", job.WorkingDirectory)
             .Add("environment", string.Join(", ", (job.Environment?.Keys ?? []).Concat((job.EnvironmentFromMachine ?? []).Select(n => $"{n} (the workstation's)"))))
@@ -44,6 +45,7 @@ internal static class JobsShowCommand
             .Add("started", job.StartedAt is null ? null : Text.Instant(job.StartedAt, cli.Clock))
             .Add("ended", job.EndedAt is null ? null : Text.Instant(job.EndedAt, cli.Clock))
             .Add("outcome", job.OutcomeSummary)
+            .Add("output", job.LogsDeletedAt is null ? null : $"deleted by age {Text.Instant(job.LogsDeletedAt, cli.Clock)}")
             .Add("trace", job.TraceId)
             .Write(cli.Out);
         if (job.Execution is not { Steps.Count: > 0 } execution) return;

@@ -1,0 +1,90 @@
+using Tanjiren.Protocol;
+using Tanjiren.Server.Audit;
+using Tanjiren.Server.Data;
+using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Identity;
+
+namespace Tanjiren.Server.Tasks;
+
+/// <summary>
+/// Tasks after a restore. Their steps may have run since the backup without this database knowing it, so none starts by itself: every open task is held
+/// until its organization's owner, who can know, resumes. Tasks that are made afterwards are not held.
+/// </summary>
+internal sealed class HeldTasks(Database database, TimeProvider clock, WakeUps wakeUps, AnyDispatcher dispatcher, RunMetrics metrics, AuditLog audit)
+{
+    /// <summary>
+    /// Far above any generation that was given out between the backup and the restore: what an agent brings back from that time can't fit by chance.
+    /// </summary>
+    public const long GenerationLeap = 1L << 32;
+
+    /// <summary>
+    /// Ends every lease as its task's <c>onWorkerLost</c> says (nobody here can know how the step went on), makes every generation leap, and holds every task
+    /// that is open then. Answers how many. For a database that no server serves.
+    /// </summary>
+    public async Task<int> HoldAllAsync(CancellationToken cancellationToken)
+    {
+        foreach (var stepId in await database.ReadAsync(sql => sql.ListAsync<string>("SELECT id FROM steps WHERE state = 'running' ORDER BY id"), cancellationToken))
+            await database.WriteAsync(tx => LoseAsync(tx, stepId), cancellationToken);
+        return await database.WriteAsync(async tx =>
+        {
+            var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
+            await tx.ExecuteAsync("UPDATE steps SET lease_generation = lease_generation + @GenerationLeap", new { GenerationLeap });
+            // Every agent opens a new session, and hears there that it holds nothing.
+            await tx.ExecuteAsync("UPDATE instance_sessions SET ended_at = @now WHERE ended_at IS NULL", new { now });
+            return await tx.ExecuteAsync("UPDATE tasks SET held_at = @now WHERE state NOT IN ('completed', 'failed', 'cancelled')", new { now });
+        }, cancellationToken);
+    }
+
+    /// <summary>Lets the held tasks of the caller's organization go on, each with its whole queue timeout before it, and answers how many there were.</summary>
+    public Task<int> ResumeAsync(Caller caller, CancellationToken cancellationToken) => database.WriteAsync(async tx =>
+    {
+        var held = await tx.ListAsync<TaskRow>("UPDATE tasks SET held_at = NULL WHERE organization_id = @OrganizationId AND held_at IS NOT NULL RETURNING *", new { caller.OrganizationId });
+        if (held.Count == 0) return 0;
+        foreach (var task in held)
+        {
+            var steps = await tx.ListAsync<QueuedStep>("""
+                UPDATE steps SET queue_expires_at = tanjiren_now() + @queueTimeoutMs WHERE task_id = @Id AND state = 'queued' RETURNING id, target_instance_id
+                """, new { task.Id, queueTimeoutMs = task.ParseSpec().QueueTimeoutSeconds!.Value * 1000L });
+            tx.OnCommit(() => Wake(steps));
+        }
+        await audit.AppendAsync(tx, caller, "tasks.resumed", caller.OrganizationId, $"{held.Count} tasks, held since a restore");
+        return held.Count;
+    }, cancellationToken);
+
+    private void Wake(IReadOnlyList<QueuedStep> steps)
+    {
+        foreach (var step in steps)
+        {
+            if (step.TargetInstanceId is { } target) wakeUps.Notify(WakeUps.Work(target));
+            else dispatcher.Dispatch(step.Id);
+        }
+    }
+
+    private async Task LoseAsync(WriteTransaction tx, string stepId)
+    {
+        var locked = await LockedExecution.OfStepAsync(tx, stepId, clock);
+        if (locked is null || await locked.StepAsync(stepId) is not { State: "running" } step) return;
+        var to = StepRules.AfterLoss(step.CancelRequestedAt is not null, WireNames.Parse<OnWorkerLost>(step.OnWorkerLost));
+        if (to == StepState.Queued)
+        {
+            await tx.ExecuteAsync(StepEnding.RequeueSql, new { id = step.Id, instanceId = step.LeaseHolder, generation = step.LeaseGeneration });
+            locked.Add(active: -1);
+            locked.AddEvent("requeued", step.Id, step.LeaseGeneration, step.LeaseHolder, "restored");
+        }
+        else
+        {
+            await StepEnding.EndLostAsync(tx, step, to, to == StepState.Cancelled ? StepReason.Cancelled : StepReason.WorkerLost,
+                "The server was restored from a backup in which it ran; how it ended is not known.", locked.Now, guard: "");
+            locked.Add(active: -1, open: -1, failed: to == StepState.Failed ? 1 : 0, cancelled: to == StepState.Cancelled ? 1 : 0);
+            locked.AddEvent(WireNames.Of(to), step.Id, step.LeaseGeneration, step.LeaseHolder, "restored");
+            if (to == StepState.Failed) await StepEnding.StopRolloutAsync(tx, locked);
+        }
+        await locked.SaveAsync(wakeUps, metrics);
+    }
+
+    private sealed record QueuedStep
+    {
+        public string Id { get; init; } = "";
+        public string? TargetInstanceId { get; init; }
+    }
+}
