@@ -30,12 +30,13 @@ public sealed class ChainVerifier(HeadFile? heads, string? pinnedKey)
         try
         {
             var json = JsonSerializer.Deserialize(text, WireJson.Default.JsonElement);
-            if (json.ValueKind == JsonValueKind.Object && json.TryGetProperty("kind", out _)) Take(json.Deserialize(WireJson.Default.AuditHead)!);
+            if (json.ValueKind != JsonValueKind.Object) FindUnreadable();
+            else if (json.TryGetProperty("kind", out _)) Take(json.Deserialize(WireJson.Default.AuditHead)!);
             else Take(json.Deserialize(WireJson.Default.AuditEventBody)!);
         }
         catch (JsonException)
         {
-            Find(ChainFaultKind.Unreadable, sequence + 1, null, $"line {line} is not a line of an audit export");
+            FindUnreadable();
         }
     }
 
@@ -147,6 +148,8 @@ public sealed class ChainVerifier(HeadFile? heads, string? pinnedKey)
         Find(ChainFaultKind.Unsigned, head.Sequence, null, $"the {head.Kind} of row {head.Sequence} is signed by {signer}, not by {key}");
         return false;
     }
+
+    private void FindUnreadable() => Find(ChainFaultKind.Unreadable, sequence + 1, null, $"line {line} is not a line of an audit export");
 
     private void Find(ChainFaultKind kind, long where, string? id, string message) => fault ??= new ChainFault(kind, where, id, message);
 }

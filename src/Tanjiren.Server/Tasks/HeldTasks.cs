@@ -38,7 +38,9 @@ internal sealed class HeldTasks(Database database, TimeProvider clock, WakeUps w
     /// <summary>Lets the held tasks of the caller's organization go on, each with its whole queue timeout before it, and answers how many there were.</summary>
     public Task<int> ResumeAsync(Caller caller, CancellationToken cancellationToken) => database.WriteAsync(async tx =>
     {
-        var held = await tx.ListAsync<TaskRow>("UPDATE tasks SET held_at = NULL WHERE organization_id = @OrganizationId AND held_at IS NOT NULL RETURNING *", new { caller.OrganizationId });
+        var were = await tx.ListAsync<TaskRow>("UPDATE tasks SET held_at = NULL WHERE organization_id = @OrganizationId AND held_at IS NOT NULL RETURNING *", new { caller.OrganizationId });
+        // Some may have been cancelled meanwhile.
+        var held = were.Where(task => task.EndedAt is null).ToList();
         if (held.Count == 0) return 0;
         foreach (var task in held)
         {

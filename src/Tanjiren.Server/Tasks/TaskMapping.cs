@@ -42,7 +42,7 @@ internal static class TaskMapping
             RetryOfTaskId = task.RetryOfTaskId,
             RootTaskId = task.RootTaskId,
             Attempt = task.Attempt,
-            Held = task.HeldAt is not null,
+            Held = task is { HeldAt: not null, EndedAt: null },
             LogsDeletedAt = Instant(task.LogsDeletedAt),
             Execution = execution,
         };

@@ -48,6 +48,10 @@ public sealed class RoleTests
         ["GET /api/tasks/{id}/steps/{stepId}/logs"] = Role.Viewer,
         ["GET /api/tasks/{id}/events"] = Role.Viewer,
         ["GET /api/status"] = Role.Viewer,
+        ["GET /api/audit-events"] = Role.Admin,
+        ["GET /api/audit-events/export"] = Role.Admin,
+        ["GET /api/audit-events/head"] = Role.Admin,
+        ["POST /api/tasks/resume"] = Role.Owner,
     };
 
     private static readonly string[] Open =

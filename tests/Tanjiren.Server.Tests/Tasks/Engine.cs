@@ -44,6 +44,7 @@ internal sealed class Engine : IAsyncDisposable
     public LeaseReconciler Reconciler => _services.GetRequiredService<LeaseReconciler>();
     public HeartbeatService Heartbeats => _services.GetRequiredService<HeartbeatService>();
     public SessionStore Sessions => _services.GetRequiredService<SessionStore>();
+    public HeldTasks Held => _services.GetRequiredService<HeldTasks>();
     public TaskStore Store => _services.GetRequiredService<TaskStore>();
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -211,6 +212,7 @@ internal sealed class Engine : IAsyncDisposable
         services.AddSingleton<TaskService>().AddSingleton<TaskStore>().AddSingleton<TaskCanceller>().AddSingleton<TaskEventStream>();
         services.AddSingleton<StepClaimer>().AddSingleton<StepResolver>().AddSingleton<LogAppender>().AddSingleton<LeaseBook>().AddSingleton<WorkQuery>();
         services.AddSingleton<SessionStore>().AddSingleton<HeartbeatService>().AddSingleton<AnyDispatcher>().AddSingleton<LeaseReconciler>();
+        services.AddSingleton<HeldTasks>();
         return services.BuildServiceProvider();
     }
 }
