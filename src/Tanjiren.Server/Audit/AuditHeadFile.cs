@@ -14,6 +14,7 @@ internal sealed partial class AuditHeadFile : IDisposable
     private readonly string? _path;
     private readonly AuditSeal _seal;
     private readonly Dictionary<string, (long Head, long Start)> _written = [];
+    private FileStream? _lock;
     private FileStream? _file;
 
     public AuditHeadFile(AuditOptions options, Database database, AuditSeal seal, ILogger<AuditHeadFile> logger)
@@ -43,7 +44,7 @@ internal sealed partial class AuditHeadFile : IDisposable
         return lines.Count;
     }
 
-    public void Dispose() => _file?.Dispose();
+    public void Dispose() => Close();
 
     private void Write(List<AuditHead> lines)
     {
@@ -62,20 +63,28 @@ internal sealed partial class AuditHeadFile : IDisposable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             // Opened anew next time, which ends a line that was written in part.
-            _file?.Dispose();
-            _file = null;
+            Close();
             throw new IOException($"Tanjiren:Audit:HeadFile: the heads of the audit log can't be written to '{_path}'. Make room, allow it, or name a file that no other server writes.", e);
         }
     }
 
     private FileStream Open()
     {
+        // Appending is by position: two processes that both append would overwrite each other's lines.
+        _lock = new FileStream(_path + ".lock", FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
         var torn = EndsInsideALine();
         var options = new FileStreamOptions { Mode = FileMode.Append, Access = FileAccess.Write, Share = FileShare.Read, BufferSize = 0 };
         if (!OperatingSystem.IsWindows()) options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead;
         var file = new FileStream(_path!, options);
         if (torn) file.WriteByte((byte)'\n');
         return file;
+    }
+
+    private void Close()
+    {
+        _file?.Dispose();
+        _lock?.Dispose();
+        (_file, _lock) = (null, null);
     }
 
     private bool EndsInsideALine()

@@ -36,7 +36,7 @@ public sealed class RestoredServerTests : IDisposable
         Let("running");
         await Eventually.TrueAsync(() => File.Exists(_directory.File("running.ended")), scene.Evidence, FaultScene.StartLimit, "the job ends while there is no server; its result waits in the outbox");
 
-        (await scene.CliAsync("server", "restore", "--database", scene.DatabaseUrl, "--from", file, "--force")).ShouldContain("1 open jobs are held");
+        (await scene.CliAsync("server", "restore", "--database", scene.DatabaseUrl, "--from", file, "--force")).ShouldContain("1 open job is held");
         await scene.Server.StartAgainAsync();
         foreach (var agent in scene.Agents)
             await Eventually.TrueAsync(() => agent.Proxy.Exchanges.Skip(before[agent]).Any(e => e.Path.EndsWith("/sessions", StringComparison.Ordinal) && e.Status == 200), scene.Evidence, FaultScene.StartLimit, "the agent opens a new session");

@@ -32,6 +32,23 @@ public sealed class AuditHeadFileTests : IDisposable
         Heads("one").ShouldBe([("org_a", 1)], "what is written is not written again");
     }
 
+    [Fact]
+    public async Task Two_processes_do_not_write_one_file_and_sealing_goes_on()
+    {
+        await using var database = await TestDatabase.CreateAsync(DatabaseKind.Postgres, ServerFixture.MigrateAsync);
+        var path = _directory.File("heads");
+        await using var one = await SealingProcess.StartAsync(database, new ManualTimeProvider(), path);
+        await one.WriteAsync("org_a", "x");
+        await one.PassAsync();
+        await using var two = await SealingProcess.StartAsync(database, one.Clock, path);
+        await two.WriteAsync("org_a", "y");
+        (await Should.ThrowAsync<IOException>(two.PassAsync)).Message.ShouldContain("Tanjiren:Audit:HeadFile");
+        (await two.SubjectsAsync("org_a")).ShouldBe(["x", "y"]);
+        one.Clock.Advance(TimeSpan.FromSeconds(30));
+        await one.PassAsync();
+        Heads("heads").ShouldBe([("org_a", 1), ("org_a", 2)]);
+    }
+
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task After_a_death_inside_a_line_the_next_server_begins_a_new_one(DatabaseKind kind)
     {

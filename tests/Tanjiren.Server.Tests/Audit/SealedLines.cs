@@ -42,7 +42,7 @@ internal sealed class SealedLines : IDisposable
 
     /// <summary>Checkpoint, rows, head.</summary>
     public List<string> Lines(int startsAfter = 0, int? upTo = null) =>
-        [Line(Signed(AuditHead.Checkpoint, startsAfter)), .. Rows.Take(upTo ?? Rows.Count).Skip(startsAfter).Select(Line), Line(Head(upTo ?? Rows.Count))];
+        [Line(Signed(AuditHead.Checkpoint, startsAfter)), .. Rows.Take(upTo ?? Rows.Count).Skip(startsAfter).Select(row => Line(row)), Line(Head(upTo ?? Rows.Count))];
 
     public static string Line(AuditEventBody row) => JsonSerializer.Serialize(row, WireJson.Default.AuditEventBody);
 
@@ -53,7 +53,7 @@ internal sealed class SealedLines : IDisposable
 
     public static ChainReport Verify(IEnumerable<string> lines, IEnumerable<AuditHead>? heads = null, string? key = null)
     {
-        var verifier = new ChainVerifier(heads is null ? null : HeadFile.Read(heads.Select(Line)), key);
+        var verifier = new ChainVerifier(heads is null ? null : HeadFile.Read(heads.Select(head => Line(head))), key);
         foreach (var line in lines) verifier.Add(line);
         return verifier.Finish();
     }

@@ -47,7 +47,9 @@ internal static class AuditVerifyCommand
         HeadFile file;
         try
         {
-            file = HeadFile.Read(File.ReadLines(path));
+            // A server may be appending to it.
+            using var reader = new StreamReader(new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite));
+            file = HeadFile.Read(LinesOf(reader));
         }
         catch (FormatException e)
         {
@@ -55,6 +57,11 @@ internal static class AuditVerifyCommand
         }
         if (file.Unreadable > 0) cli.Say($"{file.Unreadable} lines of {Text.Safe(path)} can't be read; a server that dies leaves such a one");
         return file;
+    }
+
+    private static IEnumerable<string> LinesOf(StreamReader reader)
+    {
+        while (reader.ReadLine() is { } line) yield return line;
     }
 
     private static async Task FeedAsync(ChainVerifier verifier, Stream lines, CancellationToken cancellation)

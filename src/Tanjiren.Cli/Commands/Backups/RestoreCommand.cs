@@ -25,7 +25,7 @@ internal static class RestoreCommand
                 ServerCommand.DatabaseOf(cli, parse.GetValue(database)), parse.GetValue(from)!, parse.GetValue(force), cli.Clock, cancellation));
             cli.Say($"restored the backup of {Text.Instant(report.Manifest.TakenAt, cli.Clock)}");
             if (report.HeldTasks > 0)
-                cli.Say($"{report.HeldTasks} open jobs are held: start the server, cancel what has run since the backup, then `tanvrit-compute jobs resume` in each organization");
+                cli.Say($"{(report.HeldTasks == 1 ? "1 open job is" : $"{report.HeldTasks} open jobs are")} held: start the server, cancel what has run since the backup, then `tanvrit-compute jobs resume` in each organization");
             return ExitCode.Ok;
         });
         return command;
