@@ -13,6 +13,8 @@ public sealed class AuditCommandsTests : IDisposable
 {
     private readonly TemporaryDirectory directory = new();
 
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
     public void Dispose() => directory.Dispose();
 
     [Fact]
@@ -33,7 +35,7 @@ public sealed class AuditCommandsTests : IDisposable
         var export = directory.File("audit.jsonl");
         (await cli.InvokeAsync("audit", "export", "--out", export)).ShouldBe(0, cli.Error.Text);
         (await cli.InvokeAsync("audit", "export")).ShouldBe(0);
-        cli.Output.Text.ShouldBe(await File.ReadAllTextAsync(export, TestContext.Current.CancellationToken));
+        cli.Output.Text.ShouldBe(await File.ReadAllTextAsync(export, Cancelled));
         (await cli.InvokeAsync("audit", "verify", export)).ShouldBe(0, cli.Output.Text);
         (await cli.InvokeAsync("audit", "verify", "--head", heads)).ShouldBe(0, cli.Output.Text);
         cli.Output.Text.ShouldContain("verified: rows 1 to ");
@@ -45,7 +47,7 @@ public sealed class AuditCommandsTests : IDisposable
         // Ten more, so that the last ten are behind a head of the file.
         var reached = LastHead(heads);
         for (var i = 0; i < 10; i++)
-            (await server.Owner.PostAsJsonAsync("/api/instances", new CreateInstanceRequest { Name = $"machine {i}" }, WireJson.Default.CreateInstanceRequest, TestContext.Current.CancellationToken)).EnsureSuccessStatusCode();
+            (await server.Owner.PostAsJsonAsync("/api/instances", new CreateInstanceRequest { Name = $"machine {i}" }, WireJson.Default.CreateInstanceRequest, Cancelled)).EnsureSuccessStatusCode();
         await Eventually.TrueAsync(() => LastHead(heads) == reached + 10);
 
         await ChangeAsync(server, "UPDATE audit_events SET actor = actor || 'x' WHERE chain_seq = 2");
@@ -56,7 +58,7 @@ public sealed class AuditCommandsTests : IDisposable
         (await cli.InvokeAsync("audit", "verify", "--head", heads)).ShouldBe(0, cli.Output.Text);
 
         // The rows and the chain's own head: as if the last ten had never been.
-        var old = HeadFile.Read(File.ReadAllLines(heads)).HeadsOf(ChainOf(export)).Single(h => h.Sequence == reached);
+        var old = HeadFile.Read(await File.ReadAllLinesAsync(heads, Cancelled)).HeadsOf(ChainOf(export)).Single(h => h.Sequence == reached);
         await ChangeAsync(server, $"DELETE FROM audit_events WHERE chain_seq > {reached}; UPDATE audit_chains SET head_seq = {old.Sequence}, head_hash = '{old.Hash}', head_at = {old.At.ToUnixTimeMilliseconds()}, head_signature = '{old.Signature}'");
         (await cli.InvokeAsync("audit", "verify")).ShouldBe(0, "nothing in the database tells of them");
         (await cli.InvokeAsync("audit", "verify", "--head", heads)).ShouldBe(1);
@@ -70,9 +72,9 @@ public sealed class AuditCommandsTests : IDisposable
     private static async Task ChangeAsync(HostedServer server, string sql)
     {
         await using var connection = new SqliteConnection($"Data Source={server.DatabaseFile};Pooling=False");
-        await connection.OpenAsync();
+        await connection.OpenAsync(Cancelled);
         await using var command = connection.CreateCommand();
         command.CommandText = sql;
-        (await command.ExecuteNonQueryAsync()).ShouldBeGreaterThan(0);
+        (await command.ExecuteNonQueryAsync(Cancelled)).ShouldBeGreaterThan(0);
     }
 }

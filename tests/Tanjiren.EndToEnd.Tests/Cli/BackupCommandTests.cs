@@ -67,6 +67,6 @@ public sealed class BackupCommandTests : IDisposable
     private static async Task MigrateAsync(string url)
     {
         await using var app = ControlPlane.Build(new ControlPlaneOptions { Urls = ["http://127.0.0.1:0"], Database = url, ConfigureLogging = logging => logging.ClearProviders() });
-        await app.Services.GetRequiredService<Migrator>().MigrateAsync(CancellationToken.None);
+        await app.Services.GetRequiredService<Migrator>().MigrateAsync(TestContext.Current.CancellationToken);
     }
 }
