@@ -9,6 +9,9 @@ namespace Tanjiren.Server.Backups;
 /// </summary>
 internal sealed class SqliteDump(string path, TimeProvider clock) : IDatabaseDump
 {
+    /// <summary>What stands beside a database and belongs to it. The old head file too: heads of rows that a backup does not have would accuse the restored chain for ever.</summary>
+    private static readonly string[] Suffixes = ["", "-wal", "-shm", ".audit-heads"];
+
     private readonly string _path = Path.GetFullPath(path);
 
     public string Kind => "sqlite";
@@ -46,9 +49,8 @@ internal sealed class SqliteDump(string path, TimeProvider clock) : IDatabaseDum
         if (!force && File.Exists(_path)) throw new BackupException($"'{_path}' exists", "restore to another place, or give up what is there with --force (it is kept under another name)");
         await finish("sqlite:" + dump);
         await FoldLogAsync(dump, cancellationToken);
-        // The old head file too: heads of rows that the backup does not have would accuse the restored chain for ever.
         var aside = $".before-restore-{clock.GetUtcNow():yyyyMMddHHmmss}";
-        foreach (var old in new[] { "", "-wal", "-shm", ".audit-heads" }.Select(suffix => _path + suffix).Where(File.Exists)) File.Move(old, old + aside);
+        foreach (var old in Suffixes.Select(suffix => _path + suffix).Where(File.Exists)) File.Move(old, old + aside);
         File.Move(dump, _path);
     }
 
