@@ -7,6 +7,7 @@ using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Commands;
 using Tanjiren.Cli.Commands.Agent;
 using Tanjiren.Cli.Commands.Approvals;
+using Tanjiren.Cli.Commands.Audit;
 using Tanjiren.Cli.Commands.Auth;
 using Tanjiren.Cli.Commands.Doctrine;
 using Tanjiren.Cli.Commands.Invitations;
@@ -36,7 +37,7 @@ internal static class CommandTree
             Group("jobs", "Run commands on workstations and read their output",
                 JobsRunCommand.Create(cli), JobsListCommand.Create(cli), JobsShowCommand.Create(cli), JobsLogsCommand.Create(cli),
                 JobsCancelCommand.Create(cli), JobsRetryCommand.Create(cli),
-                JobsApproveCommand.Create(cli), JobsRejectCommand.Create(cli), JobsUpdateCommand.Create(cli)),
+                JobsApproveCommand.Create(cli), JobsRejectCommand.Create(cli), JobsUpdateCommand.Create(cli), JobsResumeCommand.Create(cli)),
             Group("approvals", "See what waits for an approval",
                 ApprovalsListCommand.Create(cli), ApprovalsWatchCommand.Create(cli)),
             Group("schedules", "Run jobs by the clock",
@@ -59,6 +60,8 @@ internal static class CommandTree
             Group("auth", "Sign in to a control plane",
                 LoginCommand.Create(cli), LogoutCommand.Create(cli), WhoamiCommand.Create(cli), PrintTokenCommand.Create(cli),
                 GrantsCommand.Create(cli), RevokeCommand.Create(cli)),
+            Group("audit", "Read the record of who did what, and prove it",
+                AuditListCommand.Create(cli), AuditExportCommand.Create(cli), AuditVerifyCommand.Create(cli)),
             ServerCommand.Create(cli),
             CompletionCommand.Create(cli),
         };
@@ -111,12 +114,12 @@ internal static class CommandTree
     {
         var command = parse.CommandResult.Command;
         var unmatched = parse.UnmatchedTokens;
-        if (command.Subcommands.Count > 0 && unmatched.Count == 0)
+        if (command is { Subcommands.Count: > 0, Action: null } && unmatched.Count == 0)
         {
             HelpText.Write(command, cli.Err);
             return ExitCode.OwnFailure;
         }
-        if (command.Subcommands.Count > 0)
+        if (command.Subcommands.Count > 0 && unmatched.Count > 0)
             cli.Say($"error: '{Text.Safe(unmatched[0])}' is not a command of {HelpText.FullName(command)}{Nearest(command, unmatched[0])}");
         else
             foreach (var error in parse.Errors) cli.Say($"error: {Text.Safe(error.Message)}");

@@ -82,6 +82,15 @@ internal sealed class ApiClient : IDisposable
         return new IdleTimeoutStream(stream, timeouts.StreamIdle, clock);
     }
 
+    /// <summary>The body of an answer of any length, as it comes; reading it times out when the server falls silent.</summary>
+    public async Task<Stream> OpenAsync(string path, CancellationToken cancellation)
+    {
+        using var timer = new CancellationTokenSource(timeouts.Request, clock);
+        using var limited = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, cancellation);
+        var response = await ExchangeAsync(new HttpRequestMessage(HttpMethod.Get, path), HttpCompletionOption.ResponseHeadersRead, limited.Token, cancellation);
+        return new IdleTimeoutStream(await response.Content.ReadAsStreamAsync(cancellation), timeouts.StreamIdle, clock);
+    }
+
     public void Dispose() => http.Dispose();
 
     private static HttpRequestMessage Request(HttpMethod method, string path, byte[] json, string? idempotencyKey)

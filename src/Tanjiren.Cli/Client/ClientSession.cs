@@ -15,6 +15,7 @@ internal sealed class ClientSession : IDisposable
         Doctrine = new DoctrineApi(Api, Organizations);
         Grants = new GrantApi(Api);
         Schedules = new ScheduleApi(Api);
+        Audit = new AuditApi(Api);
     }
 
     public ApiClient Api { get; }
@@ -25,6 +26,7 @@ internal sealed class ClientSession : IDisposable
     public DoctrineApi Doctrine { get; }
     public GrantApi Grants { get; }
     public ScheduleApi Schedules { get; }
+    public AuditApi Audit { get; }
 
     public static ClientSession Open(CliContext cli, ServerFlags flags) =>
         new(cli, ServerAccessRules.Resolve(flags, cli.Variable, new CredentialFile(cli.Home).Read()));

@@ -194,8 +194,19 @@ public sealed record TaskBody
     public DateTimeOffset? RetryDueAt { get; init; }
     /// <summary>The attempt after this one.</summary>
     public string? RetriedByTaskId { get; init; }
+    /// <summary>It was open when the server's database was restored from a backup, and no step of it starts until the owner resumes (<c>POST /api/tasks/resume</c>).</summary>
+    public bool Held { get; init; }
+    /// <summary>When its output was deleted by age. Absent: it was not.</summary>
+    public DateTimeOffset? LogsDeletedAt { get; init; }
     /// <summary>Absent in lists.</summary>
     public ExecutionBody? Execution { get; init; }
+}
+
+/// <summary>Answer of <c>POST /api/tasks/resume</c>.</summary>
+public sealed record ResumedTasks
+{
+    /// <summary>How many tasks were held and go on.</summary>
+    public required int Resumed { get; init; }
 }
 
 public sealed record ExecutionBody

@@ -51,6 +51,9 @@ internal sealed class LockedExecution
     public int OpenSteps => _row.OpenSteps + _open;
     public int FailedSteps => _row.FailedSteps + _failed;
     public bool CancelRequested => _row.CancelRequestedAt is not null;
+
+    /// <summary>Since a restore, until the owner resumes: see <see cref="HeldTasks"/>.</summary>
+    public bool Held => _row.HeldAt is not null;
     public int? StopAfterFailures => _row.StopAfterFailures;
     public StepOwner Owner => new(TaskId, ExecutionId, OrganizationId);
     public ApprovalStatus ApprovalStatus => WireNames.Parse<ApprovalStatus>(_row.ApprovalStatus);
@@ -255,7 +258,7 @@ internal sealed class LockedExecution
     private static async Task<LockedExecution?> LockAsync(WriteTransaction tx, TimeProvider clock, string condition, object arguments)
     {
         var row = await tx.FirstAsync<Row>($"""
-            SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.mode, t.created_at, t.started_at, t.cancel_requested_at,
+            SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.mode, t.created_at, t.started_at, t.cancel_requested_at, t.held_at,
               t.trace_parent, t.trace_state, t.approval_status, t.approval_class, t.action_hash, t.doctrine_version, t.created_by, t.changed_by,
               t.schedule_id, t.schedule_tick_at, t.runbook_id, t.investigation_id, t.retry_of_task_id, t.root_task_id, t.attempt,
               (SELECT m.role FROM memberships m WHERE m.organization_id = t.organization_id AND m.user_id = coalesce(t.changed_by, t.created_by)) AS actor_role, e.id AS execution_id, e.max_parallel, e.stop_after_failures, e.active_steps, e.open_steps, e.failed_steps, e.cancelled_steps, e.event_seq,
@@ -301,6 +304,7 @@ internal sealed class LockedExecution
         public string? RootTaskId { get; init; }
         public int Attempt { get; init; } = 1;
         public long? CancelRequestedAt { get; init; }
+        public long? HeldAt { get; init; }
         public string ExecutionId { get; init; } = "";
         public int MaxParallel { get; init; }
         public int? StopAfterFailures { get; init; }

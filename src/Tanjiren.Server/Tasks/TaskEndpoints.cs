@@ -18,6 +18,7 @@ internal static class TaskEndpoints
         var tasks = routes.MapGroup("/api/tasks").WithTags("Tasks");
         tasks.MapPost("/", CreateAsync).RequireRole(Role.Member).AnswersProblems(400, 408, 409, 413, 415, 422).WithName("createTask").WithMetadata(IdempotencyKeyTaken.Instance);
         tasks.MapGet("/", ListAsync).RequireRole(Role.Viewer).AnswersProblems(400, 422).WithName("listTasks");
+        tasks.MapPost("/resume", ResumeAsync).RequireRole(Role.Owner).WithName("resumeTasks").WithSummary("After a restore: lets the held tasks of the organization go on.");
         tasks.MapGet("/{id}", GetAsync).RequireRole(Role.Viewer).AnswersProblems(404).WithName("getTask");
         tasks.MapPatch("/{id}", UpdateAsync).RequireRole(Role.Member).AnswersProblems(400, 404, 409, 408, 413, 415, 422).WithName("updateTask")
             .WithSummary("Changes a task that nobody has claimed; its approval is asked for again.");
@@ -99,6 +100,8 @@ internal static class TaskEndpoints
         var task = (await store.FindAsync(caller.OrganizationId, result.TaskId!, cancellationToken))!;
         return result.Repeated ? TypedResults.Ok(task) : TypedResults.Created($"/api/tasks/{task.Id}", task);
     }
+    private static async Task<Ok<ResumedTasks>> ResumeAsync(Caller caller, HeldTasks held, CancellationToken cancellationToken) =>
+        TypedResults.Ok(new ResumedTasks { Resumed = await held.ResumeAsync(caller, cancellationToken) });
 
     private static async Task<Results<Ok<Page<LogChunkBody>>, Problem>> LogsAsync(
         string id, string stepId, int? limit, string? cursor, Caller caller, TaskStore store, CancellationToken cancellationToken)

@@ -31,7 +31,7 @@ internal sealed class TaskStore(Database database)
             FROM steps s
             LEFT JOIN instances i ON i.id = coalesce(s.target_instance_id, s.claimed_by)
             LEFT JOIN step_claims c ON c.step_id = s.id AND c.generation =
-              coalesce(s.completed_generation, CASE WHEN s.state = 'running' THEN s.lease_generation ELSE s.lease_generation - 1 END)
+              coalesce(s.completed_generation, (SELECT max(latest.generation) FROM step_claims latest WHERE latest.step_id = s.id))
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId });
         return TaskMapping.ToBody(task, new ExecutionBody

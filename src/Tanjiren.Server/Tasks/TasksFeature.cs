@@ -25,6 +25,7 @@ internal static class TasksFeature
         services.AddSingleton<WorkQuery>();
         services.AddSingleton<RunMetrics>();
         services.AddSingleton<RetryService>().AddLoop<RetryLoop>();
+        services.AddSingleton<HeldTasks>().AddSingleton<TaskPurge>();
         return services.AddLoop<AnyDispatcher>().AddLoop<LeaseReconciler>().AddLoop<ApprovalLoop>().AddLoop<WorkGauges>();
     }
 

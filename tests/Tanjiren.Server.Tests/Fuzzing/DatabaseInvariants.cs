@@ -201,6 +201,13 @@ internal static class DatabaseInvariants
             """),
         ("each removal is in the audit log", "SELECT id FROM instances i WHERE removed_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = i.id AND a.action = 'workstation.removed')"),
         ("each cancel is in the audit log", "SELECT id FROM tasks t WHERE cancel_requested_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = t.id AND a.action = 'task.cancel')"),
+        ("the chain of an organization is numbered without holes up to its head", """
+            SELECT c.chain FROM audit_chains c WHERE c.head_seq - c.start_seq <>
+              (SELECT count(DISTINCT e.chain_seq) FROM audit_events e WHERE coalesce(e.organization_id, 'server') = c.chain AND e.chain_seq BETWEEN c.start_seq + 1 AND c.head_seq)
+            """),
+        ("a sealed row stands on the one before it", """
+            SELECT e.id FROM audit_events e JOIN audit_events p ON p.organization_id = e.organization_id AND p.chain_seq = e.chain_seq - 1 WHERE e.previous_hash <> p.hash
+            """),
         ("the audit log tells of no task that is not there", """
             SELECT a.id FROM audit_events a WHERE a.action = 'task.created' AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = a.subject AND t.organization_id = a.organization_id)
             """),

@@ -30,7 +30,7 @@ internal sealed class OtherOrganization
         "SELECT d.* FROM oauth_device_codes d JOIN oauth_grants g ON g.id = d.grant_id WHERE g.organization_id = @id ORDER BY d.device_code_hash",
         "SELECT u.* FROM users u JOIN memberships m ON m.user_id = u.id WHERE m.organization_id = @id ORDER BY u.id",
         "SELECT * FROM schedules WHERE organization_id = @id ORDER BY id", "SELECT * FROM retries WHERE organization_id = @id ORDER BY task_id",
-        "SELECT * FROM audit_events WHERE organization_id = @id ORDER BY id", "SELECT * FROM idempotency_keys WHERE organization_id = @id ORDER BY idempotency_key",
+        "SELECT id,at,actor,action,subject,detail,address FROM audit_events WHERE organization_id = @id ORDER BY id", "SELECT * FROM idempotency_keys WHERE organization_id = @id ORDER BY idempotency_key",
     ];
 
     private readonly Dictionary<string, List<string>> _ids = [];

@@ -67,6 +67,10 @@ public sealed class RoleTests
         ["POST /api/schedules/{id}/run"] = Role.Member,
         ["GET /api/schedules/{id}/preview"] = Role.Viewer,
         ["GET /api/status"] = Role.Viewer,
+        ["GET /api/audit-events"] = Role.Admin,
+        ["GET /api/audit-events/export"] = Role.Admin,
+        ["GET /api/audit-events/head"] = Role.Admin,
+        ["POST /api/tasks/resume"] = Role.Owner,
     };
 
     private static readonly string[] Open =

@@ -59,6 +59,7 @@ internal sealed class Engine : IAsyncDisposable
     public RetryService Retrying => _services.GetRequiredService<RetryService>();
     public ScheduleLoop Ticks => _services.GetRequiredService<ScheduleLoop>();
     public ScheduleService Schedules => _services.GetRequiredService<ScheduleService>();
+    public HeldTasks Held => _services.GetRequiredService<HeldTasks>();
     public TaskStore Store => _services.GetRequiredService<TaskStore>();
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -261,6 +262,7 @@ internal sealed class Engine : IAsyncDisposable
         services.AddSingleton<StepClaimer>().AddSingleton<StepResolver>().AddSingleton<LogAppender>().AddSingleton<LeaseBook>().AddSingleton<WorkQuery>();
         services.AddSingleton<RetryService>().AddSingleton<RetryLoop>().AddSingleton<ScheduleService>().AddSingleton<ScheduleFiring>().AddSingleton<ScheduleLoop>();
         services.AddSingleton<SessionStore>().AddSingleton<HeartbeatService>().AddSingleton<AnyDispatcher>().AddSingleton<LeaseReconciler>();
+        services.AddSingleton<HeldTasks>();
         return services.BuildServiceProvider();
     }
 }

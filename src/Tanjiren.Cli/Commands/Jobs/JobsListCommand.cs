@@ -34,6 +34,8 @@ internal static class JobsListCommand
             else
             {
                 Table(cli, jobs);
+                if (jobs.Count(j => j.Held) is > 0 and var held)
+                    cli.Say($"{held} held since the server was restored from a backup; cancel what has run since, then the owner lets the rest go on with `tanvrit-compute jobs resume`");
                 if (cursor is not null) cli.Say($"there are more; --limit {wanted * 2} shows more of them");
             }
             return ExitCode.Ok;
@@ -46,7 +48,7 @@ internal static class JobsListCommand
         var now = cli.Clock.GetUtcNow();
         var table = new TableView(cli).Columns("ID", "STATE", "CREATED", "TOOK", "INTENT");
         foreach (var job in jobs)
-            table.Row(job.Id, Words.Cell(job.State), Text.Ago(job.CreatedAt, now), Took(job, now), Text.Shorten(Text.Safe(job.Intent), 60));
+            table.Row(job.Id, job.Held ? Cell.Warn($"{Words.Of(job.State)}, held") : Words.Cell(job.State), Text.Ago(job.CreatedAt, now), Took(job, now), Text.Shorten(Text.Safe(job.Intent), 60));
         table.Write();
     }
 
