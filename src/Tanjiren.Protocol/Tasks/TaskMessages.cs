@@ -120,6 +120,8 @@ public sealed record CreateTaskRequest
     public ResourceSpec? Resources { get; init; }
     /// <summary>-100 to 100, higher first; default 0.</summary>
     public int? Priority { get; init; }
+    /// <summary>The least class that the task asks for itself; default <c>none</c>. What the doctrine or its runbook says may raise it.</summary>
+    public ApprovalClass? ApprovalClass { get; init; }
 }
 
 public sealed record CancelTaskRequest
