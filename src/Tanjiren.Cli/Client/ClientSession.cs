@@ -12,6 +12,10 @@ internal sealed class ClientSession : IDisposable
         Instances = new InstanceApi(Api);
         Organizations = new OrganizationApi(Api);
         Grants = new GrantApi(Api);
+        Artifacts = new ArtifactApi(Api);
+        Investigations = new InvestigationApi(Api);
+        Runbooks = new RunbookApi(Api);
+        Prompts = new PromptApi(Api);
     }
 
     public ApiClient Api { get; }
@@ -19,6 +23,10 @@ internal sealed class ClientSession : IDisposable
     public InstanceApi Instances { get; }
     public OrganizationApi Organizations { get; }
     public GrantApi Grants { get; }
+    public ArtifactApi Artifacts { get; }
+    public InvestigationApi Investigations { get; }
+    public RunbookApi Runbooks { get; }
+    public PromptApi Prompts { get; }
 
     public static ClientSession Open(CliContext cli, ServerFlags flags) =>
         new(cli, ServerAccessRules.Resolve(flags, cli.Variable, new CredentialFile(cli.Home).Read()));

@@ -9,6 +9,7 @@ using Tanjiren.Server.Data.Postgres;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations;
+using Tanjiren.Server.Records;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Workstations;
 using Tanjiren.Server.Workstations.Sessions;
@@ -41,7 +42,8 @@ public static class ControlPlane
             .AddDeviceTrust()
             .AddWorkstations()
             .AddSessions()
-            .AddTasks();
+            .AddTasks()
+            .AddRecords();
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().UseUrls([.. options.Urls]);
 
         var app = builder.Build();
@@ -63,6 +65,7 @@ public static class ControlPlane
         app.MapWorkstations();
         app.MapSessions();
         app.MapTasks();
+        app.MapRecords();
         return app;
     }
 

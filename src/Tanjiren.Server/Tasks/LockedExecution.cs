@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using Dapper;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Artifacts;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
 
@@ -39,6 +40,7 @@ internal sealed class LockedExecution
     public TaskState TaskState => WireNames.Parse<TaskState>(_row.TaskState);
     public string Spec => _row.Spec;
     public string Intent => _row.Intent;
+    public string? InvestigationId => _row.InvestigationId;
     public TaskTrace Trace => new(_row.TraceParent, _row.TraceState);
     public int MaxParallel => _row.MaxParallel;
     public int ActiveSteps => _row.ActiveSteps + _active;
@@ -164,8 +166,10 @@ internal sealed class LockedExecution
             SELECT s.*, i.name AS instance_name FROM steps s LEFT JOIN instances i ON i.id = coalesce(s.claimed_by, s.target_instance_id)
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId = TaskId });
+        var summary = OutcomeSummary.Of(to, steps);
         Also("UPDATE tasks SET state = @endTo, ended_at = @endAt, outcome_summary = @summary WHERE id = @ended AND state = @endFrom;",
-            new { ended = TaskId, endTo = WireNames.Of(to), endAt = _now, summary = OutcomeSummary.Of(to, steps), endFrom = _row.TaskState });
+            new { ended = TaskId, endTo = WireNames.Of(to), endAt = _now, summary, endFrom = _row.TaskState });
+        await SummaryArtifact.AddAsync(_tx, this, to, summary, steps);
         _row.TaskState = WireNames.Of(to);
         AddEvent("taskEnded", detail: WireNames.Of(to));
         return EndedRun.Of(_row.Mode, _row.CreatedAt, _row.StartedAt, _now, to, steps);
@@ -174,7 +178,7 @@ internal sealed class LockedExecution
     private static async Task<LockedExecution?> LockAsync(WriteTransaction tx, TimeProvider clock, string condition, object arguments)
     {
         var row = await tx.FirstAsync<Row>($"""
-            SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.mode, t.created_at, t.started_at, t.cancel_requested_at,
+            SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.investigation_id, t.mode, t.created_at, t.started_at, t.cancel_requested_at,
               t.trace_parent, t.trace_state, e.id AS execution_id, e.max_parallel, e.stop_after_failures, e.active_steps, e.open_steps, e.failed_steps, e.cancelled_steps, e.event_seq,
               EXISTS (SELECT 1 FROM instance_sessions s WHERE s.id = @sessionId AND s.instance_id = @instanceId AND s.ended_at IS NULL) AS session_open
             FROM tasks t JOIN executions e ON e.task_id = t.id WHERE {condition}{(tx.ForUpdate.Length > 0 ? tx.ForUpdate + " OF t, e" : "")}
@@ -198,6 +202,7 @@ internal sealed class LockedExecution
         public string TaskState { get; set; } = "";
         public string Spec { get; init; } = "";
         public string Intent { get; init; } = "";
+        public string? InvestigationId { get; init; }
         public string Mode { get; init; } = "";
         public long CreatedAt { get; init; }
         public long? StartedAt { get; init; }

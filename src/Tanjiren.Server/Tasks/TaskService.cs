@@ -11,13 +11,13 @@ namespace Tanjiren.Server.Tasks;
 
 /// <summary>Creates tasks: validates, resolves the targets, and writes task, execution, steps and audit row in one transaction; then wakes workers.</summary>
 internal sealed class TaskService(
-    Database database, TimeProvider clock, LeaseOptions options, InstanceDirectory directory, Idempotency idempotency, AuditLog audit, WakeUps wakeUps,
+    Database database, TimeProvider clock, TaskRequestResolver requests, InstanceDirectory directory, Idempotency idempotency, AuditLog audit, WakeUps wakeUps,
     AnyDispatcher dispatcher)
 {
     public async Task<CreateTaskResult> CreateAsync(Caller caller, CreateTaskRequest request, IdempotencyKey? key, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
-        var spec = TaskRequestRules.Normalize(request, options.GraceSeconds, errors);
+        requests.Check(request, errors);
         if (errors.Any) return CreateTaskResult.Refused(errors.ToProblem());
         var trace = TaskTrace.OfRequest();
 
@@ -28,7 +28,9 @@ internal sealed class TaskService(
             if (reservation.Reused) return CreateTaskResult.Refused(Idempotency.Reused());
             if (reservation.RepeatOf is { } earlier) return new CreateTaskResult(earlier, null, Repeated: true);
 
-            if (await CreateInAsync(tx, caller, taskId, spec, TaskOrigin.Request, trace) is { } problem)
+            var unfit = new FieldErrors();
+            var (spec, origin) = await requests.ResolveAsync(tx, caller.OrganizationId, request, unfit);
+            if ((unfit.Any ? unfit.ToProblem() : await CreateInAsync(tx, caller, taskId, spec, origin, trace)) is { } problem)
             {
                 await idempotency.ReleaseAsync(tx, caller, key);
                 return CreateTaskResult.Refused(problem);

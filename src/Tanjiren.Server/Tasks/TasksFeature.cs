@@ -8,6 +8,7 @@ internal static class TasksFeature
     public static IServiceCollection AddTasks(this IServiceCollection services)
     {
         services.AddFeatureOptions<LeaseOptions>("Leases");
+        services.AddSingleton<TaskRequestResolver>();
         services.AddSingleton<TaskService>();
         services.AddSingleton<TaskStore>();
         services.AddSingleton<TaskCanceller>();

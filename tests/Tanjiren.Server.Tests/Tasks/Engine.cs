@@ -6,6 +6,8 @@ using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
+using Tanjiren.Server.Investigations;
+using Tanjiren.Server.Runbooks;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Tasks.Leases;
 using Tanjiren.Server.Workstations;
@@ -208,6 +210,7 @@ internal sealed class Engine : IAsyncDisposable
         services.AddSingleton(new LeaseOptions { TtlSeconds = TtlSeconds, GraceSeconds = GraceSeconds, DeadlineSlackSeconds = 5 });
         services.AddSingleton(new WorkstationOptions()).AddSingleton(new HostingOptions());
         services.AddSingleton<WakeUps>().AddSingleton<Counters>().AddSingleton<AuditLog>().AddSingleton<InstanceDirectory>().AddSingleton<Idempotency>();
+        services.AddSingleton<TaskRequestResolver>().AddSingleton<RunbookDirectory>().AddSingleton<InvestigationDirectory>();
         services.AddSingleton<TaskService>().AddSingleton<TaskStore>().AddSingleton<TaskCanceller>().AddSingleton<TaskEventStream>();
         services.AddSingleton<StepClaimer>().AddSingleton<StepResolver>().AddSingleton<LogAppender>().AddSingleton<LeaseBook>().AddSingleton<WorkQuery>();
         services.AddSingleton<SessionStore>().AddSingleton<HeartbeatService>().AddSingleton<AnyDispatcher>().AddSingleton<LeaseReconciler>();

@@ -47,13 +47,14 @@ internal static class JobsRunCommand
         var memory = Options.Number("--memory-mb", "N", "Memory that each step needs, in MiB", 1, int.MaxValue);
         var gpus = Options.Number("--gpu-count", "N", "Graphics processors that each step needs", 0, 1000);
         var intent = Options.Text("--intent", "TEXT", "What it is for, in your words (default: the command line)");
+        var investigation = Options.Text("--investigation", "ID", "Open investigation that the job belongs to");
         var priority = Options.Number("--priority", "N", "From -100 to 100, higher first (default 0)", -100, 100);
         var key = Options.Text("--idempotency-key", "KEY", "The same key within 24 h finds the job instead of making another (default: random)");
         var detach = Options.Flag("--detach", "Print the job's id and leave it running", "-d");
         var prefix = Options.Flag("--prefix", "Lead each line with the workstation's name, also with one step");
         var raw = Options.Flag("--raw", "Never lead lines with a name");
         foreach (var option in (Option[])[workstations, tags, labels, all, any, maxParallel, stopAfter, timeout, queueTimeout, onWorkerLost, grace, env, cwd, shell,
-            cpu, memory, gpus, intent, priority, key, detach, prefix, raw])
+            cpu, memory, gpus, intent, investigation, priority, key, detach, prefix, raw])
             command.Options.Add(option);
         var output = new OutputOptions(command, "Print the job as JSON when it ends (with --detach: when it is made) instead of its output");
         var server = new ServerOptions(command);
@@ -80,6 +81,7 @@ internal static class JobsRunCommand
                 Resources = (parse.GetValue(cpu), parse.GetValue(memory), parse.GetValue(gpus)) is var (c, m, g) && (c, m, g) != (null, null, null)
                     ? new ResourceSpec { Cpu = c, MemoryMb = m, GpuCount = g } : null,
                 Intent = parse.GetValue(intent),
+                InvestigationId = parse.GetValue(investigation),
                 Priority = parse.GetValue(priority),
             };
             using var telemetry = Telemetry.Start(cli, TelemetryRole.Command);

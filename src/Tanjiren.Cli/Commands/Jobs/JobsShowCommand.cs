@@ -45,6 +45,8 @@ internal static class JobsShowCommand
             .Add("ended", job.EndedAt is null ? null : Text.Instant(job.EndedAt, cli.Clock))
             .Add("outcome", job.OutcomeSummary)
             .Add("trace", job.TraceId)
+            .Add("runbook", job.RunbookId)
+            .Add("investigation", job.InvestigationId)
             .Write(cli.Out);
         if (job.Execution is not { Steps.Count: > 0 } execution) return;
         cli.Out.WriteLine();
