@@ -22,7 +22,8 @@ internal sealed record RunbookRow
     /// <summary>Name and status are those of their columns.</summary>
     public RunbookFields Says => _parsed ??= JsonSerializer.Deserialize(Fields, WireJson.Default.RunbookFields)! with
     {
-        Name = Name, Status = WireNames.Parse<RunbookStatus>(Status),
+        Name = Name,
+        Status = WireNames.Parse<RunbookStatus>(Status),
     };
 
     public RunbookBody ToBody() => new()

@@ -26,6 +26,17 @@ public sealed class DatabaseInvariantsTests
     [InlineData("an access token acts for its sign-in's person in its organization", "UPDATE credentials SET user_id = 'USER' WHERE grant_id IS NOT NULL")]
     [InlineData("a sign-in that has ended was given nothing afterwards", "UPDATE oauth_grants SET revoked_at = created_at - 1, revoke_reason = 'signed_out'")]
     [InlineData("a workstation stands on a sign-in of its organization", "UPDATE instances SET grant_id = (SELECT id FROM oauth_grants) WHERE id = 'WORKSTATION'")]
+    [InlineData("each investigation is in the audit log", "DELETE FROM audit_events WHERE action = 'investigation.created'")]
+    [InlineData("each runbook is in the audit log", "DELETE FROM audit_events WHERE action = 'runbook.created'")]
+    [InlineData("each prompt is in the audit log", "DELETE FROM audit_events WHERE action = 'prompt.created'")]
+    [InlineData("each artifact that somebody made is in the audit log", "DELETE FROM audit_events WHERE action = 'artifact.created'")]
+    [InlineData("each change of a record is in the audit log, once for each version", "UPDATE prompts SET version = 2")]
+    [InlineData("a task that has ended is summed up once, unless somebody deleted that", "DELETE FROM artifacts WHERE kind = 'summary'")]
+    [InlineData("an artifact belongs to its task's organization and investigation", "UPDATE artifacts SET task_intent = 'another' WHERE kind = 'summary'")]
+    [InlineData("an artifact's investigation is of its organization", "UPDATE investigations SET organization_id = (SELECT organization_id FROM instances WHERE id = 'WORKSTATION')")]
+    [InlineData("an artifact tells its size", "UPDATE artifacts SET size_bytes = 1")]
+    [InlineData("a task's investigation is there and of its organization", "UPDATE tasks SET investigation_id = 'ivg_none'")]
+    [InlineData("a task's runbook was of its organization", "UPDATE tasks SET runbook_id = 'rb_none'")]
     public async Task Each_tells_what_breaks_it(string invariant, string change)
     {
         await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);

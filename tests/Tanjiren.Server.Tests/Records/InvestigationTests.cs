@@ -65,7 +65,7 @@ public sealed class InvestigationTests
         note.InvestigationId.ShouldBe(investigation.Id);
         await agent.ClaimAsync(inside.StepId());
         await agent.CompleteAsync(inside.StepId());
-        (await server.Client.ArtifactsAsync("/api/investigations/" + investigation.Id)).Select(a => a.Kind).ShouldBe([ArtifactKind.Note, ArtifactKind.Summary]);
+        (await server.Client.ArtifactsAsync("/api/investigations/" + investigation.Id)).Select(a => a.Kind).ShouldBe([ArtifactKind.Note, ArtifactKind.Summary], ignoreOrder: true);
 
         (await server.Client.PatchJsonAsync("/api/investigations/" + investigation.Id, new UpdateInvestigationRequest { Version = 1, Status = InvestigationStatus.Closed })).EnsureSuccessStatusCode();
         foreach (var id in new[] { investigation.Id, Ids.New(Ids.Investigation, TimeProvider.System), "a\0b" })

@@ -50,7 +50,10 @@ public sealed class RunbookExpansionTests
     {
         var request = Given(("service", "x")) with
         {
-            Intent = "mine", TimeoutSeconds = 9, Targets = new TargetSpec { Workstations = ["box"] }, Environment = new Dictionary<string, string> { ["B"] = "mine", ["HOME"] = "/" },
+            Intent = "mine",
+            TimeoutSeconds = 9,
+            Targets = new TargetSpec { Workstations = ["box"] },
+            Environment = new Dictionary<string, string> { ["B"] = "mine", ["HOME"] = "/" },
             ApprovalClass = ApprovalClass.None,
         };
         var task = Expand(request);
@@ -95,7 +98,7 @@ public sealed class RunbookExpansionTests
     [InlineData("{{service}}", "x")]
     [InlineData("echo", "{{nobody}}")]
     public void Commands_that_would_run_a_value_are_refused(params string[] argv) =>
-        Refused(Blueprint with { Command = new CommandSpec { Argv = argv } }).ShouldAllBe(field => field.StartsWith("command.argv["));
+        Refused(Blueprint with { Command = new CommandSpec { Argv = argv } }).ShouldHaveSingleItem().ShouldStartWith("command.argv[");
 
     [Fact]
     public void So_are_a_parameter_in_a_shells_text_and_one_that_nobody_declared()

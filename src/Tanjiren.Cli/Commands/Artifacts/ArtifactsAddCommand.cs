@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Net.Http.Headers;
 
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Output;
@@ -37,6 +38,7 @@ internal static class ArtifactsAddCommand
             if (new[] { text, url, path }.Count(given => given is not null) != 1)
                 throw new CliException("it is not clear what to attach", "give one of --note TEXT, --link URL and --file PATH");
             if (path is null && parse.GetValue(mediaType) is not null) throw new CliException("--media-type is given without --file", "it says what the file is");
+            if (parse.GetValue(mediaType) is { } type && !MediaTypeHeaderValue.TryParse(type, out _)) throw new CliException($"--media-type: '{Text.Safe(type)}' is not a media type", "for example text/csv");
             var bytes = path is null ? null : Read(path);
             using var client = ClientSession.Open(cli, server.Of(parse));
             var to = parse.GetValue(place)!;
