@@ -19,7 +19,7 @@ public sealed class RunbookTests
         var runbook = await server.Client.NewRunbookAsync(Restart() with { ApprovalClass = ApprovalClass.None });
         foreach (var named in new[] { runbook.Id, "restart" })
         {
-            var task = await server.Client.CreateTaskAsync(new() { RunbookId = named, Parameters = new Dictionary<string, string> { ["service"] = "$(reboot)" }, Priority = 7 });
+            var task = await server.Client.CreateTaskAsync(new CreateTaskRequest { RunbookId = named, Parameters = new Dictionary<string, string> { ["service"] = "$(reboot)" }, Priority = 7 });
             (task.RunbookId, task.Intent, task.TimeoutSeconds, task.Priority).ShouldBe((runbook.Id, "Restart $(reboot)", 60, 7));
             var assignment = await agent.ClaimAsync(task.StepId());
             assignment.Command.Argv.ShouldBe(["systemctl", "restart", "$(reboot)"]);
@@ -112,7 +112,7 @@ public sealed class RunbookTests
         await server.NewInstanceAsync("box");
         using var member = await server.NewMemberAsync(Role.Member);
         var runbook = await server.Client.NewRunbookAsync(Restart());
-        var task = await member.CreateTaskAsync(new() { RunbookId = "restart", Parameters = new Dictionary<string, string> { ["service"] = "x" } });
+        var task = await member.CreateTaskAsync(new CreateTaskRequest { RunbookId = "restart", Parameters = new Dictionary<string, string> { ["service"] = "x" } });
         await member.DeleteAsync("/api/runbooks/restart", Cancelled).ProblemAsync(HttpStatusCode.Forbidden, ErrorCode.Forbidden);
         (await server.Client.DeleteAsync("/api/runbooks/restart", Cancelled)).StatusCode.ShouldBe(HttpStatusCode.NoContent);
         await server.Client.GetAsync("/api/runbooks/" + runbook.Id, Cancelled).ProblemAsync(HttpStatusCode.NotFound, ErrorCode.NotFound);
