@@ -31,6 +31,7 @@ internal static class RunbookEndpoints
     {
         var errors = new FieldErrors();
         var fields = RunbookRules.Normalize(request, errors);
+        if (errors.Any) return errors.ToProblem();
         var key = Idempotency.Read(context, request, errors);
         if (errors.Any) return errors.ToProblem();
         var made = await service.CreateAsync(caller, fields, key, cancellationToken);

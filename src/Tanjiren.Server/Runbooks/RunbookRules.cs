@@ -36,6 +36,11 @@ internal static class RunbookRules
         RecordRules.CheckProse(errors, fields.SuccessCriteria, "successCriteria");
         var mode = fields.Mode ?? TaskMode.Command;
         var status = fields.Status ?? RunbookStatus.Draft;
+        var approval = fields.ApprovalClass ?? ApprovalClass.None;
+        // The reader of JSON takes "active, archived" for a sum of both, which is none of them.
+        errors.Require(Enum.IsDefined(mode), "mode", "must be command, prompt or investigate");
+        errors.Require(Enum.IsDefined(status), "status", "must be draft, active or archived");
+        errors.Require(Enum.IsDefined(approval), "approvalClass", "must be none, sensitive_write or production_mutation");
         if (status == RunbookStatus.Active)
         {
             errors.Require(mode != TaskMode.Command || fields.Command is not null, "command", "is required of an active runbook: give command.argv or command.shell, or leave it a draft");
@@ -48,7 +53,7 @@ internal static class RunbookRules
         CheckArguments(fields.Command?.Argv, parameters, errors);
         CheckShell(fields.Command?.Shell, parameters, errors);
         CheckConstraints(fields.DefaultConstraints, parameters, errors);
-        return fields with { Name = name, IntentTemplate = intent, Mode = mode, Status = status, ApprovalClass = fields.ApprovalClass ?? ApprovalClass.None };
+        return fields with { Name = name, IntentTemplate = intent, Mode = mode, Status = status, ApprovalClass = approval };
     }
 
     /// <summary>The runbook after a change: what is absent stays, what is empty is cleared.</summary>

@@ -101,6 +101,11 @@ public sealed class RunbookTests
         (await FieldsAsync(new() { Name = "a", IntentTemplate = "x", Status = RunbookStatus.Active, Mode = TaskMode.Investigate })).ShouldBe(["promptText"]);
         (await FieldsAsync(Restart() with { DefaultConstraints = new() { TimeoutSeconds = 0, Targets = new(), WorkingDirectory = "here" }, DefaultPlan = "\0" }))
             .ShouldBe(["defaultConstraints.targets", "defaultConstraints.timeoutSeconds", "defaultConstraints.workingDirectory", "defaultPlan"]);
+        // Which the reader of JSON may take for a sum of both.
+        const string both = """{"status":"active, archived","name":"a","intentTemplate":"x","mode":"prompt, investigate","approvalClass":"sensitive_write, production_mutation"}""";
+        (await server.Client.PostAsync("/api/runbooks", new StringContent(both, null, "application/json"), Cancelled).WrongFieldsAsync()).ShouldContain("status");
+        const string highest = """{"approvalClass":"sensitive_write, production_mutation","command":{"argv":["true"]},"targets":{"tags":["a"]}}""";
+        (await server.Client.PostAsync("/api/tasks", new StringContent(highest, null, "application/json"), Cancelled).WrongFieldsAsync()).ShouldContain("approvalClass");
         (await server.Client.NewRunbookAsync(new() { Name = "idea", IntentTemplate = "x" })).Status.ShouldBe(RunbookStatus.Draft);
         (await server.Client.GetAsync("/api/runbooks?status=running", Cancelled).WrongFieldsAsync()).ShouldBe(["status"]);
     }

@@ -182,6 +182,9 @@ internal sealed class Engine : IAsyncDisposable
             SELECT 'events of ' || e.task_id FROM executions e WHERE e.task_id = @taskId AND e.event_seq <>
               (SELECT count(*) FROM step_events v WHERE v.task_id = e.task_id) + (SELECT count(*) FROM step_logs l WHERE l.task_id = e.task_id)
             UNION ALL
+            SELECT 'summary of ' || t.id FROM tasks t
+              WHERE t.id = @taskId AND (SELECT count(*) FROM artifacts a WHERE a.task_id = t.id AND a.kind = 'summary') <> CASE WHEN t.ended_at IS NULL THEN 0 ELSE 1 END
+            UNION ALL
             SELECT 'queued task with a claim ' || t.id FROM tasks t
               WHERE t.id = @taskId AND t.state = 'queued' AND EXISTS (SELECT 1 FROM steps s WHERE s.task_id = t.id AND s.attempts > 0)
             """, new { taskId });
