@@ -16,7 +16,7 @@ internal static class RunbooksUpdateCommand
         var name = Name();
         var file = Options.Text("--file", "FILE", "Fields to change, in JSON; - reads them from standard input");
         var status = Options.Choice("--status", "Put it to use, or take it out of use", [.. Enum.GetValues<RunbookStatus>().Select(s => Words.Of(s))]);
-        var version = IfVersion();
+        var version = IfVersion("the file's, else as it is now");
         var command = new CliCommand("update", "Change a runbook")
         {
             Arguments = { name },
@@ -41,7 +41,7 @@ internal static class RunbooksUpdateCommand
     public static CliCommand Archive(CliContext cli)
     {
         var name = Name();
-        var version = IfVersion();
+        var version = IfVersion("as it is now");
         var command = new CliCommand("archive", "Take a runbook out of use")
         {
             Arguments = { name },
@@ -62,7 +62,8 @@ internal static class RunbooksUpdateCommand
 
     private static Argument<string> Name() => new("RUNBOOK") { Description = "Name or id" };
 
-    private static Option<int?> IfVersion() => Options.Number("--if-version", "N", "Only if nobody has changed it since this version (default: the file's, else as it is now)", 1, int.MaxValue);
+    private static Option<int?> IfVersion(string otherwise) =>
+        Options.Number("--if-version", "N", $"Only if nobody has changed it since this version (default: {otherwise})", 1, int.MaxValue);
 
     private static async Task<RunbookBody> ChangeAsync(CliContext cli, ServerFlags server, string name, UpdateRunbookRequest change, CancellationToken cancellation)
     {
