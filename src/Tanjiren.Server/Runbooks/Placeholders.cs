@@ -14,6 +14,6 @@ internal static partial class Placeholders
     public static string Fill(string text, IReadOnlyDictionary<string, string> values) =>
         Any().Replace(text, match => values.GetValueOrDefault(match.Groups["name"].Value) ?? match.Value);
 
-    [GeneratedRegex(@"\{\{\s*(?<name>[A-Za-z][A-Za-z0-9_]*)\s*\}\}", RegexOptions.ExplicitCapture | RegexOptions.NonBacktracking)]
+    [GeneratedRegex(@"\{\{\s*(?<name>[A-Za-z][A-Za-z0-9_]*)\s*\}\}", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Any();
 }

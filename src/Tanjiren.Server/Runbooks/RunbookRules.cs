@@ -119,7 +119,7 @@ internal static class RunbookRules
                 foreach (var inside in Placeholders.In(element).Where(parameters.Contains))
                     errors.Add(field, $"must be nothing but {{{{{inside}}}}}: a parameter is a whole element, or the variable {VariableOf(inside)}");
             }
-            var program = element[(element.LastIndexOfAny(['/', '\\']) + 1)..];
+            var program = element[(element.AsSpan().LastIndexOfAny('/', '\\') + 1)..];
             afterShell |= Shells.Contains(program);
             afterJoiner |= Joiners.Contains(program);
         }

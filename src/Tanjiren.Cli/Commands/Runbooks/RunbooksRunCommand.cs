@@ -3,7 +3,6 @@ using System.CommandLine;
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Hosting;
 using Tanjiren.Cli.Jobs;
-using Tanjiren.Cli.Output;
 using Tanjiren.Cli.Parsing;
 using Tanjiren.Protocol;
 
