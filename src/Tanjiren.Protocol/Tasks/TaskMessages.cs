@@ -120,7 +120,7 @@ public sealed record CreateTaskRequest
     public ResourceSpec? Resources { get; init; }
     /// <summary>-100 to 100, higher first; default 0.</summary>
     public int? Priority { get; init; }
-    /// <summary>The least class that the task asks for itself; default <c>none</c>. What the doctrine or its runbook says may raise it.</summary>
+    /// <summary>The class of approval that it asks for itself; the higher of this and the doctrine's counts. Default <c>none</c>.</summary>
     public ApprovalClass? ApprovalClass { get; init; }
     /// <summary>What a coding agent is asked, in the modes prompt and investigate; at most 64 KiB of UTF-8.</summary>
     public string? PromptText { get; init; }

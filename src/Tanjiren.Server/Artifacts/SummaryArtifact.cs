@@ -15,12 +15,18 @@ internal static class SummaryArtifact
     private const int MaxTails = 10;
     private const int TailChunks = 4;
 
-    /// <summary>Adds it to what <paramref name="locked"/> writes when it is saved.</summary>
-    public static async Task AddAsync(WriteTransaction tx, LockedExecution locked, TaskState state, string outcome, IReadOnlyList<StepRow> steps)
+    /// <summary>The last output of each step that failed, of at most ten.</summary>
+    public static async Task<IReadOnlyList<(StepRow Step, byte[] Output)>> TailsAsync(WriteTransaction tx, IReadOnlyList<StepRow> steps)
     {
         var tails = new List<(StepRow Step, byte[] Output)>();
         foreach (var step in steps.Where(s => s.State == "failed").Take(MaxTails))
             if (await TailAsync(tx, step) is { Length: > 0 } output) tails.Add((step, output));
+        return tails;
+    }
+
+    /// <summary>Adds it to what <paramref name="locked"/> writes when it is saved.</summary>
+    public static void Add(LockedExecution locked, TaskState state, string outcome, IReadOnlyList<StepRow> steps, IReadOnlyList<(StepRow Step, byte[] Output)> tails)
+    {
         var content = Encoding.UTF8.GetBytes(Text(state, locked.Intent, outcome, steps, tails));
         var draft = new ArtifactDraft { Kind = ArtifactKind.Summary, Title = $"{state}: {locked.Intent}", MediaType = ArtifactRules.Markdown, Content = content };
         locked.Also("""

@@ -169,7 +169,7 @@ internal sealed class LockedExecution
         var summary = OutcomeSummary.Of(to, steps);
         Also("UPDATE tasks SET state = @endTo, ended_at = @endAt, outcome_summary = @summary WHERE id = @ended AND state = @endFrom;",
             new { ended = TaskId, endTo = WireNames.Of(to), endAt = _now, summary, endFrom = _row.TaskState });
-        await SummaryArtifact.AddAsync(_tx, this, to, summary, steps);
+        SummaryArtifact.Add(this, to, summary, steps, await SummaryArtifact.TailsAsync(_tx, steps));
         _row.TaskState = WireNames.Of(to);
         AddEvent("taskEnded", detail: WireNames.Of(to));
         return EndedRun.Of(_row.Mode, _row.CreatedAt, _row.StartedAt, _now, to, steps);

@@ -16,7 +16,6 @@ internal static class TaskRequestRules
     {
         if (request.Mode is TaskMode.Prompt or TaskMode.Investigate)
             errors.Add("mode", "only 'command' is served by this version");
-        errors.Require(request.ApprovalClass is not { } asked || Enum.IsDefined(asked), "approvalClass", "must be none, sensitive_write or production_mutation");
         errors.Require(request.PromptText is null || request.Mode is TaskMode.Prompt or TaskMode.Investigate, "promptText", "is for the modes prompt and investigate");
         RecordRules.CheckProse(errors, request.PromptText, "promptText");
         errors.Require(request.Parameters is null || request.RunbookId is not null, "parameters", "are a runbook's: give runbookId");
@@ -32,6 +31,7 @@ internal static class TaskRequestRules
         errors.Range(request.QueueTimeoutSeconds, 1, 2_592_000, "queueTimeoutSeconds");
         errors.Range(request.LeaseGraceSeconds, 1, 3600, "leaseGraceSeconds");
         errors.Range(request.Priority, -100, 100, "priority");
+        errors.Require(request.ApprovalClass is not { } asked || Enum.IsDefined(asked), "approvalClass", "must be none, sensitive_write or production_mutation");
         var intent = request.Intent is null ? DefaultIntent(request.Command) : errors.Text(request.Intent, WireLimits.MaxIntentLength, "intent");
 
         return request with

@@ -194,7 +194,7 @@ internal static class DatabaseInvariants
               OR ended_at IS NULL AND EXISTS (SELECT 1 FROM artifacts a WHERE a.task_id = t.id AND a.kind = 'summary')
             """),
         ("an artifact belongs to its task's organization and investigation", """
-            SELECT a.id FROM artifacts a JOIN tasks t ON t.id = a.task_id WHERE a.organization_id <> t.organization_id OR a.task_intent <> t.intent
+            SELECT a.id FROM artifacts a JOIN tasks t ON t.id = a.task_id WHERE a.organization_id <> t.organization_id
               OR coalesce(a.investigation_id, '') <> coalesce(t.investigation_id, '')
             """),
         ("an artifact's investigation is of its organization", "SELECT a.id FROM artifacts a JOIN investigations i ON i.id = a.investigation_id WHERE i.organization_id <> a.organization_id"),

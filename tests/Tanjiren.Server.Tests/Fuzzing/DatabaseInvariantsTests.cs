@@ -32,7 +32,7 @@ public sealed class DatabaseInvariantsTests
     [InlineData("each artifact that somebody made is in the audit log", "DELETE FROM audit_events WHERE action = 'artifact.created'")]
     [InlineData("each change of a record is in the audit log, once for each version", "UPDATE prompts SET version = 2")]
     [InlineData("a task that has ended is summed up once, unless somebody deleted that", "DELETE FROM artifacts WHERE kind = 'summary'")]
-    [InlineData("an artifact belongs to its task's organization and investigation", "UPDATE artifacts SET task_intent = 'another' WHERE kind = 'summary'")]
+    [InlineData("an artifact belongs to its task's organization and investigation", "UPDATE artifacts SET organization_id = (SELECT organization_id FROM instances WHERE id = 'WORKSTATION') WHERE kind = 'summary'")]
     [InlineData("an artifact's investigation is of its organization", "UPDATE investigations SET organization_id = (SELECT organization_id FROM instances WHERE id = 'WORKSTATION')")]
     [InlineData("an artifact tells its size", "UPDATE artifacts SET size_bytes = 1")]
     [InlineData("a task's investigation is there and of its organization", "UPDATE tasks SET investigation_id = 'ivg_none'")]
