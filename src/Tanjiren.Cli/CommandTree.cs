@@ -7,13 +7,17 @@ using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Commands;
 using Tanjiren.Cli.Commands.Agent;
 using Tanjiren.Cli.Commands.Approvals;
+using Tanjiren.Cli.Commands.Artifacts;
 using Tanjiren.Cli.Commands.Audit;
 using Tanjiren.Cli.Commands.Auth;
 using Tanjiren.Cli.Commands.Doctrine;
+using Tanjiren.Cli.Commands.Investigations;
 using Tanjiren.Cli.Commands.Invitations;
 using Tanjiren.Cli.Commands.Jobs;
 using Tanjiren.Cli.Commands.Members;
 using Tanjiren.Cli.Commands.Organizations;
+using Tanjiren.Cli.Commands.Prompts;
+using Tanjiren.Cli.Commands.Runbooks;
 using Tanjiren.Cli.Commands.Schedules;
 using Tanjiren.Cli.Commands.Workstations;
 using Tanjiren.Cli.Output;
@@ -44,6 +48,16 @@ internal static class CommandTree
                 SchedulesCreateCommand.Create(cli), SchedulesListCommand.Create(cli), SchedulesShowCommand.Create(cli), SchedulesUpdateCommand.Create(cli),
                 SchedulesPauseCommand.Create(cli), SchedulesResumeCommand.Create(cli), SchedulesRunCommand.Create(cli), SchedulesPreviewCommand.Create(cli),
                 SchedulesDeleteCommand.Create(cli)),
+            Group("artifacts", "Keep notes, links and files with jobs and investigations",
+                ArtifactsAddCommand.Create(cli), ArtifactsListCommand.Create(cli), ArtifactsGetCommand.Create(cli), ArtifactsDeleteCommand.Create(cli)),
+            Group("investigations", "Group jobs and what they found under one question",
+                InvestigationsCreateCommand.Create(cli), InvestigationsListCommand.Create(cli), InvestigationsShowCommand.Create(cli),
+                InvestigationsUpdateCommand.Create(cli), InvestigationsUpdateCommand.Close(cli)),
+            Group("runbooks", "Write blueprints of jobs and run them",
+                RunbooksCreateCommand.Create(cli), RunbooksListCommand.Create(cli), RunbooksShowCommand.Create(cli), RunbooksUpdateCommand.Create(cli),
+                RunbooksUpdateCommand.Archive(cli), RunbooksRunCommand.Create(cli)),
+            Group("prompts", "Save prompts and find them again",
+                PromptsCreateCommand.Create(cli), PromptsListCommand.Create(cli), PromptsShowCommand.Create(cli), PromptsUpdateCommand.Create(cli), PromptsDeleteCommand.Create(cli)),
             Group("workstations", "Register machines and manage them",
                 CreateCommand.Create(cli), ListCommand.Create(cli), ShowCommand.Create(cli), TagCommands.Tag(cli), TagCommands.Untag(cli),
                 PairCodeCommand.Create(cli), DrainCommand.Create(cli), UndrainCommand.Create(cli), RemoveCommand.Create(cli)),

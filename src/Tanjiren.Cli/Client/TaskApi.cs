@@ -46,8 +46,8 @@ internal sealed class TaskApi(ApiClient api, ClientTimeouts timeouts, TimeProvid
     public Task<TaskBody> GetAsync(string id, CancellationToken cancellation) =>
         api.GetAsync(Path(id), WireJson.Default.TaskBody, cancellation);
 
-    public Task<Page<TaskBody>> ListAsync(string? status, int limit, string? cursor, CancellationToken cancellation) =>
-        api.GetAsync("/api/tasks" + Query.Of(("status", status), ("limit", limit.ToString()), ("cursor", cursor)),
+    public Task<Page<TaskBody>> ListAsync(string? status, string? investigation, int limit, string? cursor, CancellationToken cancellation) =>
+        api.GetAsync("/api/tasks" + Query.Of(("status", status), ("investigation", investigation), ("limit", limit.ToString()), ("cursor", cursor)),
             WireJson.Default.PageTaskBody, cancellation);
 
     public Task<TaskBody> UpdateAsync(string id, UpdateTaskRequest change, CancellationToken cancellation) =>

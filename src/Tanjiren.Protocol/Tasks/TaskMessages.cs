@@ -128,6 +128,14 @@ public sealed record CreateTaskRequest
     public ApprovalClass? ApprovalClass { get; init; }
     /// <summary>Absent: no attempt follows a failure by itself.</summary>
     public RetryPolicy? Retry { get; init; }
+    /// <summary>What a coding agent is asked, in the modes prompt and investigate; at most 64 KiB of UTF-8.</summary>
+    public string? PromptText { get; init; }
+    /// <summary>Id or name of an active runbook: it fills in what this request leaves out.</summary>
+    public string? RunbookId { get; init; }
+    /// <summary>Values of the runbook's parameters by name, each at most 4096 characters.</summary>
+    public IReadOnlyDictionary<string, string>? Parameters { get; init; }
+    /// <summary>An open investigation that the task and its artifacts belong to.</summary>
+    public string? InvestigationId { get; init; }
 }
 
 public sealed record CancelTaskRequest

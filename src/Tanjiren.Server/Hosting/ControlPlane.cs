@@ -10,6 +10,7 @@ using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Governance;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations;
+using Tanjiren.Server.Records;
 using Tanjiren.Server.Retention;
 using Tanjiren.Server.Schedules;
 using Tanjiren.Server.Tasks;
@@ -49,6 +50,7 @@ public static class ControlPlane
             .AddSchedules()
             .AddAudit()
             .AddRetention();
+            .AddRecords();
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().UseUrls([.. options.Urls]);
 
         var app = builder.Build();
@@ -73,6 +75,7 @@ public static class ControlPlane
         app.MapTasks();
         app.MapSchedules();
         app.MapAudit();
+        app.MapRecords();
         return app;
     }
 

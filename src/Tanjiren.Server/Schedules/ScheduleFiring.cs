@@ -100,10 +100,9 @@ internal sealed class ScheduleFiring(Database database, TaskService tasks, Audit
     {
         // Anew each time: the template may be older than this version of the rules.
         var errors = new FieldErrors();
-        var spec = tasks.Normalize(row.ParseTask(), errors);
+        var (spec, origin) = await tasks.ResolveAsync(tx, row.OrganizationId, row.ParseTask(), errors);
         if (errors.Any) return errors.ToProblem();
-        var origin = new TaskOrigin { ScheduleId = row.Id, ScheduleTickAt = tickAt };
-        if (await tasks.CreateInAsync(tx, actor, taskId, spec, origin, trace) is { } problem) return problem;
+        if (await tasks.CreateInAsync(tx, actor, taskId, spec, origin with { ScheduleId = row.Id, ScheduleTickAt = tickAt }, trace) is { } problem) return problem;
         await tx.ExecuteAsync("UPDATE schedules SET runs = runs + 1, last_task_id = @taskId WHERE id = @Id", new { row.Id, taskId });
         return null;
     }

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using Dapper;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Artifacts;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Tasks.Retries;
@@ -45,6 +46,7 @@ internal sealed class LockedExecution
     /// <summary>The validated request with every default filled in.</summary>
     public CreateTaskRequest ParsedSpec => _spec ??= new TaskRow { Spec = _row.Spec }.ParseSpec();
     public string Intent => _row.Intent;
+    public string? InvestigationId => _row.InvestigationId;
     public TaskTrace Trace => new(_row.TraceParent, _row.TraceState);
     public int MaxParallel => _row.MaxParallel;
     public int ActiveSteps => _row.ActiveSteps + _active;
@@ -150,7 +152,7 @@ internal sealed class LockedExecution
     public void EndPlanned(TaskState to, string summary)
     {
         if (TaskState != TaskState.Planned) throw new InvalidOperationException($"A task that is {TaskState} ends with its last step.");
-        End(to, summary, []);
+        End(to, summary, [], []);
     }
 
     /// <summary>Writes the counters, the events and what was put off till now, and ends the task when its last step has ended. Wakes listeners after the commit.</summary>
@@ -223,15 +225,16 @@ internal sealed class LockedExecution
             SELECT s.*, i.name AS instance_name FROM steps s LEFT JOIN instances i ON i.id = coalesce(s.claimed_by, s.target_instance_id)
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId = TaskId });
-        End(to, OutcomeSummary.Of(to, steps), steps);
+        End(to, OutcomeSummary.Of(to, steps), steps, await SummaryArtifact.TailsAsync(_tx, steps));
         if (to == TaskState.Failed) PlanRetry(steps, wakeUps);
     }
 
-    private void End(TaskState to, string summary, IReadOnlyList<StepRow> steps)
+    private void End(TaskState to, string summary, IReadOnlyList<StepRow> steps, IReadOnlyList<(StepRow Step, byte[] Output)> tails)
     {
         if (!TaskRules.MayMove(TaskState, to)) throw new InvalidOperationException($"A task can't move from {TaskState} to {to}.");
         Also("UPDATE tasks SET state = @endTo, ended_at = @endAt, outcome_summary = @summary, frozen_until = NULL WHERE id = @ended AND state = @endFrom;",
             new { ended = TaskId, endTo = WireNames.Of(to), endAt = _now, summary, endFrom = _row.TaskState });
+        SummaryArtifact.Add(this, to, summary, steps, tails);
         _row.TaskState = WireNames.Of(to);
         if (ApprovalStatus is ApprovalStatus.Pending or ApprovalStatus.Approved)
         {

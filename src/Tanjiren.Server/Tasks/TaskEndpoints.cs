@@ -45,7 +45,7 @@ internal static class TaskEndpoints
     }
 
     private static async Task<Results<Ok<Page<TaskBody>>, Problem>> ListAsync(
-        string? status, string? mode, string? approval, string? worker, int? limit, string? cursor, Caller caller, TaskStore store, CancellationToken cancellationToken)
+        string? status, string? mode, string? approval, string? worker, string? investigation, int? limit, string? cursor, Caller caller, TaskStore store, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
         errors.Require(status is null || WireNames.IsKnown<TaskState>(status), "status",
@@ -56,8 +56,9 @@ internal static class TaskEndpoints
         errors.Range(limit, 1, WireLimits.MaxPageSize, "limit");
         var instanceId = worker is not null && worker.StartsWith(Ids.Worker, StringComparison.Ordinal) ? worker[Ids.Worker.Length..] : worker;
         errors.Require(instanceId is null || Ids.IsValid(instanceId, Ids.Instance), "worker", "must be the id of a worker or a workstation");
+        errors.Require(investigation is null || Ids.IsValid(investigation, Ids.Investigation), "investigation", "must be the id of an investigation");
         if (errors.Any) return errors.ToProblem();
-        return TypedResults.Ok(await store.ListAsync(caller.OrganizationId, status, mode, approval, instanceId,
+        return TypedResults.Ok(await store.ListAsync(caller.OrganizationId, status, mode, approval, instanceId, investigation,
             limit ?? WireLimits.DefaultPageSize, cursor, cancellationToken));
     }
 

@@ -20,7 +20,7 @@ internal sealed class TaskStore(Database database)
 
     public static async Task<TaskBody?> FindAsync(SqlSession sql, string organizationId, string taskId)
     {
-        var task = await sql.FirstAsync<TaskRow>(Select + " WHERE id = @taskId AND organization_id = @organizationId", new { taskId, organizationId });
+        var task = await FindRowAsync(sql, organizationId, taskId);
         if (task is null) return null;
         var execution = await sql.FirstAsync<ExecutionRow>("SELECT id, active_steps FROM executions WHERE task_id = @taskId", new { taskId });
         if (execution is null) return TaskMapping.ToBody(task, null);
@@ -40,20 +40,28 @@ internal sealed class TaskStore(Database database)
         }, [.. approvals.Select(a => a.ToBody())]);
     }
 
+    /// <summary>The row alone, without its steps.</summary>
+    public static Task<TaskRow?> FindRowAsync(SqlSession sql, string organizationId, string taskId) =>
+        sql.FirstAsync<TaskRow>(Select + " WHERE id = @taskId AND organization_id = @organizationId", new { taskId, organizationId });
+
+    public static Task<bool> AnyInInvestigationAsync(SqlSession sql, string organizationId, string investigationId) =>
+        sql.FirstAsync<bool>("SELECT EXISTS (SELECT 1 FROM tasks WHERE investigation_id = @investigationId AND organization_id = @organizationId)", new { investigationId, organizationId });
+
     /// <summary>Newest first. <paramref name="cursor"/> is the id of the last task of the page before.</summary>
     public Task<Page<TaskBody>> ListAsync(
-        string organizationId, string? state, string? mode, string? approval, string? workerInstanceId, int limit, string? cursor, CancellationToken cancellationToken) =>
+        string organizationId, string? state, string? mode, string? approval, string? workerInstanceId, string? investigationId, int limit, string? cursor, CancellationToken cancellationToken) =>
         database.ReadAsync(async sql =>
         {
             var conditions = "organization_id = @organizationId";
             if (state is not null) conditions += " AND state = @state";
             if (mode is not null) conditions += " AND mode = @mode";
             if (approval is not null) conditions += " AND approval_status = @approval";
+            if (investigationId is not null) conditions += " AND investigation_id = @investigationId";
             if (cursor is not null) conditions += " AND id < @cursor";
             if (workerInstanceId is not null)
                 conditions += " AND EXISTS (SELECT 1 FROM steps s WHERE s.task_id = tasks.id AND (s.target_instance_id = @workerInstanceId OR s.claimed_by = @workerInstanceId))";
             var rows = await sql.ListAsync<TaskRow>($"{Select} WHERE {conditions} ORDER BY id DESC LIMIT @take",
-                new { organizationId, state, mode, approval, cursor, workerInstanceId, take = limit + 1 });
+                new { organizationId, state, mode, approval, cursor, workerInstanceId, investigationId, take = limit + 1 });
             return new Page<TaskBody>
             {
                 Items = [.. rows.Take(limit).Select(t => TaskMapping.ToBody(t, null))],

@@ -11,8 +11,9 @@ internal static class JobsListCommand
     public static CliCommand Create(CliContext cli)
     {
         var status = Options.Choice("--status", "Only jobs in this state", [.. Enum.GetValues<TaskState>().Select(s => Words.Of(s))]);
+        var investigation = Options.Text("--investigation", "ID", "Only jobs of this investigation");
         var limit = Options.Number("--limit", "N", "How many, newest first (default 50)", 1, 10_000);
-        var command = new CliCommand("list", "List jobs, newest first") { Options = { status, limit } };
+        var command = new CliCommand("list", "List jobs, newest first") { Options = { status, investigation, limit } };
         var output = new OutputOptions(command, "Print { items: [...] } as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
@@ -23,7 +24,7 @@ internal static class JobsListCommand
             string? cursor = null;
             do
             {
-                var page = await client.Tasks.ListAsync(parse.GetValue(status), Math.Min(wanted - jobs.Count, WireLimits.MaxPageSize), cursor, cancellation);
+                var page = await client.Tasks.ListAsync(parse.GetValue(status), parse.GetValue(investigation), Math.Min(wanted - jobs.Count, WireLimits.MaxPageSize), cursor, cancellation);
                 jobs.AddRange(page.Items);
                 cursor = page.NextCursor;
             }

@@ -54,6 +54,8 @@ internal static class JobsShowCommand
             .Add("schedule", job.ScheduleId)
             .Add("output", job.LogsDeletedAt is null ? null : $"deleted by age {Text.Instant(job.LogsDeletedAt, cli.Clock)}")
             .Add("trace", job.TraceId)
+            .Add("runbook", job.RunbookId)
+            .Add("investigation", job.InvestigationId)
             .Write(cli.Out);
         if (job.Execution is not { Steps.Count: > 0 } execution) return;
         cli.Out.WriteLine();
