@@ -49,7 +49,7 @@ public static class ControlPlane
             .AddTasks()
             .AddSchedules()
             .AddAudit()
-            .AddRetention();
+            .AddRetention()
             .AddRecords();
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().UseUrls([.. options.Urls]);
 

@@ -60,6 +60,7 @@ internal sealed class Engine : IAsyncDisposable
     public RetryLoop Retries => _services.GetRequiredService<RetryLoop>();
     public RetryService Retrying => _services.GetRequiredService<RetryService>();
     public ScheduleLoop Ticks => _services.GetRequiredService<ScheduleLoop>();
+    public ScheduleFiring Firing => _services.GetRequiredService<ScheduleFiring>();
     public ScheduleService Schedules => _services.GetRequiredService<ScheduleService>();
     public HeldTasks Held => _services.GetRequiredService<HeldTasks>();
     public TaskStore Store => _services.GetRequiredService<TaskStore>();

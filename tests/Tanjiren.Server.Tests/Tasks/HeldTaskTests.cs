@@ -1,6 +1,7 @@
 using Tanjiren.Protocol;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Tasks;
+using Tanjiren.Server.Tests.Tasks.Approvals;
 using Tanjiren.Server.Workstations.Sessions;
 using Tanjiren.Tests;
 
@@ -73,6 +74,48 @@ public sealed class HeldTaskTests
         (await engine.ClaimAsync(machine, await engine.StepAsync(waiting))).Response!.LeaseGeneration.ShouldBe((1L << 32) + 1);
         (await engine.CompleteAsync(machine, waiting.Execution!.Steps[0].Id, (1L << 32) + 1)).Kind.ShouldBe(StepMoveKind.Applied);
         (await engine.TaskAsync(waiting.Id)).State.ShouldBe(TaskState.Completed);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task An_attempt_to_come_waits_for_the_owner_also_one_that_only_the_restore_planned(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("a");
+        var request = new CreateTaskRequest
+        {
+            Command = new CommandSpec { Argv = ["true"] }, Targets = new TargetSpec { Workstations = ["a"] },
+            Retry = new RetryPolicy { MaxAttempts = 2, BackoffSeconds = 10, On = [StepReason.ExitCode, StepReason.WorkerLost] },
+        };
+        var failed = await engine.CreateTaskAsync(request);
+        await engine.ClaimAsync(machine, failed.Execution!.Steps[0]);
+        await engine.CompleteAsync(machine, failed.Execution.Steps[0].Id, 1, StepOutcome.Failed);
+        var running = await engine.CreateTaskAsync(request);
+        await engine.ClaimAsync(machine, running.Execution!.Steps[0]);
+
+        (await engine.Held.HoldAllAsync(Cancelled)).ShouldBe(2);
+        foreach (var task in new[] { failed, running })
+            (await engine.TaskAsync(task.Id)).ShouldSatisfyAllConditions(t => t.State.ShouldBe(TaskState.Failed), t => t.Held.ShouldBeTrue(), t => t.RetryDueAt.ShouldNotBeNull());
+        engine.Clock.Advance(TimeSpan.FromHours(1));
+        (await engine.Retries.RunOnceAsync(Cancelled)).ShouldBeNull("nothing is due while they are held");
+        (await engine.QueryAsync<long>("SELECT count(*) FROM tasks WHERE retry_of_task_id IS NOT NULL")).ShouldBe(0);
+
+        // Whoever knows that an attempt ran drops it.
+        await engine.Canceller.CancelAsync(engine.Owner, running.Id, null, Cancelled);
+        (await engine.Held.ResumeAsync(engine.Owner, Cancelled)).ShouldBe(1);
+        await engine.Retries.RunOnceAsync(Cancelled);
+        (await engine.QueryAsync<string>("SELECT retry_of_task_id FROM tasks WHERE retry_of_task_id IS NOT NULL")).ShouldBe(failed.Id);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task An_approval_that_was_given_and_not_used_is_void_and_asked_for_again(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.AddWorkstationAsync("one");
+        var task = await ApprovalTests.ApprovedAsync(engine);
+        (await engine.Held.HoldAllAsync(Cancelled)).ShouldBe(1);
+        await engine.ApprovalLoop.RunOnceAsync(Cancelled);
+        (await engine.TaskAsync(task.Id)).ShouldSatisfyAllConditions(t => t.State.ShouldBe(TaskState.Planned), t => t.ApprovalStatus.ShouldBe(ApprovalStatus.Pending), t => t.Held.ShouldBeTrue());
+        await engine.CheckInvariantsAsync(task.Id);
     }
 
     private static async Task<Device> NewSessionAsync(Engine engine, Device machine)
