@@ -15,6 +15,11 @@ internal sealed class ClientSession : IDisposable
         Doctrine = new DoctrineApi(Api, Organizations);
         Grants = new GrantApi(Api);
         Schedules = new ScheduleApi(Api);
+        Audit = new AuditApi(Api);
+        Artifacts = new ArtifactApi(Api);
+        Investigations = new InvestigationApi(Api);
+        Runbooks = new RunbookApi(Api);
+        Prompts = new PromptApi(Api);
         Webhook = new WebhookApi(Api, Organizations);
     }
 
@@ -26,6 +31,11 @@ internal sealed class ClientSession : IDisposable
     public DoctrineApi Doctrine { get; }
     public GrantApi Grants { get; }
     public ScheduleApi Schedules { get; }
+    public AuditApi Audit { get; }
+    public ArtifactApi Artifacts { get; }
+    public InvestigationApi Investigations { get; }
+    public RunbookApi Runbooks { get; }
+    public PromptApi Prompts { get; }
     public WebhookApi Webhook { get; }
 
     public static ClientSession Open(CliContext cli, ServerFlags flags) =>

@@ -10,6 +10,8 @@ using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Governance;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations;
+using Tanjiren.Server.Records;
+using Tanjiren.Server.Retention;
 using Tanjiren.Server.Schedules;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Webhooks;
@@ -47,6 +49,9 @@ public static class ControlPlane
             .AddSessions()
             .AddTasks()
             .AddSchedules()
+            .AddAudit()
+            .AddRetention()
+            .AddRecords()
             .AddWebhooks();
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().UseUrls([.. options.Urls]);
 
@@ -71,6 +76,8 @@ public static class ControlPlane
         app.MapSessions();
         app.MapTasks();
         app.MapSchedules();
+        app.MapAudit();
+        app.MapRecords();
         app.MapWebhooks();
         return app;
     }
@@ -79,7 +86,7 @@ public static class ControlPlane
     {
         var provider = DatabaseUrl.Open(options.Database, options.Clock);
         if (provider is PostgresProvider postgres) services.AddSingleton(postgres).AddLoop<PostgresWakeUps>();
-        return services.AddSingleton(new Database(provider)).AddSingleton<Migrator>().AddSingleton<AuditLog>();
+        return services.AddSingleton(new Database(provider)).AddSingleton<Migrator>();
     }
 
     private static IServiceCollection AddHosting(this IServiceCollection services, ControlPlaneOptions options)

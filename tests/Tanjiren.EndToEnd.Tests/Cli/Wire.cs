@@ -27,9 +27,9 @@ internal static class Wire
         LeaseGraceSeconds = 60,
         OnWorkerLost = OnWorkerLost.Fail,
         Priority = 0,
+        Attempt = 1,
         CreatedBy = "usr_01jd0000000000000000000000",
         CreatedAt = Noon,
-        Attempt = 1,
         Execution = new ExecutionBody { Id = "exe_01jd0000000000000000000000", ActiveSteps = 0, Steps = steps },
     };
 
