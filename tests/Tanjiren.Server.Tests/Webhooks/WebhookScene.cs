@@ -12,8 +12,6 @@ namespace Tanjiren.Server.Tests.Webhooks;
 /// <summary>A control plane on a clock that the test moves, which may send to loopback, and a receiver there. Its wall is stepped, so its own loops sleep on.</summary>
 internal sealed class WebhookScene : IAsyncDisposable
 {
-    private static readonly Dictionary<string, string?> LoopbackAllowed = new() { ["Tanjiren:Webhooks:AllowPrivate"] = "true" };
-
     private readonly TestAuthority _authority;
 
     private WebhookScene(TestAuthority authority, ServerFixture server, TlsReceiver receiver, ManualTimeProvider clock) =>
@@ -34,7 +32,8 @@ internal sealed class WebhookScene : IAsyncDisposable
         var (authority, clock) = (new TestAuthority(), new ManualTimeProvider());
         var server = await ServerFixture.StartAsync(kind, o => o with
         {
-            Clock = clock, Settings = new Dictionary<string, string?>(LoopbackAllowed) { ["Tanjiren:Webhooks:TrustedCertificates"] = authority.File },
+            Clock = clock,
+            Settings = new Dictionary<string, string?> { ["Tanjiren:Webhooks:AllowPrivate"] = "true", ["Tanjiren:Webhooks:TrustedCertificates"] = authority.File },
         });
         var scene = new WebhookScene(authority, server, await TlsReceiver.StartAsync(authority), clock);
         // Its first pass is over and it sleeps on the clock: from here the test alone makes passes.
