@@ -131,7 +131,7 @@ internal sealed partial class AnyDispatcher(
     private IReadOnlyList<InstanceRow> Ready(IEnumerable<InstanceRow> machines)
     {
         var now = clock.GetUtcNow();
-        return [.. machines.Where(m => !WorkerRules.Unready(m.AsWorker(now, workstations)).Any()).OrderBy(m => WorkerRules.Rank(AsWoken(m).AsWorker(now, workstations), m.Id))];
+        return [.. machines.Where(m => !WorkerRules.Unready(m.AsWorker(now, workstations)).Any()).OrderBy(m => WorkerRules.Rank(AsWoken(m).AsWorker(now, workstations), m.Id), WorkerRank.FirstAsked)];
     }
 
     private InstanceRow AsWoken(InstanceRow machine) => _woken.TryGetValue(machine.Id, out var steps) ? machine with { ActiveSteps = machine.ActiveSteps + steps } : machine;

@@ -61,13 +61,13 @@ internal static class WorkerRules
 /// Its place in the order in which workers are asked, the first before the others: ready, then healthier, then less loaded, then the older id, so that equals are always
 /// asked in the same order.
 /// </summary>
-internal readonly record struct WorkerRank(bool Ready, int Health, double Load, string Id) : IComparable<WorkerRank>
+internal readonly record struct WorkerRank(bool Ready, int Health, double Load, string Id)
 {
-    public int CompareTo(WorkerRank other)
+    public static readonly Comparer<WorkerRank> FirstAsked = Comparer<WorkerRank>.Create((a, b) =>
     {
-        if (Ready != other.Ready) return Ready ? -1 : 1;
-        if (Health != other.Health) return other.Health - Health;
-        var load = Load.CompareTo(other.Load);
-        return load != 0 ? load : string.CompareOrdinal(Id, other.Id);
-    }
+        if (a.Ready != b.Ready) return a.Ready ? -1 : 1;
+        if (a.Health != b.Health) return b.Health - a.Health;
+        var load = a.Load.CompareTo(b.Load);
+        return load != 0 ? load : string.CompareOrdinal(a.Id, b.Id);
+    });
 }

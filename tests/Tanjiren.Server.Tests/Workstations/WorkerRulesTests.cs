@@ -68,7 +68,7 @@ public sealed class WorkerRulesTests
         {
             var shuffled = order.ToArray();
             new Random(seed).Shuffle(shuffled);
-            shuffled.Order().ShouldBe(order);
+            shuffled.Order(WorkerRank.FirstAsked).ShouldBe(order);
         }
     }
 }

@@ -21,7 +21,7 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
 
     /// <summary>Who lacks the least comes first, then who waits for the fewest things, then whoever would be asked first.</summary>
     private static readonly Comparer<MachineCase> Nearest = Comparer<MachineCase>.Create((a, b) =>
-        a.UnmetConditions != b.UnmetConditions ? a.UnmetConditions - b.UnmetConditions : a.Waits.Count != b.Waits.Count ? a.Waits.Count - b.Waits.Count : a.Rank.CompareTo(b.Rank));
+        a.UnmetConditions != b.UnmetConditions ? a.UnmetConditions - b.UnmetConditions : a.Waits.Count != b.Waits.Count ? a.Waits.Count - b.Waits.Count : WorkerRank.FirstAsked.Compare(a.Rank, b.Rank));
 
     /// <summary>Null when the organization has no such task.</summary>
     public Task<TaskExplanationBody?> ExplainAsync(string organizationId, string taskId, CancellationToken cancellationToken) => database.ReadAsync(async sql =>

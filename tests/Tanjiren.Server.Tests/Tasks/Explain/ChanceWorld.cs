@@ -42,8 +42,9 @@ internal sealed class ChanceWorld
         foreach (var machine in machines.Where(_ => Chance(15))) await StartAsync(owner, machine, On(machine));
 
         // As it is made: perhaps something wants an approval, perhaps it is frozen.
-        if (Chance(25)) _doctrines[owner.OrganizationId] = _ => Wanting(Chance(50) ? ApprovalClass.SensitiveWrite : ApprovalClass.ProductionMutation);
-        else if (Chance(15)) _doctrines[owner.OrganizationId] = _ => Free with { FrozenUntil = _engine.Clock.GetUtcNow().AddHours(Chance(80) ? 1 : -1) };
+        var atCreation = Chance(25) ? Wanting(Chance(50) ? ApprovalClass.SensitiveWrite : ApprovalClass.ProductionMutation)
+            : Chance(15) ? Free with { FrozenUntil = _engine.Clock.GetUtcNow().AddHours(Chance(80) ? 1 : -1) } : Free;
+        _doctrines[owner.OrganizationId] = _ => atCreation;
         var any = new TargetSpec { Tags = ["gpu"], Labels = Chance(30) ? new Dictionary<string, string> { ["os"] = "linux" } : null };
         var request = Chance(50) ? new CreateTaskRequest { Targets = any, Resources = Chance(70) ? new ResourceSpec { Cpu = 4 } : null } : On([.. machines]);
         var taskId = (await _engine.TryCreateTaskAsync(request with { Command = new CommandSpec { Argv = ["true"] }, MaxParallel = random.Next(0, 3) }, owner)).TaskId!;
