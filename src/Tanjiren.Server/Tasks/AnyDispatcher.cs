@@ -111,7 +111,9 @@ internal sealed partial class AnyDispatcher(
         var fleet = await fleets.RecentAsync(step.OrganizationId, cancellationToken);
         while (true)
         {
-            foreach (var few in Ready(fleet.Machines.Where(m => !asked.Contains(m.Id) && selector.Matches(m.Id, m.Tags, m.Labels))).Chunk(Shortlist))
+            // Looked through no further than needed: of ten thousand that match, the first few.
+            var fitting = fleet.Ready.Where(m => !asked.Contains(m.Id) && selector.Matches(m.Id, m.Tags, m.Labels));
+            foreach (var few in fitting.Where(m => !IsSpokenFor(m)).Concat(fitting).DistinctBy(m => m.Id).Chunk(Shortlist))
             {
                 var now = await database.ReadAsync(sql => directory.OfIdsAsync(sql, step.OrganizationId, [.. few.Select(m => m.Id)]), cancellationToken);
                 // Ranked again before each: others are being woken for other steps meanwhile.
@@ -133,6 +135,9 @@ internal sealed partial class AnyDispatcher(
         var now = clock.GetUtcNow();
         return [.. machines.Where(m => !WorkerRules.Unready(m.AsWorker(now, workstations)).Any()).OrderBy(m => WorkerRules.Rank(AsWoken(m).AsWorker(now, workstations), m.Id), WorkerRank.FirstAsked)];
     }
+
+    /// <summary>As many were woken for it a moment ago as it has places: others are asked before it.</summary>
+    private bool IsSpokenFor(InstanceRow machine) => machine.ActiveSteps + _woken.GetValueOrDefault(machine.Id) >= machine.MaxConcurrent;
 
     private InstanceRow AsWoken(InstanceRow machine) => _woken.TryGetValue(machine.Id, out var steps) ? machine with { ActiveSteps = machine.ActiveSteps + steps } : machine;
 

@@ -4,10 +4,10 @@ using Tanjiren.Server.Data;
 namespace Tanjiren.Server.Workstations;
 
 /// <summary>
-/// The workstations of an organization as they were up to a second ago. For hints only, who is woken first: nothing is decided by it. Reading ten thousand of them takes
-/// tens of milliseconds, which a second of a busy queue must not pay for each of its steps.
+/// The ready workers of an organization as they were up to a second ago. For hints only, who is woken first: nothing is decided by it. To read ten thousand of them and put
+/// them in order takes tens of milliseconds, which a busy queue must not pay for each of its steps.
 /// </summary>
-internal sealed class FleetView(Database database, InstanceDirectory directory, TimeProvider clock)
+internal sealed class FleetView(Database database, InstanceDirectory directory, TimeProvider clock, WorkstationOptions options)
 {
     public static readonly TimeSpan MaxAge = TimeSpan.FromSeconds(1);
 
@@ -42,16 +42,23 @@ internal sealed class FleetView(Database database, InstanceDirectory directory, 
             if (fleet.Newest is { } read && willDo(read)) return read;
             var takenAt = clock.GetTimestamp();
             var machines = await database.ReadAsync(sql => directory.ListAsync(sql, organizationId), cancellationToken);
-            Volatile.Write(ref fleet.Newest, new FleetSnapshot(takenAt, machines));
-            return fleet.Newest;
+            var snapshot = new FleetSnapshot(takenAt, InOrder(machines));
+            Volatile.Write(ref fleet.Newest, snapshot);
+            return snapshot;
         }
         finally
         {
             fleet.Reading.Release();
         }
     }
+
+    private IReadOnlyList<InstanceRow> InOrder(IEnumerable<InstanceRow> machines)
+    {
+        var now = clock.GetUtcNow();
+        return [.. machines.Select(m => (Machine: m, Rank: WorkerRules.Rank(m.AsWorker(now, options), m.Id))).Where(m => m.Rank.Ready).OrderBy(m => m.Rank, WorkerRank.FirstAsked).Select(m => m.Machine)];
+    }
 }
 
 /// <param name="TakenAt">A timestamp of the clock, of before it was read.</param>
-/// <param name="Machines">Oldest first.</param>
-internal sealed record FleetSnapshot(long TakenAt, IReadOnlyList<InstanceRow> Machines);
+/// <param name="Ready">Whoever is first asked first.</param>
+internal sealed record FleetSnapshot(long TakenAt, IReadOnlyList<InstanceRow> Ready);
