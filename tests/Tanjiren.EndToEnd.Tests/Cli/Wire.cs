@@ -30,7 +30,6 @@ internal static class Wire
         Attempt = 1,
         CreatedBy = "usr_01jd0000000000000000000000",
         CreatedAt = Noon,
-        Attempt = 1,
         Execution = new ExecutionBody { Id = "exe_01jd0000000000000000000000", ActiveSteps = 0, Steps = steps },
     };
 
