@@ -20,6 +20,7 @@ using Tanjiren.Cli.Commands.Prompts;
 using Tanjiren.Cli.Commands.Runbooks;
 using Tanjiren.Cli.Commands.Schedules;
 using Tanjiren.Cli.Commands.Webhook;
+using Tanjiren.Cli.Commands.Workers;
 using Tanjiren.Cli.Commands.Workstations;
 using Tanjiren.Cli.Output;
 using Tanjiren.Cli.Parsing;
@@ -42,7 +43,8 @@ internal static class CommandTree
             Group("jobs", "Run commands on workstations and read their output",
                 JobsRunCommand.Create(cli), JobsListCommand.Create(cli), JobsShowCommand.Create(cli), JobsLogsCommand.Create(cli),
                 JobsCancelCommand.Create(cli), JobsRetryCommand.Create(cli),
-                JobsApproveCommand.Create(cli), JobsRejectCommand.Create(cli), JobsUpdateCommand.Create(cli), JobsResumeCommand.Create(cli)),
+                JobsApproveCommand.Create(cli), JobsRejectCommand.Create(cli), JobsUpdateCommand.Create(cli), JobsResumeCommand.Create(cli),
+                JobsExplainCommand.Create(cli), JobsOverviewCommand.Create(cli)),
             Group("approvals", "See what waits for an approval",
                 ApprovalsListCommand.Create(cli), ApprovalsWatchCommand.Create(cli)),
             Group("schedules", "Run jobs by the clock",
@@ -62,6 +64,8 @@ internal static class CommandTree
             Group("workstations", "Register machines and manage them",
                 CreateCommand.Create(cli), ListCommand.Create(cli), ShowCommand.Create(cli), TagCommands.Tag(cli), TagCommands.Untag(cli),
                 PairCodeCommand.Create(cli), DrainCommand.Create(cli), UndrainCommand.Create(cli), RemoveCommand.Create(cli)),
+            Group("workers", "See what each workstation can do right now",
+                WorkersListCommand.Create(cli), WorkersShowCommand.Create(cli), WorkersRenameCommand.Create(cli)),
             Group("agent", "Run the agent that takes jobs on this machine",
                 AgentRunCommand.Create(cli), AgentPairCommand.Create(cli), AgentStatusCommand.Create(cli), AgentWatchdogCommand.Create(cli)),
             Group("members", "See who is in the organization, and change what they may do",

@@ -85,6 +85,8 @@ namespace Tanjiren.Protocol;
 [JsonSerializable(typeof(IReadOnlyList<ApprovalFindingBody>))]
 [JsonSerializable(typeof(AnswerApprovalRequest))]
 [JsonSerializable(typeof(UpdateTaskRequest))]
+[JsonSerializable(typeof(TaskExplanationBody))]
+[JsonSerializable(typeof(RuntimeOverviewBody))]
 [JsonSerializable(typeof(CreateArtifactRequest))]
 [JsonSerializable(typeof(ArtifactBody))]
 [JsonSerializable(typeof(Page<ArtifactBody>))]

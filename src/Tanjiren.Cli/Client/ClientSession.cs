@@ -11,6 +11,7 @@ internal sealed class ClientSession : IDisposable
         Tasks = new TaskApi(Api, cli.Timeouts, cli.Clock);
         Approvals = new ApprovalApi(Api);
         Instances = new InstanceApi(Api);
+        Workers = new WorkerApi(Api);
         Organizations = new OrganizationApi(Api);
         Doctrine = new DoctrineApi(Api, Organizations);
         Grants = new GrantApi(Api);
@@ -27,6 +28,7 @@ internal sealed class ClientSession : IDisposable
     public TaskApi Tasks { get; }
     public ApprovalApi Approvals { get; }
     public InstanceApi Instances { get; }
+    public WorkerApi Workers { get; }
     public OrganizationApi Organizations { get; }
     public DoctrineApi Doctrine { get; }
     public GrantApi Grants { get; }

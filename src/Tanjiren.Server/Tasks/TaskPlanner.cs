@@ -51,12 +51,12 @@ internal sealed partial class TaskPlanner(TargetResolver resolver, DoctrineJudge
     }
 
     /// <summary>On one machine's tags. Forbid and freeze by the stricter of the snapshot and the present; the class is the present's, the approved one is on record.</summary>
-    public async Task<DoctrineDecision> DecideAtClaimAsync(SqlSession sql, LockedExecution locked, IReadOnlyCollection<string> tags)
+    public async Task<DoctrineDecision> DecideAtClaimAsync(SqlSession sql, StartSubject task, IReadOnlyCollection<string> tags)
     {
-        var question = new DoctrineQuestion(locked.OrganizationId, locked.ParsedSpec, [tags], locked.ActorRole, locked.Origin, clock.GetUtcNow());
+        var question = new DoctrineQuestion(task.OrganizationId, task.Spec, [tags], task.ActorRole, task.Origin, clock.GetUtcNow());
         var present = await judge(sql, question);
-        if (present.Version == locked.DoctrineVersion) return present;
-        var snapshot = await judge(sql, question with { AtVersion = locked.DoctrineVersion });
+        if (present.Version == task.DoctrineVersion) return present;
+        var snapshot = await judge(sql, question with { AtVersion = task.DoctrineVersion });
         return present with
         {
             Findings = [.. present.Findings, .. snapshot.Findings],

@@ -4,7 +4,7 @@ using Tanjiren.Protocol;
 namespace Tanjiren.Server.Tasks;
 
 /// <summary>A row of <c>tasks</c>.</summary>
-internal sealed record TaskRow
+internal record TaskRow
 {
     public string Id { get; init; } = "";
     public string OrganizationId { get; init; } = "";

@@ -215,7 +215,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 draft.SetBody(new CreateInstanceRequest { Name = cast.NewName(), Tags = ["spare", "a/b:c"], MachineId = random.Next(3) == 0 ? cast.NewName() : null });
                 break;
             case "updateInstance":
-                draft.SetBody(new UpdateInstanceRequest { Name = random.Next(3) == 0 ? cast.NewName() : null, AddTags = ["t" + random.Next(5)], RemoveTags = ["t" + random.Next(5)] });
+                draft.SetBody(new UpdateInstanceRequest { Name = random.Next(3) == 0 ? cast.NewName() : null, AddTags = ["t" + random.Next(5)], RemoveTags = ["t" + random.Next(5)], WorkerName = random.Next(3) switch { 0 => cast.NewName(), 1 => "", _ => null } });
                 break;
             case "setDoctrine":
                 draft.SetBody(new SetDoctrineRequest { BasedOn = cast.DoctrineVersion, Document = NewDoctrine(random) });

@@ -46,6 +46,8 @@ public sealed class RoleTests
         ["POST /api/instances/{id}/pairing-code"] = Role.Admin,
         ["GET /api/workers"] = Role.Viewer,
         ["GET /api/workers/{id}"] = Role.Viewer,
+        ["GET /api/tasks/{id}/explain"] = Role.Viewer,
+        ["GET /api/tasks/runtime-overview"] = Role.Viewer,
         ["POST /api/tasks"] = Role.Member,
         ["GET /api/tasks"] = Role.Viewer,
         ["GET /api/tasks/{id}"] = Role.Viewer,

@@ -22,11 +22,11 @@ internal static class ApprovalBook
     /// One under which a step may start: given and in time, or used already; of at least this number and class, and for exactly what the task is now. One that is used
     /// goes before one that is not, which was given for another step's second start; then the newest.
     /// </summary>
-    public static Task<ApprovalRow?> CoveringAsync(SqlSession sql, LockedExecution locked, int from, ApprovalClass needed) => sql.FirstAsync<ApprovalRow>("""
+    public static Task<ApprovalRow?> CoveringAsync(SqlSession sql, StartSubject task, int from, ApprovalClass needed) => sql.FirstAsync<ApprovalRow>("""
         SELECT * FROM approvals WHERE task_id = @taskId AND number >= @from AND action_hash = @actionHash AND (state = 'consumed' OR state = 'approved' AND expires_at > @now)
           AND (class = 'production_mutation' OR @highest = 0)
         ORDER BY CASE state WHEN 'consumed' THEN 0 ELSE 1 END, number DESC LIMIT 1
-        """, new { taskId = locked.TaskId, from, actionHash = locked.ActionHash, now = locked.Now, highest = needed == ApprovalClass.ProductionMutation ? 1 : 0 });
+        """, new { taskId = task.TaskId, from, actionHash = task.ActionHash, now = task.Now, highest = needed == ApprovalClass.ProductionMutation ? 1 : 0 });
 
     /// <summary>Asks for an approval of what the task is now. None may be open. Returns its number.</summary>
     public static async Task<int> AskAsync(WriteTransaction tx, LockedExecution locked, ApprovalClass wanted, IReadOnlyList<ApprovalFindingBody> findings)
