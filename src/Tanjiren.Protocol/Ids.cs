@@ -24,6 +24,7 @@ public static class Ids
     public const string Invitation = "inv_";
     public const string Grant = "gnt_";
     public const string Schedule = "sch_";
+    public const string KeyRotation = "rot_";
 
     /// <summary>Prefix of a worker's id; the rest is the id of its workstation (W-09).</summary>
     public const string Worker = "worker:";
