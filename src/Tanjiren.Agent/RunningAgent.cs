@@ -51,7 +51,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
         work = new WorkLoop(parts, claimer);
         sessionLoop = new SessionLoop(parts, reconciler, MachineIdentity.BootId());
         leaseClock = new LeaseClockLoop(platform, steps, sessions, heartbeat, options.Timeouts, clock, log);
-        keyRotation = new KeyRotationLoop(client, transport, new SuccessorKey(home), identity, options.Timeouts, clock, log);
+        keyRotation = new KeyRotationLoop(client, transport, new SuccessorKey(home), sessions, identity, options.Timeouts, clock, log);
         status = new StatusLoop(home, options, identity, parts, heartbeat, sessionLoop, keyRotation, clock, log);
     }
 

@@ -9,7 +9,7 @@ namespace Tanjiren.Agent.Connection;
 /// on with the new key.
 /// </summary>
 internal sealed partial class KeyRotationLoop(
-    ControlPlaneClient client, DeviceTransport transport, SuccessorKey successor, AgentIdentity identity, AgentTimeouts timeouts, TimeProvider clock, ILogger log)
+    ControlPlaneClient client, DeviceTransport transport, SuccessorKey successor, SessionKeeper sessions, AgentIdentity identity, AgentTimeouts timeouts, TimeProvider clock, ILogger log)
 {
     private bool asking;
 
@@ -75,7 +75,10 @@ internal sealed partial class KeyRotationLoop(
             case (ReplyKind.Refused or ReplyKind.NotClaimable, _):
                 Tell($"The server does not take the request for a new key: {reply.Words}");
                 break;
-            // Everything else passes, or is every loop's affair: it is asked again.
+            case (ReplyKind.KeyRotated or ReplyKind.KeyRevoked, _):
+                sessions.Concerns(sessions.Current ?? "", reply);
+                break;
+            // Everything else passes: it is asked again.
         }
     }
 

@@ -16,7 +16,7 @@ internal static class VerifyKeysCommand
     public static CliCommand Create(CliContext cli)
     {
         var file = new Argument<string>("FILE") { Description = "What `workstations keys --json` printed; - reads standard input" };
-        var anchor = Options.Text("--anchor", "FINGERPRINT", "Fingerprint of a key of this workstation that you know, for example the one compared when it was paired");
+        var anchor = Options.Text("--anchor", "FINGERPRINT", "Fingerprint of a key of this workstation that you know, for example the one compared when it was paired (write --anchor=FINGERPRINT, it may begin with a dash)");
         anchor.Required = true;
         var acceptGaps = Options.Flag("--accept-gaps", "Take the server's word for recoveries of lost keys");
         var command = new CliCommand("verify-keys", "Verify an exported chain of keys, offline")
@@ -30,7 +30,7 @@ internal static class VerifyKeysCommand
 
                 Exit codes: 0 verified, 1 whole, but with a gap that was not accepted, 2 it does not verify, 125 tanvrit-compute itself failed.
                 """,
-            Examples = ["tanvrit-compute workstations verify-keys build-1.keys.json --anchor 9c8vQ0yCkPZxbS3s5dZ0h1rQm2kq3bJmWQ7l2nq0VtE"],
+            Examples = ["tanvrit-compute workstations verify-keys build-1.keys.json --anchor=9c8vQ0yCkPZxbS3s5dZ0h1rQm2kq3bJmWQ7l2nq0VtE"],
         };
         command.SetAction(parse =>
         {

@@ -34,7 +34,7 @@ public sealed class KeyRotationTests
         await old.TryRequestKeyAsync(old.RequestFor(next)).ProblemAsync(HttpStatusCode.Unauthorized, ErrorCode.KeyRotated);
 
         await next.SignInAsync();
-        (await next.BeatAsync()).Leases.ShouldBeEmpty("it named none, and nothing of the session is lost");
+        (await next.BeatAsync()).Leases.Single().StepId.ShouldBe(task.StepId(), "the session holds what it held");
         await next.AppendAsync(task.StepId(), AgentCalls.Chunk(2, "after\n"));
         await next.CompleteAsync(task.StepId(), finalLogSeq: 2);
         var done = await server.Client.TaskAsync(task.Id);
