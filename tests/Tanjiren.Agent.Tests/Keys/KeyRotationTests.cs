@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Microsoft.Extensions.Logging.Abstractions;
 using Tanjiren.Agent.Keys;
 using Tanjiren.Protocol;

@@ -1,5 +1,7 @@
 using System.Net;
+using Microsoft.Extensions.DependencyInjection;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Tests.Organizations.Invitations;
 using Tanjiren.Server.Tests.Tasks.Http;
 using Tanjiren.Tests;
@@ -268,5 +270,29 @@ public sealed class KeyRotationTests
         (await device.TryRequestKeyAsync(device.RequestFor(more)).ProblemAsync(HttpStatusCode.TooManyRequests, ErrorCode.RateLimited)).Detail!.ShouldContain("requests for another key");
         (await device.RequestKeyAsync(last)).State.ShouldBe(KeyRotationState.Pending, "the same again is no new one");
         last.Dispose();
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_became_nothing_is_forgotten_after_a_month_and_the_chain_never(DatabaseKind kind)
+    {
+        var clock = new ManualTimeProvider();
+        await using var server = await ServerFixture.StartAsync(kind, o => o with { Clock = clock });
+        using var first = await server.NewDeviceAsync("box");
+        using var second = first.WithNewKey();
+        using var refused = first.WithNewKey();
+        (await server.Client.TryRejectKeyAsync(await first.RequestKeyAsync(refused))).EnsureSuccessStatusCode();
+        await server.Client.ApproveKeyAsync(await first.RequestKeyAsync(second), second);
+        async Task<long> RowsAsync()
+        {
+            await server.App.Services.GetRequiredService<ExpiredRowsLoop>().RunOnceAsync(Cancelled);
+            return await server.Database.ReadAsync(s => s.FirstAsync<long>("SELECT count(*) FROM key_rotations"), Cancelled);
+        }
+
+        clock.Advance(TimeSpan.FromDays(36));
+        (await RowsAsync()).ShouldBe(2);
+        clock.Advance(TimeSpan.FromDays(1));
+        (await RowsAsync()).ShouldBe(1);
+        KeyChain.Verify(await server.Client.KeysAsync("box"), first.Fingerprint(), false).Verdict.ShouldBe(KeyChainVerdict.Verified);
+        await first.IsRefusedAsync(ErrorCode.KeyRotated);
     }
 }
