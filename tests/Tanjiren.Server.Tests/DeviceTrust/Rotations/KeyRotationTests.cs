@@ -293,6 +293,6 @@ public sealed class KeyRotationTests
         clock.Advance(TimeSpan.FromDays(1));
         (await RowsAsync()).ShouldBe(1);
         KeyChain.Verify(await server.Client.KeysAsync("box"), first.Fingerprint(), false).Verdict.ShouldBe(KeyChainVerdict.Verified);
-        await first.IsRefusedAsync(ErrorCode.KeyRotated);
+        await first.RefreshAsync().ProblemAsync(HttpStatusCode.Unauthorized, ErrorCode.KeyRotated);
     }
 }
