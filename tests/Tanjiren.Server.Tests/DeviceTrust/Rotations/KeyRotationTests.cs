@@ -158,9 +158,9 @@ public sealed class KeyRotationTests
         using var next = old.WithNewKey();
         using var again = old.WithNewKey();
         var asked = await old.RequestKeyAsync(next);
-        clock.Advance(TimeSpan.FromDays(7) - TimeSpan.FromSeconds(1));
+        clock.StepWall(TimeSpan.FromDays(7) - TimeSpan.FromSeconds(1));
         (await server.Client.KeysAsync("box")).Pending!.Id.ShouldBe(asked.Id);
-        clock.Advance(TimeSpan.FromSeconds(1));
+        clock.StepWall(TimeSpan.FromSeconds(1));
 
         (await server.Client.KeysAsync("box")).Pending.ShouldBeNull();
         (await server.Client.TryApproveKeyAsync(asked, next.Last8()).ProblemAsync(HttpStatusCode.Conflict, ErrorCode.StateConflict)).CurrentState.ShouldBe("expired");
@@ -288,9 +288,9 @@ public sealed class KeyRotationTests
             return await server.Database.ReadAsync(s => s.FirstAsync<long>("SELECT count(*) FROM key_rotations"), Cancelled);
         }
 
-        clock.Advance(TimeSpan.FromDays(36));
+        clock.StepWall(TimeSpan.FromDays(36));
         (await RowsAsync()).ShouldBe(2);
-        clock.Advance(TimeSpan.FromDays(1));
+        clock.StepWall(TimeSpan.FromDays(1));
         (await RowsAsync()).ShouldBe(1);
         KeyChain.Verify(await server.Client.KeysAsync("box"), first.Fingerprint(), false).Verdict.ShouldBe(KeyChainVerdict.Verified);
         await first.RefreshAsync().ProblemAsync(HttpStatusCode.Unauthorized, ErrorCode.KeyRotated);
