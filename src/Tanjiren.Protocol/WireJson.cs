@@ -112,6 +112,15 @@ namespace Tanjiren.Protocol;
 [JsonSerializable(typeof(Jwk))]
 [JsonSerializable(typeof(ProofHeader))]
 [JsonSerializable(typeof(ProofClaims))]
+[JsonSerializable(typeof(KeyStatementClaims))]
+[JsonSerializable(typeof(KeyRecordClaims))]
+[JsonSerializable(typeof(RequestKeyRotation))]
+[JsonSerializable(typeof(KeyRotationBody))]
+[JsonSerializable(typeof(ApproveKeyRotationRequest))]
+[JsonSerializable(typeof(RejectKeyRotationRequest))]
+[JsonSerializable(typeof(RecoverRequest))]
+[JsonSerializable(typeof(RecoverResponse))]
+[JsonSerializable(typeof(KeyChainBody))]
 [JsonSerializable(typeof(JsonElement))]
 public sealed partial class WireJson : JsonSerializerContext;
 

@@ -19,6 +19,8 @@ internal sealed class ExpiredRowsLoop(Database database, HostingOptions options,
             Keys = await tx.ExecuteAsync("DELETE FROM idempotency_keys WHERE created_at <= @before", new { before = now - options.IdempotencyHours * 3_600_000L }),
             // Kept a day longer, so that an operator can still see why a code or a sign-in was refused.
             Codes = await tx.ExecuteAsync("DELETE FROM pairing_codes WHERE expires_at <= @before", new { before = now - DayMs }),
+            // Those that became nothing; the approved ones are the chain.
+            Rotations = await tx.ExecuteAsync("DELETE FROM key_rotations WHERE state <> 'approved' AND expires_at <= @before", new { before = now - 30 * DayMs }),
             Setup = await tx.ExecuteAsync("DELETE FROM setup_codes WHERE expires_at <= @before", new { before = now - DayMs }),
             // A month longer, so that the list of an organization shows what became of its invitations; the audit log keeps it for ever.
             Invitations = await tx.ExecuteAsync("DELETE FROM invitations WHERE expires_at <= @before", new { before = now - 30 * DayMs }),
@@ -39,6 +41,7 @@ internal sealed class ExpiredRowsLoop(Database database, HostingOptions options,
         Count("codes", deleted.Codes + deleted.Setup + deleted.DeviceCodes);
         Count("invitations", deleted.Invitations);
         Count("messages", deleted.Messages);
+        Count("keyRotations", deleted.Rotations);
         Count("credentials", deleted.Credentials + deleted.Refresh + deleted.Grants);
     }
 }

@@ -1,5 +1,6 @@
 using System.Text;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.DeviceTrust.Rotations;
 using Tanjiren.Server.Tests.Tasks.Http;
 
 namespace Tanjiren.Server.Tests.Fuzzing;
@@ -105,6 +106,11 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 return "worker:" + cast.Agent(random).InstanceId;
             case (_, "/api/organizations/{id}/doctrine/versions"):
                 return random.Next(1, cast.DoctrineVersion + 1).ToString();
+            case ("approveKeyRotation" or "rejectKeyRotation", "/api/instances"):
+                draft.Rotation = await cast.RotationAsync(random);
+                return draft.Rotation.InstanceId;
+            case ("approveKeyRotation" or "rejectKeyRotation", _):
+                return draft.Rotation!.Id;
             case ("removeInstance" or "createPairingCode", _):
                 return await cast.SpareInstanceAsync(random);
             case (_, "/api/instances") when draft.Route.Admission == Admission.Workstation:
@@ -164,6 +170,20 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
             case "pair":
                 draft.Device = client.NewDevice();
                 draft.SetBody(new PairRequest { Code = await cast.PairingCodeAsync(), HostName = "host" });
+                break;
+            case "requestKeyRotation":
+                draft.NewKey = draft.Device!.WithNewKey();
+                draft.SetBody(draft.Device.RequestFor(draft.NewKey));
+                break;
+            case "approveKeyRotation":
+                draft.SetBody(new ApproveKeyRotationRequest { Fingerprint = random.Next(4) == 0 ? "AAAAAAAA" : draft.Rotation!.Last8 });
+                break;
+            case "rejectKeyRotation":
+                draft.SetBody(new RejectKeyRotationRequest { Reason = random.Next(2) == 0 ? "fuzz" : null });
+                break;
+            case "recover":
+                draft.Device = client.NewDevice();
+                draft.SetBody(new RecoverRequest { Code = await cast.RecoveryCodeAsync(), HostName = "host", Statement = draft.Device.OwnStatement() });
                 break;
             case "openSession":
                 var successor = random.Next(2) == 0;

@@ -1,5 +1,6 @@
 using System.Text;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.DeviceTrust.Rotations;
 using Tanjiren.Server.Tests.Identity.OAuth;
 using Tanjiren.Server.Tests.Tasks.Http;
 using Tanjiren.Server.Tests.Webhooks;
@@ -18,6 +19,7 @@ internal sealed class OtherOrganization
         "SELECT * FROM credentials WHERE organization_id = @id ORDER BY id", "SELECT * FROM instances WHERE organization_id = @id ORDER BY id",
         "SELECT k.* FROM instance_keys k JOIN instances i ON i.id = k.instance_id WHERE i.organization_id = @id ORDER BY k.id",
         "SELECT c.* FROM pairing_codes c JOIN instances i ON i.id = c.instance_id WHERE i.organization_id = @id ORDER BY c.code_hash",
+        "SELECT * FROM key_rotations WHERE organization_id = @id ORDER BY id",
         "SELECT s.* FROM instance_sessions s JOIN instances i ON i.id = s.instance_id WHERE i.organization_id = @id ORDER BY s.id",
         "SELECT * FROM doctrine_versions WHERE organization_id = @id ORDER BY version",
         "SELECT * FROM tasks WHERE organization_id = @id ORDER BY id", "SELECT * FROM executions WHERE organization_id = @id ORDER BY id",
@@ -66,6 +68,9 @@ internal sealed class OtherOrganization
         using var agent = await server.NewAgentAsync(other.Mark + " machine", [other.Mark], admin: owner);
         var waiting = await server.NewInstanceAsync(other.Mark + " unpaired", admin: owner);
         await server.NewPairingCodeAsync(waiting.Id, owner);
+        using var rotating = await server.NewDeviceAsync(other.Mark + " rotating", admin: owner);
+        using var next = rotating.WithNewKey();
+        other.Add(rotating.InstanceId, (await rotating.RequestKeyAsync(next)).Id);
         foreach (var run in new[] { true, false, false })
         {
             var task = await owner.CreateTaskAsync(TaskCalls.On(agent.InstanceId) with { Intent = other.Mark });
