@@ -28,7 +28,7 @@ internal sealed class StoredTasks : IAsyncDisposable
     private static readonly (string Name, string[] Ids)[] Tables =
     [
         ("tasks", ["id"]), ("executions", ["id", "task_id"]), ("steps", ["id", "execution_id", "task_id", "claim_id"]), ("step_claims", ["step_id", "claim_id"]),
-        ("step_events", ["task_id", "step_id"]),
+        ("step_events", ["task_id", "step_id"]), ("artifacts", ["id", "task_id"]),
     ];
 
     private readonly StoreNoop _store;
@@ -57,7 +57,7 @@ internal sealed class StoredTasks : IAsyncDisposable
     public async Task ListAsync(StoredFlow flow, CancellationToken cancellation)
     {
         var worker = flow.Worker is null ? null : flow.Worker == "idle" ? _idle.InstanceId : _store.Workstations[0].InstanceId;
-        var page = await _store.Services.GetRequiredService<TaskStore>().ListAsync(_store.Caller.OrganizationId, flow.State, flow.Mode, flow.Approval, worker,
+        var page = await _store.Services.GetRequiredService<TaskStore>().ListAsync(_store.Caller.OrganizationId, flow.State, flow.Mode, flow.Approval, worker, investigationId: null,
             WireLimits.DefaultPageSize, flow.FromTheMiddle ? _middle : null, cancellation);
         if (page.Items.Count > 0 != flow.Finds) throw new InvalidOperationException($"{flow.Name} found {page.Items.Count} tasks");
     }

@@ -24,6 +24,10 @@ public static class Ids
     public const string Invitation = "inv_";
     public const string Grant = "gnt_";
     public const string Schedule = "sch_";
+    public const string AuditEvent = "evt_";
+    public const string Investigation = "ivg_";
+    public const string Runbook = "rb_";
+    public const string Prompt = "prm_";
 
     /// <summary>Prefix of a worker's id; the rest is the id of its workstation (W-09).</summary>
     public const string Worker = "worker:";

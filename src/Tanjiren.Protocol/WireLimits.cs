@@ -51,4 +51,15 @@ public static class WireLimits
     public const int MaxCronLength = 200;
     public const int MaxPreviewTicks = 100;
     public const int MaxAttempts = 20;
+
+    /// <summary>Largest content of one artifact, in bytes (10 MiB).</summary>
+    public const int MaxArtifactBytes = 10 * 1024 * 1024;
+
+    /// <summary>Longest text that people write into an investigation, a runbook, a prompt or a note, in bytes of UTF-8 (64 KiB).</summary>
+    public const int MaxProseBytes = 64 * 1024;
+
+    public const int MaxTitleLength = 200;
+    public const int MaxUrlLength = 2000;
+    public const int MaxRunbookParameters = 50;
+    public const int MaxParameterLength = 4096;
 }

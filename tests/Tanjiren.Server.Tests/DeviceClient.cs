@@ -15,7 +15,7 @@ internal sealed class DeviceClient(string serverUrl, TimeProvider clock) : IDisp
 {
     private readonly HttpClient _client = new(new DeclaredAnswers());
 
-    public ECDsa Key { get; private init; } = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+    public ECDsa Key { get; init; } = ECDsa.Create(ECCurve.NamedCurves.nistP256);
     public Jwk PublicKey => field ??= Jwk.FromKey(Key);
     public string InstanceId { get; set; } = "";
     public string AccessToken { get; set; } = "";

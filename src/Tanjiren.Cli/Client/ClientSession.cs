@@ -15,6 +15,11 @@ internal sealed class ClientSession : IDisposable
         Doctrine = new DoctrineApi(Api, Organizations);
         Grants = new GrantApi(Api);
         Schedules = new ScheduleApi(Api);
+        Audit = new AuditApi(Api);
+        Artifacts = new ArtifactApi(Api);
+        Investigations = new InvestigationApi(Api);
+        Runbooks = new RunbookApi(Api);
+        Prompts = new PromptApi(Api);
     }
 
     public ApiClient Api { get; }
@@ -25,6 +30,11 @@ internal sealed class ClientSession : IDisposable
     public DoctrineApi Doctrine { get; }
     public GrantApi Grants { get; }
     public ScheduleApi Schedules { get; }
+    public AuditApi Audit { get; }
+    public ArtifactApi Artifacts { get; }
+    public InvestigationApi Investigations { get; }
+    public RunbookApi Runbooks { get; }
+    public PromptApi Prompts { get; }
 
     public static ClientSession Open(CliContext cli, ServerFlags flags) =>
         new(cli, ServerAccessRules.Resolve(flags, cli.Variable, new CredentialFile(cli.Home).Read()));

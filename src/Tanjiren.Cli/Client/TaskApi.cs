@@ -46,8 +46,8 @@ internal sealed class TaskApi(ApiClient api, ClientTimeouts timeouts, TimeProvid
     public Task<TaskBody> GetAsync(string id, CancellationToken cancellation) =>
         api.GetAsync(Path(id), WireJson.Default.TaskBody, cancellation);
 
-    public Task<Page<TaskBody>> ListAsync(string? status, int limit, string? cursor, CancellationToken cancellation) =>
-        api.GetAsync("/api/tasks" + Query.Of(("status", status), ("limit", limit.ToString()), ("cursor", cursor)),
+    public Task<Page<TaskBody>> ListAsync(string? status, string? investigation, int limit, string? cursor, CancellationToken cancellation) =>
+        api.GetAsync("/api/tasks" + Query.Of(("status", status), ("investigation", investigation), ("limit", limit.ToString()), ("cursor", cursor)),
             WireJson.Default.PageTaskBody, cancellation);
 
     public Task<TaskBody> UpdateAsync(string id, UpdateTaskRequest change, CancellationToken cancellation) =>
@@ -61,6 +61,8 @@ internal sealed class TaskApi(ApiClient api, ClientTimeouts timeouts, TimeProvid
     public Task<TaskBody> RetryAsync(string id, string? reason, CancellationToken cancellation) =>
         api.SendAsync(HttpMethod.Post, Path(id) + "/retry", new RetryTaskRequest { Reason = reason },
             WireJson.Default.RetryTaskRequest, WireJson.Default.TaskBody, cancellation, Guid.NewGuid().ToString("N"));
+    /// <summary>After a restore: lets the held tasks of the organization go on.</summary>
+    public Task<ResumedTasks> ResumeAsync(CancellationToken cancellation) => api.PostAsync("/api/tasks/resume", WireJson.Default.ResumedTasks, cancellation);
 
     public Task<Page<LogChunkBody>> LogsAsync(string id, string stepId, string? cursor, int limit, CancellationToken cancellation) =>
         api.GetAsync($"{Path(id)}/steps/{Uri.EscapeDataString(stepId)}/logs" + Query.Of(("cursor", cursor), ("limit", limit.ToString())),

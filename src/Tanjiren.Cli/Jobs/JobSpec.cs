@@ -65,6 +65,19 @@ internal static class JobSpec
 
     private static bool IsFailure(StepReason reason) => reason is not (StepReason.Cancelled or StepReason.RolloutStopped);
 
+    /// <summary><c>NAME=V</c>; the value may be empty.</summary>
+    public static Dictionary<string, string>? Parameters(IReadOnlyList<string> words)
+    {
+        var values = new Dictionary<string, string>();
+        foreach (var word in words)
+        {
+            var equals = word.IndexOf('=');
+            if (equals <= 0) throw new CliException($"--param '{Text.Safe(word)}' gives no value", "give NAME=VALUE");
+            if (!values.TryAdd(word[..equals], word[(equals + 1)..])) throw new CliException($"--param {Text.Safe(word[..equals])} is given twice", "give each parameter once");
+        }
+        return values.Count == 0 ? null : values;
+    }
+
     public static CommandSpec Command(IReadOnlyList<string> argv, string? shell)
     {
         if (shell is not null && argv.Count > 0)

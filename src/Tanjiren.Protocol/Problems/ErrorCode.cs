@@ -75,6 +75,8 @@ public enum ErrorCode
     AlreadyPaired,
     /// <summary>409: the server has been set up already.</summary>
     AlreadySetUp,
+    /// <summary>409: somebody else changed it since you read it; <c>currentState</c> is its version now.</summary>
+    VersionConflict,
 
     // 408, 413, 415, 422, 429, 503
     /// <summary>408: the body came too slowly.</summary>

@@ -128,6 +128,14 @@ public sealed record CreateTaskRequest
     public ApprovalClass? ApprovalClass { get; init; }
     /// <summary>Absent: no attempt follows a failure by itself.</summary>
     public RetryPolicy? Retry { get; init; }
+    /// <summary>What a coding agent is asked, in the modes prompt and investigate; at most 64 KiB of UTF-8.</summary>
+    public string? PromptText { get; init; }
+    /// <summary>Id or name of an active runbook: it fills in what this request leaves out.</summary>
+    public string? RunbookId { get; init; }
+    /// <summary>Values of the runbook's parameters by name, each at most 4096 characters.</summary>
+    public IReadOnlyDictionary<string, string>? Parameters { get; init; }
+    /// <summary>An open investigation that the task and its artifacts belong to.</summary>
+    public string? InvestigationId { get; init; }
 }
 
 public sealed record CancelTaskRequest
@@ -194,8 +202,19 @@ public sealed record TaskBody
     public DateTimeOffset? RetryDueAt { get; init; }
     /// <summary>The attempt after this one.</summary>
     public string? RetriedByTaskId { get; init; }
+    /// <summary>It was open when the server's database was restored from a backup, and no step of it starts until the owner resumes (<c>POST /api/tasks/resume</c>).</summary>
+    public bool Held { get; init; }
+    /// <summary>When its output was deleted by age. Absent: it was not.</summary>
+    public DateTimeOffset? LogsDeletedAt { get; init; }
     /// <summary>Absent in lists.</summary>
     public ExecutionBody? Execution { get; init; }
+}
+
+/// <summary>Answer of <c>POST /api/tasks/resume</c>.</summary>
+public sealed record ResumedTasks
+{
+    /// <summary>How many tasks were held and go on.</summary>
+    public required int Resumed { get; init; }
 }
 
 public sealed record ExecutionBody

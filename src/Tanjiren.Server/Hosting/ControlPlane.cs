@@ -10,6 +10,8 @@ using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Governance;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations;
+using Tanjiren.Server.Records;
+using Tanjiren.Server.Retention;
 using Tanjiren.Server.Schedules;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Workstations;
@@ -45,7 +47,10 @@ public static class ControlPlane
             .AddWorkstations()
             .AddSessions()
             .AddTasks()
-            .AddSchedules();
+            .AddSchedules()
+            .AddAudit()
+            .AddRetention()
+            .AddRecords();
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().UseUrls([.. options.Urls]);
 
         var app = builder.Build();
@@ -69,6 +74,8 @@ public static class ControlPlane
         app.MapSessions();
         app.MapTasks();
         app.MapSchedules();
+        app.MapAudit();
+        app.MapRecords();
         return app;
     }
 
@@ -76,7 +83,7 @@ public static class ControlPlane
     {
         var provider = DatabaseUrl.Open(options.Database, options.Clock);
         if (provider is PostgresProvider postgres) services.AddSingleton(postgres).AddLoop<PostgresWakeUps>();
-        return services.AddSingleton(new Database(provider)).AddSingleton<Migrator>().AddSingleton<AuditLog>();
+        return services.AddSingleton(new Database(provider)).AddSingleton<Migrator>();
     }
 
     private static IServiceCollection AddHosting(this IServiceCollection services, ControlPlaneOptions options)

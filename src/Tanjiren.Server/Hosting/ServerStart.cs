@@ -1,3 +1,4 @@
+using Tanjiren.Server.Backups;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Data.Sqlite;
 using Tanjiren.Server.DeviceTrust;
@@ -16,6 +17,7 @@ internal sealed class ServerStart(Database database, Migrator migrator, ServerSe
     public async Task StartingAsync(CancellationToken cancellationToken)
     {
         if (database.Provider is SqliteProvider sqlite) _lock = sqlite.LockForServing();
+        else await PostgresDump.RequireFinishedAsync(database, cancellationToken);
         await migrator.MigrateAsync(cancellationToken);
         await secrets.LoadAsync(cancellationToken);
     }

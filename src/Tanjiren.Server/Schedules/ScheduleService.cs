@@ -56,7 +56,7 @@ internal sealed class ScheduleService(
                     id, caller.OrganizationId, caller.UserId, template.Name, template.Cron, template.TimeZone, overlap = WireNames.Of(template.Overlap),
                     missedRuns = WireNames.Of(template.MissedRuns), task = Write(template.Task!), at = now.ToUnixTimeMilliseconds(), nextRunAt = NextAfter(template.Parsed, now, null),
                 });
-            await audit.AppendAsync(tx, caller, "schedule.created", id, $"{template.Name}: {template.Cron} {template.TimeZone}, {template.Task!.Intent}");
+            await audit.AppendAsync(tx, caller, "schedule.created", id, $"{template.Name}: {template.Cron} {template.TimeZone}, {Describe(template.Task!)}");
             return await ChangedAsync(tx, caller, id);
         }, cancellationToken);
     }
@@ -85,7 +85,7 @@ internal sealed class ScheduleService(
                     nextRunAt = row.PausedAt is null && retimed ? NextAfter(template.Parsed, now, row.LastTickAt) : row.NextRunAt, at = now.ToUnixTimeMilliseconds(),
                     waiting = drops ? null : row.WaitingTickAt, dropped = drops ? 1 : 0,
                 });
-            await audit.AppendAsync(tx, caller, "schedule.updated", id, $"{template.Name}: {template.Cron} {template.TimeZone}{(template.Task is null ? "" : ", " + template.Task.Intent)}");
+            await audit.AppendAsync(tx, caller, "schedule.updated", id, $"{template.Name}: {template.Cron} {template.TimeZone}{(template.Task is null ? "" : ", " + Describe(template.Task))}");
             return await ChangedAsync(tx, caller, id);
         }, cancellationToken);
 
@@ -156,11 +156,13 @@ internal sealed class ScheduleService(
         return new ScheduleResult(await FindAsync(tx, caller.OrganizationId, id));
     }
 
+    private static string Describe(CreateTaskRequest task) => task.Intent ?? $"runbook {task.RunbookId}";
+
     private async Task<Problem?> CheckTargetsAsync(WriteTransaction tx, Caller caller, ScheduleTemplate template)
     {
         if (template.Task is null) return null;
         var (unmet, errors) = (new FieldErrors(), new FieldErrors());
-        await tasks.CheckTargetsAsync(tx, caller.OrganizationId, template.Task, unmet);
+        await tasks.CheckAsync(tx, caller.OrganizationId, template.Task, unmet);
         errors.AddUnder("task", unmet);
         return errors.Any ? errors.ToProblem() : null;
     }

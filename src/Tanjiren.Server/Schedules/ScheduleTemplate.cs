@@ -51,7 +51,7 @@ internal sealed record ScheduleTemplate
         if (Cron.Length > WireLimits.MaxCronLength) errors.Add("cron", $"has {Cron.Length} characters; at most {WireLimits.MaxCronLength} are allowed");
         else parsed = CronSchedule.Parse(Cron, TimeZone, errors);
         var wrong = new FieldErrors();
-        var task = Task is null ? null : tasks.Normalize(Task, wrong);
+        var task = Task is null ? null : tasks.Template(Task, wrong);
         errors.AddUnder("task", wrong);
         return this with { Cron = CronSchedule.Canonical(Cron), Task = task, Parsed = parsed! };
     }

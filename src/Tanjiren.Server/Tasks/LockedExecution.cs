@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using Dapper;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Artifacts;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Tasks.Retries;
@@ -45,12 +46,16 @@ internal sealed class LockedExecution
     /// <summary>The validated request with every default filled in.</summary>
     public CreateTaskRequest ParsedSpec => _spec ??= new TaskRow { Spec = _row.Spec }.ParseSpec();
     public string Intent => _row.Intent;
+    public string? InvestigationId => _row.InvestigationId;
     public TaskTrace Trace => new(_row.TraceParent, _row.TraceState);
     public int MaxParallel => _row.MaxParallel;
     public int ActiveSteps => _row.ActiveSteps + _active;
     public int OpenSteps => _row.OpenSteps + _open;
     public int FailedSteps => _row.FailedSteps + _failed;
     public bool CancelRequested => _row.CancelRequestedAt is not null;
+
+    /// <summary>Since a restore, until the owner resumes: see <see cref="HeldTasks"/>.</summary>
+    public bool Held => _row.HeldAt is not null;
     public int? StopAfterFailures => _row.StopAfterFailures;
     public StepOwner Owner => new(TaskId, ExecutionId, OrganizationId);
     public ApprovalStatus ApprovalStatus => WireNames.Parse<ApprovalStatus>(_row.ApprovalStatus);
@@ -147,7 +152,7 @@ internal sealed class LockedExecution
     public void EndPlanned(TaskState to, string summary)
     {
         if (TaskState != TaskState.Planned) throw new InvalidOperationException($"A task that is {TaskState} ends with its last step.");
-        End(to, summary, []);
+        End(to, summary, [], []);
     }
 
     /// <summary>Writes the counters, the events and what was put off till now, and ends the task when its last step has ended. Wakes listeners after the commit.</summary>
@@ -220,15 +225,16 @@ internal sealed class LockedExecution
             SELECT s.*, i.name AS instance_name FROM steps s LEFT JOIN instances i ON i.id = coalesce(s.claimed_by, s.target_instance_id)
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId = TaskId });
-        End(to, OutcomeSummary.Of(to, steps), steps);
+        End(to, OutcomeSummary.Of(to, steps), steps, await SummaryArtifact.TailsAsync(_tx, steps));
         if (to == TaskState.Failed) PlanRetry(steps, wakeUps);
     }
 
-    private void End(TaskState to, string summary, IReadOnlyList<StepRow> steps)
+    private void End(TaskState to, string summary, IReadOnlyList<StepRow> steps, IReadOnlyList<(StepRow Step, byte[] Output)> tails)
     {
         if (!TaskRules.MayMove(TaskState, to)) throw new InvalidOperationException($"A task can't move from {TaskState} to {to}.");
         Also("UPDATE tasks SET state = @endTo, ended_at = @endAt, outcome_summary = @summary, frozen_until = NULL WHERE id = @ended AND state = @endFrom;",
             new { ended = TaskId, endTo = WireNames.Of(to), endAt = _now, summary, endFrom = _row.TaskState });
+        SummaryArtifact.Add(this, to, summary, steps, tails);
         _row.TaskState = WireNames.Of(to);
         if (ApprovalStatus is ApprovalStatus.Pending or ApprovalStatus.Approved)
         {
@@ -255,7 +261,7 @@ internal sealed class LockedExecution
     private static async Task<LockedExecution?> LockAsync(WriteTransaction tx, TimeProvider clock, string condition, object arguments)
     {
         var row = await tx.FirstAsync<Row>($"""
-            SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.mode, t.created_at, t.started_at, t.cancel_requested_at,
+            SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.mode, t.created_at, t.started_at, t.cancel_requested_at, t.held_at,
               t.trace_parent, t.trace_state, t.approval_status, t.approval_class, t.action_hash, t.doctrine_version, t.created_by, t.changed_by,
               t.schedule_id, t.schedule_tick_at, t.runbook_id, t.investigation_id, t.retry_of_task_id, t.root_task_id, t.attempt,
               (SELECT m.role FROM memberships m WHERE m.organization_id = t.organization_id AND m.user_id = coalesce(t.changed_by, t.created_by)) AS actor_role, e.id AS execution_id, e.max_parallel, e.stop_after_failures, e.active_steps, e.open_steps, e.failed_steps, e.cancelled_steps, e.event_seq,
@@ -301,6 +307,7 @@ internal sealed class LockedExecution
         public string? RootTaskId { get; init; }
         public int Attempt { get; init; } = 1;
         public long? CancelRequestedAt { get; init; }
+        public long? HeldAt { get; init; }
         public string ExecutionId { get; init; } = "";
         public int MaxParallel { get; init; }
         public int? StopAfterFailures { get; init; }

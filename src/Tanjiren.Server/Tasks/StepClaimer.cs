@@ -59,6 +59,7 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         if (step.ClaimId == claimId) return await RepeatAsync(tx, device, locked, step);
         if (step.State != "queued" || step.LeaseGeneration != expectedGeneration)
             return ClaimResult.Refused(ClaimRefusal.Moved, step.State);
+        if (locked.Held) return ClaimResult.Refused(ClaimRefusal.HeldAfterRestore, "held_after_restore");
         if (claimer.Draining != 0 || claimer.AgentDraining != 0) return ClaimResult.Refused(ClaimRefusal.Draining, step.State);
         if (locked.MaxParallel != 0 && locked.ActiveSteps >= locked.MaxParallel) return ClaimResult.Refused(ClaimRefusal.MaxParallel, step.State);
         if (step.RunningHere >= claimer.MaxConcurrent) return ClaimResult.Refused(ClaimRefusal.AtCapacity, step.State);
@@ -165,6 +166,8 @@ internal enum ClaimRefusal
     Moved,
     /// <summary>This very claim was granted before and its lease has ended since.</summary>
     Lost,
+    /// <summary>The database was restored from a backup and the task's owner has not resumed yet.</summary>
+    HeldAfterRestore,
     Draining,
     MaxParallel,
     AtCapacity,

@@ -37,6 +37,7 @@ internal static class StepEndpoints
             ClaimRefusal.SessionEnded => SessionEnded(),
             ClaimRefusal.SignedOut => SignedOutGate.Refuse(context),
             ClaimRefusal.Lost => LeaseLost(result.CurrentState!),
+            ClaimRefusal.HeldAfterRestore => NotClaimable("The task is held since the server was restored from a backup, until the owner resumes.", result),
             ClaimRefusal.Draining => NotClaimable("This workstation is draining.", result),
             ClaimRefusal.MaxParallel => NotClaimable("As many steps of this task run as its maxParallel allows.", result),
             ClaimRefusal.NeedsApproval => Problem.Conflict(ErrorCode.NeedsApproval, "An admin or the owner must approve it before it starts.", "Poll for work again.", result.CurrentState),

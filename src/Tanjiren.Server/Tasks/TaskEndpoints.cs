@@ -18,6 +18,7 @@ internal static class TaskEndpoints
         var tasks = routes.MapGroup("/api/tasks").WithTags("Tasks");
         tasks.MapPost("/", CreateAsync).RequireRole(Role.Member).AnswersProblems(400, 408, 409, 413, 415, 422).WithName("createTask").WithMetadata(IdempotencyKeyTaken.Instance);
         tasks.MapGet("/", ListAsync).RequireRole(Role.Viewer).AnswersProblems(400, 422).WithName("listTasks");
+        tasks.MapPost("/resume", ResumeAsync).RequireRole(Role.Owner).WithName("resumeTasks").WithSummary("After a restore: lets the held tasks of the organization go on.");
         tasks.MapGet("/{id}", GetAsync).RequireRole(Role.Viewer).AnswersProblems(404).WithName("getTask");
         tasks.MapPatch("/{id}", UpdateAsync).RequireRole(Role.Member).AnswersProblems(400, 404, 409, 408, 413, 415, 422).WithName("updateTask")
             .WithSummary("Changes a task that nobody has claimed; its approval is asked for again.");
@@ -44,7 +45,7 @@ internal static class TaskEndpoints
     }
 
     private static async Task<Results<Ok<Page<TaskBody>>, Problem>> ListAsync(
-        string? status, string? mode, string? approval, string? worker, int? limit, string? cursor, Caller caller, TaskStore store, CancellationToken cancellationToken)
+        string? status, string? mode, string? approval, string? worker, string? investigation, int? limit, string? cursor, Caller caller, TaskStore store, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
         errors.Require(status is null || WireNames.IsKnown<TaskState>(status), "status",
@@ -55,8 +56,9 @@ internal static class TaskEndpoints
         errors.Range(limit, 1, WireLimits.MaxPageSize, "limit");
         var instanceId = worker is not null && worker.StartsWith(Ids.Worker, StringComparison.Ordinal) ? worker[Ids.Worker.Length..] : worker;
         errors.Require(instanceId is null || Ids.IsValid(instanceId, Ids.Instance), "worker", "must be the id of a worker or a workstation");
+        errors.Require(investigation is null || Ids.IsValid(investigation, Ids.Investigation), "investigation", "must be the id of an investigation");
         if (errors.Any) return errors.ToProblem();
-        return TypedResults.Ok(await store.ListAsync(caller.OrganizationId, status, mode, approval, instanceId,
+        return TypedResults.Ok(await store.ListAsync(caller.OrganizationId, status, mode, approval, instanceId, investigation,
             limit ?? WireLimits.DefaultPageSize, cursor, cancellationToken));
     }
 
@@ -99,6 +101,8 @@ internal static class TaskEndpoints
         var task = (await store.FindAsync(caller.OrganizationId, result.TaskId!, cancellationToken))!;
         return result.Repeated ? TypedResults.Ok(task) : TypedResults.Created($"/api/tasks/{task.Id}", task);
     }
+    private static async Task<Ok<ResumedTasks>> ResumeAsync(Caller caller, HeldTasks held, CancellationToken cancellationToken) =>
+        TypedResults.Ok(new ResumedTasks { Resumed = await held.ResumeAsync(caller, cancellationToken) });
 
     private static async Task<Results<Ok<Page<LogChunkBody>>, Problem>> LogsAsync(
         string id, string stepId, int? limit, string? cursor, Caller caller, TaskStore store, CancellationToken cancellationToken)

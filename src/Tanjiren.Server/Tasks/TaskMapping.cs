@@ -51,6 +51,8 @@ internal static class TaskMapping
             Retry = spec.Retry,
             RetryDueAt = Instant(task.RetryDueAt),
             RetriedByTaskId = task.RetriedByTaskId,
+            Held = task.HeldAt is not null && (task.EndedAt is null || task.RetryDueAt is not null),
+            LogsDeletedAt = Instant(task.LogsDeletedAt),
             Execution = execution,
         };
     }

@@ -3,6 +3,7 @@ using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Problems;
 using Tanjiren.Server.Tasks.Retries;
+using Tanjiren.Server.Records;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -17,6 +18,9 @@ internal static class TaskRequestRules
     {
         if (request.Mode is TaskMode.Prompt or TaskMode.Investigate)
             errors.Add("mode", "only 'command' is served by this version");
+        errors.Require(request.PromptText is null || request.Mode is TaskMode.Prompt or TaskMode.Investigate, "promptText", "is for the modes prompt and investigate");
+        RecordRules.CheckProse(errors, request.PromptText, "promptText");
+        errors.Require(request.Parameters is null || request.RunbookId is not null, "parameters", "are a runbook's: give runbookId");
         CheckCommand(request.Command, errors);
         CheckTargets(request.Targets, errors);
         CheckEnvironment(request, errors);
@@ -81,7 +85,7 @@ internal static class TaskRequestRules
     public static IReadOnlyList<string> Given(UpdateTaskRequest change) =>
         [.. JsonSerializer.SerializeToElement(change, WireJson.Default.UpdateTaskRequest).EnumerateObject().Select(p => p.Name)];
 
-    private static void CheckCommand(CommandSpec? command, FieldErrors errors)
+    public static void CheckCommand(CommandSpec? command, FieldErrors errors)
     {
         if (command is null)
         {
@@ -172,9 +176,11 @@ internal static class TaskRequestRules
         errors.Range(resources.GpuCount, 0, 1024, "resources.gpuCount");
     }
 
-    private static string DefaultIntent(CommandSpec? command)
+    private static string DefaultIntent(CommandSpec? command) => AsIntent(command?.Shell ?? string.Join(' ', command?.Argv ?? []));
+
+    /// <summary>Any text as one line of at most 500 characters.</summary>
+    public static string AsIntent(string text)
     {
-        var text = command?.Shell ?? string.Join(' ', command?.Argv ?? []);
         var clean = new string([.. text.Select(c => char.IsControl(c) ? ' ' : c)]).Trim();
         if (clean.Length <= WireLimits.MaxIntentLength) return clean;
         // Half of a surrogate pair is no text: PostgreSQL's driver refuses it.

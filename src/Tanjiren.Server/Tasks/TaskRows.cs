@@ -37,6 +37,8 @@ internal sealed record TaskRow
     /// <summary>Where a query joins them: the pending retry's time, and the attempt after this one.</summary>
     public long? RetryDueAt { get; init; }
     public string? RetriedByTaskId { get; init; }
+    public long? HeldAt { get; init; }
+    public long? LogsDeletedAt { get; init; }
 
     public TaskTrace Trace => new(TraceParent, TraceState);
 

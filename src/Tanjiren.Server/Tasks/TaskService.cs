@@ -14,12 +14,12 @@ namespace Tanjiren.Server.Tasks;
 /// planned: it has an execution, which numbers its events, and no steps.
 /// </summary>
 internal sealed class TaskService(
-    Database database, TimeProvider clock, LeaseOptions options, TargetResolver targets, TaskPlanner planner, StepWriter steps, Idempotency idempotency, AuditLog audit, WakeUps wakeUps, RunMetrics metrics)
+    Database database, TimeProvider clock, TaskRequestResolver requests, TargetResolver targets, TaskPlanner planner, StepWriter steps, Idempotency idempotency, AuditLog audit, WakeUps wakeUps, RunMetrics metrics)
 {
     public async Task<CreateTaskResult> CreateAsync(Caller caller, CreateTaskRequest request, IdempotencyKey? key, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
-        var spec = Normalize(request, errors);
+        requests.Check(request, errors);
         if (errors.Any) return CreateTaskResult.Refused(errors.ToProblem());
         var trace = TaskTrace.OfRequest();
 
@@ -30,7 +30,9 @@ internal sealed class TaskService(
             if (reservation.Reused) return CreateTaskResult.Refused(Idempotency.Reused());
             if (reservation.RepeatOf is { } earlier) return new CreateTaskResult(earlier, null, Repeated: true);
 
-            if (await CreateInAsync(tx, caller, taskId, spec, TaskOrigin.Request, trace) is { } problem)
+            var unfit = new FieldErrors();
+            var (spec, origin) = await requests.ResolveAsync(tx, caller.OrganizationId, request, unfit);
+            if ((unfit.Any ? unfit.ToProblem() : await CreateInAsync(tx, caller, taskId, spec, origin, trace)) is { } problem)
             {
                 await idempotency.ReleaseAsync(tx, caller, key);
                 return CreateTaskResult.Refused(problem);
@@ -39,11 +41,22 @@ internal sealed class TaskService(
         }, cancellationToken);
     }
 
-    /// <summary>Validates a template of tasks that are made later, and fills in its defaults.</summary>
-    public CreateTaskRequest Normalize(CreateTaskRequest request, FieldErrors errors) => TaskRequestRules.Normalize(request, options.GraceSeconds, errors);
+    /// <summary>
+    /// A template of tasks that are made later, with its defaults filled in, as far as it can be judged without the database. One with a runbook stays as it is given: each
+    /// task of it does what the runbook says then.
+    /// </summary>
+    public CreateTaskRequest Template(CreateTaskRequest request, FieldErrors errors) => requests.Check(request, errors);
 
-    /// <summary>Whether a template's targets could run it now; as <see cref="CreateInAsync"/> says it.</summary>
-    public Task CheckTargetsAsync(SqlSession sql, string organizationId, CreateTaskRequest spec, FieldErrors errors) => targets.ResolveAsync(sql, organizationId, spec, errors);
+    /// <summary>What a template asks for now; see <see cref="TaskRequestResolver.ResolveAsync"/>.</summary>
+    public Task<(CreateTaskRequest Spec, TaskOrigin Origin)> ResolveAsync(WriteTransaction tx, string organizationId, CreateTaskRequest template, FieldErrors errors) =>
+        requests.ResolveAsync(tx, organizationId, template, errors);
+
+    /// <summary>Whether a task could be made of a template now; as <see cref="CreateInAsync"/> says it.</summary>
+    public async Task CheckAsync(WriteTransaction tx, string organizationId, CreateTaskRequest template, FieldErrors errors)
+    {
+        var (spec, _) = await requests.ResolveAsync(tx, organizationId, template, errors);
+        if (!errors.Any) await targets.ResolveAsync(tx, organizationId, spec, errors);
+    }
 
     /// <summary>
     /// The same within a transaction, for the makers of tasks that are no requests: schedules, retries, runbooks. <paramref name="spec"/> has been through

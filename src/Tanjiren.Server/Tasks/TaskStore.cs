@@ -20,7 +20,7 @@ internal sealed class TaskStore(Database database)
 
     public static async Task<TaskBody?> FindAsync(SqlSession sql, string organizationId, string taskId)
     {
-        var task = await sql.FirstAsync<TaskRow>(Select + " WHERE id = @taskId AND organization_id = @organizationId", new { taskId, organizationId });
+        var task = await FindRowAsync(sql, organizationId, taskId);
         if (task is null) return null;
         var execution = await sql.FirstAsync<ExecutionRow>("SELECT id, active_steps FROM executions WHERE task_id = @taskId", new { taskId });
         if (execution is null) return TaskMapping.ToBody(task, null);
@@ -31,7 +31,7 @@ internal sealed class TaskStore(Database database)
             FROM steps s
             LEFT JOIN instances i ON i.id = coalesce(s.target_instance_id, s.claimed_by)
             LEFT JOIN step_claims c ON c.step_id = s.id AND c.generation =
-              coalesce(s.completed_generation, CASE WHEN s.state = 'running' THEN s.lease_generation ELSE s.lease_generation - 1 END)
+              coalesce(s.completed_generation, (SELECT max(latest.generation) FROM step_claims latest WHERE latest.step_id = s.id))
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId });
         return TaskMapping.ToBody(task, new ExecutionBody
@@ -40,20 +40,28 @@ internal sealed class TaskStore(Database database)
         }, [.. approvals.Select(a => a.ToBody())]);
     }
 
+    /// <summary>The row alone, without its steps.</summary>
+    public static Task<TaskRow?> FindRowAsync(SqlSession sql, string organizationId, string taskId) =>
+        sql.FirstAsync<TaskRow>(Select + " WHERE id = @taskId AND organization_id = @organizationId", new { taskId, organizationId });
+
+    public static Task<bool> AnyInInvestigationAsync(SqlSession sql, string organizationId, string investigationId) =>
+        sql.FirstAsync<bool>("SELECT EXISTS (SELECT 1 FROM tasks WHERE investigation_id = @investigationId AND organization_id = @organizationId)", new { investigationId, organizationId });
+
     /// <summary>Newest first. <paramref name="cursor"/> is the id of the last task of the page before.</summary>
     public Task<Page<TaskBody>> ListAsync(
-        string organizationId, string? state, string? mode, string? approval, string? workerInstanceId, int limit, string? cursor, CancellationToken cancellationToken) =>
+        string organizationId, string? state, string? mode, string? approval, string? workerInstanceId, string? investigationId, int limit, string? cursor, CancellationToken cancellationToken) =>
         database.ReadAsync(async sql =>
         {
             var conditions = "tasks.organization_id = @organizationId";
             if (state is not null) conditions += " AND tasks.state = @state";
             if (mode is not null) conditions += " AND tasks.mode = @mode";
             if (approval is not null) conditions += " AND tasks.approval_status = @approval";
+            if (investigationId is not null) conditions += " AND tasks.investigation_id = @investigationId";
             if (cursor is not null) conditions += " AND tasks.id < @cursor";
             if (workerInstanceId is not null)
                 conditions += $" AND tasks.id IN ({OfWorker("s.target_instance_id = @workerInstanceId")} UNION {OfWorker("s.target_instance_id IS NULL AND s.claimed_by = @workerInstanceId")})";
             var rows = await sql.ListAsync<TaskRow>($"{Select} WHERE {conditions} ORDER BY id DESC LIMIT @take",
-                new { organizationId, state, mode, approval, cursor, workerInstanceId, take = limit + 1 });
+                new { organizationId, state, mode, approval, cursor, workerInstanceId, investigationId, take = limit + 1 });
             return new Page<TaskBody>
             {
                 Items = [.. rows.Take(limit).Select(t => TaskMapping.ToBody(t, null))],

@@ -14,6 +14,7 @@ internal static class TasksFeature
         services.AddSingleton<DoctrineJudge>(p => p.GetRequiredService<DoctrineGate>().DecideAsync);
         services.AddSingleton<TargetResolver>().AddSingleton<TaskPlanner>().AddSingleton<StepWriter>().AddSingleton<TaskEditor>();
         services.AddSingleton<ApprovalGate>().AddSingleton<ApprovalService>().AddSingleton<ApprovalStore>();
+        services.AddSingleton<TaskRequestResolver>();
         services.AddSingleton<TaskService>();
         services.AddSingleton<TaskStore>();
         services.AddSingleton<TaskCanceller>();
@@ -25,6 +26,7 @@ internal static class TasksFeature
         services.AddSingleton<WorkQuery>();
         services.AddSingleton<RunMetrics>();
         services.AddSingleton<RetryService>().AddLoop<RetryLoop>();
+        services.AddSingleton<HeldTasks>().AddSingleton<TaskPurge>();
         return services.AddLoop<AnyDispatcher>().AddLoop<LeaseReconciler>().AddLoop<ApprovalLoop>().AddLoop<WorkGauges>();
     }
 

@@ -10,7 +10,8 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
 {
     /// <summary>
     /// At most ten, highest priority first, oldest first within one. Steps that a claim would refuse (maxParallel reached, frozen, kept from this machine, without the approval that they need)
-    /// are left out, or the long-poll would answer at once again and again. An offline machine is given nothing (W-06): its next heartbeat carries what waits.
+    /// are left out, or the long-poll would answer at once again and again; so are those of tasks that are held.
+    /// An offline machine is given nothing (W-06): its next heartbeat carries what waits.
     /// </summary>
     public async Task<IReadOnlyList<PendingStep>> PendingAsync(SqlSession sql, string organizationId, string instanceId)
     {
@@ -43,7 +44,7 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
     private static string Select(string target) => $"""
         SELECT s.id, s.task_id, s.lease_generation, s.priority, t.intent, t.trace_parent
         FROM steps s JOIN executions e ON e.id = s.execution_id JOIN tasks t ON t.id = s.task_id
-        WHERE s.state = 'queued' AND {target} AND (e.max_parallel = 0 OR e.active_steps < e.max_parallel) AND (t.frozen_until IS NULL OR t.frozen_until <= @now)
+        WHERE s.state = 'queued' AND {target} AND (e.max_parallel = 0 OR e.active_steps < e.max_parallel) AND t.held_at IS NULL AND (t.frozen_until IS NULL OR t.frozen_until <= @now)
           AND NOT EXISTS (SELECT 1 FROM step_holds h WHERE h.step_id = s.id AND h.instance_id = @instanceId AND h.held_until > @now)
           AND (s.approval_from = 0 OR EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = s.task_id AND a.number >= s.approval_from
             AND (a.state = 'consumed' OR a.state = 'approved' AND a.expires_at > @now)))

@@ -46,7 +46,7 @@ internal static class InstanceEndpoints
         CreateInstanceRequest request, HttpContext context, Caller caller, InstanceService service, WorkstationOptions options, TimeProvider clock, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
-        var name = CheckName(errors, request.Name);
+        var name = errors.Name(request.Name, Ids.Instance);
         TagRules.Check(errors, request.Tags, "tags");
         var machineId = request.MachineId is null ? null : errors.Text(request.MachineId, MaxMachineIdLength, "machineId");
         var key = Idempotency.Read(context, request, errors);
@@ -83,7 +83,7 @@ internal static class InstanceEndpoints
         string id, UpdateInstanceRequest request, Caller caller, InstanceService service, WorkstationOptions options, TimeProvider clock, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
-        if (request.Name is not null) CheckName(errors, request.Name);
+        if (request.Name is not null) errors.Name(request.Name, Ids.Instance);
         TagRules.Check(errors, request.Tags, "tags");
         TagRules.Check(errors, request.AddTags, "addTags");
         TagRules.Check(errors, request.RemoveTags, "removeTags");
@@ -130,15 +130,6 @@ internal static class InstanceEndpoints
         var errors = new FieldErrors();
         errors.Add("tag", "is not a tag: lower case letters, digits and . _ - : /");
         return errors.ToProblem();
-    }
-
-    private static string CheckName(FieldErrors errors, string? value)
-    {
-        var name = errors.Text(value, WireLimits.MaxNameLength, "name");
-        // A name stands in URLs beside ids, and must be neither mistaken for one nor break one.
-        errors.Require(name.AsSpan().IndexOfAny("/\\?#%") < 0 && name is not ("." or ".."), "name", "must not contain / \\ ? # %");
-        errors.Require(!Ids.IsValid(name, Ids.Instance), "name", "must not look like an id");
-        return name;
     }
 
     private static Problem TagGuarded(string why) => Problem.Of(403, ErrorCode.Forbidden, why, "Ask an admin or the owner of the organization, or leave the tag out.");

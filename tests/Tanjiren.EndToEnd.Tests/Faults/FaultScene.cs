@@ -43,6 +43,9 @@ internal sealed class FaultScene : IAsyncDisposable
 
     public RealServer Server { get; private set; } = null!;
 
+    /// <summary>As <c>--database</c> takes it.</summary>
+    public string DatabaseUrl => _database!.Url;
+
     public Workspace Workspace { get; private set; } = null!;
 
     public IReadOnlyList<RealAgent> Agents => _agents;

@@ -37,6 +37,8 @@ internal sealed class Cast : IDisposable
 
     /// <summary>The newest version of the doctrine, as far as answers have told.</summary>
     public int DoctrineVersion { get; set; } = 1;
+    /// <summary>The version that a record is at, by its id.</summary>
+    public Dictionary<string, long> Versions { get; } = [];
 
     /// <summary>Tokens, members and workstations that may be lost.</summary>
     public List<(string Id, Person Owner)> SpareTokens { get; } = [];
@@ -74,7 +76,7 @@ internal sealed class Cast : IDisposable
     public DeviceClient Agent(Random random) => Agents[random.Next(Agents.Count)];
 
     /// <summary>An id that a POST to this collection made, or null.</summary>
-    public string? MadeAt(string collection, Random random) => _made.TryGetValue(collection, out var ids) ? ids[random.Next(ids.Count)] : null;
+    public string? MadeAt(string collection, Random random) => _made.TryGetValue(collection, out var ids) && ids.Count > 0 ? ids[random.Next(ids.Count)] : null;
 
     /// <summary>What an answer of the server said under this name, or null.</summary>
     public string? Seen(string name, Random random) => _seen.TryGetValue(name, out var values) ? values[random.Next(values.Count)] : null;
@@ -214,6 +216,16 @@ internal sealed class Cast : IDisposable
     }
 
     public void NoteMade(string collection, string id) => Note(_made, collection, id);
+
+    /// <summary>It was deleted.</summary>
+    public void ForgetMade(string id)
+    {
+        foreach (var ids in _made.Values) ids.Remove(id);
+        Versions.Remove(id);
+    }
+
+    /// <summary>Makes something as the owner, besides the requests that are played.</summary>
+    public async Task<TBody> MakeAsync<TRequest, TBody>(string route, TRequest request) => await (await _owner.PostJsonAsync(route, request)).BodyAsync<TBody>();
 
     /// <summary>Remembers the words of an answer under their names, so that one route's answer is the next one's argument.</summary>
     public void NoteSeen(JsonElement answer)

@@ -201,6 +201,13 @@ internal static class DatabaseInvariants
             """),
         ("each removal is in the audit log", "SELECT id FROM instances i WHERE removed_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = i.id AND a.action = 'workstation.removed')"),
         ("each cancel is in the audit log", "SELECT id FROM tasks t WHERE cancel_requested_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = t.id AND a.action = 'task.cancel')"),
+        ("the chain of an organization is numbered without holes up to its head", """
+            SELECT c.chain FROM audit_chains c WHERE c.head_seq - c.start_seq <>
+              (SELECT count(DISTINCT e.chain_seq) FROM audit_events e WHERE coalesce(e.organization_id, 'server') = c.chain AND e.chain_seq BETWEEN c.start_seq + 1 AND c.head_seq)
+            """),
+        ("a sealed row stands on the one before it", """
+            SELECT e.id FROM audit_events e JOIN audit_events p ON p.organization_id = e.organization_id AND p.chain_seq = e.chain_seq - 1 WHERE e.previous_hash <> p.hash
+            """),
         ("the audit log tells of no task that is not there", """
             SELECT a.id FROM audit_events a WHERE a.action = 'task.created' AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = a.subject AND t.organization_id = a.organization_id)
             """),
@@ -210,7 +217,7 @@ internal static class DatabaseInvariants
         ("an idempotency key names what was made", """
             SELECT k.idempotency_key FROM idempotency_keys k WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = k.resource_id AND t.organization_id = k.organization_id)
               AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.id = k.resource_id AND i.organization_id = k.organization_id)
-              AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = k.resource_id AND a.action = 'schedule.created' AND a.organization_id = k.organization_id)
+              AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = k.resource_id AND a.organization_id = k.organization_id AND a.action LIKE '%.created')
             """),
 
         ("each schedule is in the audit log", Audited("schedules", "schedule.created")),
@@ -222,6 +229,33 @@ internal static class DatabaseInvariants
         ("a pending attempt is of a task that failed and has none", """
             SELECT r.task_id FROM retries r JOIN tasks t ON t.id = r.task_id
             WHERE t.state <> 'failed' OR t.organization_id <> r.organization_id OR EXISTS (SELECT 1 FROM tasks n WHERE n.retry_of_task_id = t.id)
+            """),
+
+        ("each investigation is in the audit log", Audited("investigations", "investigation.created")),
+        ("each runbook is in the audit log", Audited("runbooks", "runbook.created")),
+        ("each prompt is in the audit log", Audited("prompts", "prompt.created")),
+        ("each artifact that somebody made is in the audit log", Audited("artifacts", "artifact.created") + " AND created_by IS NOT NULL"),
+        ("each change of a record is in the audit log, once for each version", """
+            SELECT id FROM (SELECT id, version FROM investigations UNION ALL SELECT id, version FROM runbooks UNION ALL SELECT id, version FROM prompts) r
+            WHERE version <> (SELECT count(*) FROM audit_events a WHERE a.subject = r.id)
+            """),
+        ("a task that has ended is summed up once, unless somebody deleted that", """
+            SELECT id FROM tasks t WHERE ended_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.task_id = t.id AND a.kind = 'summary')
+              AND NOT EXISTS (SELECT 1 FROM audit_events e WHERE e.organization_id = t.organization_id AND e.action = 'artifact.deleted' AND e.detail LIKE 'summary of ' || t.id || ':%')
+              OR ended_at IS NULL AND EXISTS (SELECT 1 FROM artifacts a WHERE a.task_id = t.id AND a.kind = 'summary')
+            """),
+        ("an artifact belongs to its task's organization and investigation", """
+            SELECT a.id FROM artifacts a JOIN tasks t ON t.id = a.task_id WHERE a.organization_id <> t.organization_id
+              OR coalesce(a.investigation_id, '') <> coalesce(t.investigation_id, '')
+            """),
+        ("an artifact's investigation is of its organization", "SELECT a.id FROM artifacts a JOIN investigations i ON i.id = a.investigation_id WHERE i.organization_id <> a.organization_id"),
+        ("an artifact tells its size", "SELECT id FROM artifacts WHERE content IS NOT NULL AND size_bytes <> length(content)"),
+        ("a task's investigation is there and of its organization", """
+            SELECT t.id FROM tasks t WHERE t.investigation_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM investigations i WHERE i.id = t.investigation_id AND i.organization_id = t.organization_id)
+            """),
+        ("a task's runbook was of its organization", """
+            SELECT t.id FROM tasks t WHERE t.runbook_id IS NOT NULL
+              AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = t.runbook_id AND a.action = 'runbook.created' AND a.organization_id = t.organization_id)
             """),
     ];
 

@@ -39,6 +39,17 @@ public sealed class DatabaseInvariantsTests
     [InlineData("a schedule knows its next tick, and one that is past was dealt with", "UPDATE schedules SET last_tick_at = next_run_at")]
     [InlineData("an attempt follows one that failed or was cancelled, in the same organization", "UPDATE tasks SET retry_of_task_id = (SELECT min(id) FROM tasks) WHERE id = (SELECT max(id) FROM tasks)")]
     [InlineData("a pending attempt is of a task that failed and has none", "INSERT INTO retries (task_id, organization_id, due_at) SELECT id, organization_id, 0 FROM tasks")]
+    [InlineData("each investigation is in the audit log", "DELETE FROM audit_events WHERE action = 'investigation.created'")]
+    [InlineData("each runbook is in the audit log", "DELETE FROM audit_events WHERE action = 'runbook.created'")]
+    [InlineData("each prompt is in the audit log", "DELETE FROM audit_events WHERE action = 'prompt.created'")]
+    [InlineData("each artifact that somebody made is in the audit log", "DELETE FROM audit_events WHERE action = 'artifact.created'")]
+    [InlineData("each change of a record is in the audit log, once for each version", "UPDATE prompts SET version = 2")]
+    [InlineData("a task that has ended is summed up once, unless somebody deleted that", "DELETE FROM artifacts WHERE kind = 'summary'")]
+    [InlineData("an artifact belongs to its task's organization and investigation", "UPDATE artifacts SET organization_id = (SELECT organization_id FROM instances WHERE id = 'WORKSTATION') WHERE kind = 'summary'")]
+    [InlineData("an artifact's investigation is of its organization", "UPDATE investigations SET organization_id = (SELECT organization_id FROM instances WHERE id = 'WORKSTATION')")]
+    [InlineData("an artifact tells its size", "UPDATE artifacts SET size_bytes = 1")]
+    [InlineData("a task's investigation is there and of its organization", "UPDATE tasks SET investigation_id = 'ivg_none'")]
+    [InlineData("a task's runbook was of its organization", "UPDATE tasks SET runbook_id = 'rb_none'")]
     public async Task Each_tells_what_breaks_it(string invariant, string change)
     {
         await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);

@@ -11,6 +11,7 @@ namespace Tanjiren.Server.Tests.Fuzzing;
 internal sealed class DraftMaker(Cast cast, FuzzClient client)
 {
     private readonly WayInDrafts _waysIn = new(cast, client);
+    private readonly RecordDrafts _records = new(cast);
 
     public async Task<Draft> MakeAsync(FuzzRoute route, Random random)
     {
@@ -41,7 +42,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
             foreach (var query in route.Parameters.Where(p => p.In == "query" && p.Name != "session" && random.Next(3) == 0))
                 draft.Query.Add((query.Name, Uri.EscapeDataString(QueryValue(draft, query, random))));
             if (route.Body is not null) await FillBodyAsync(draft, random);
-            if (route.Name is "createTask" or "createInstance" or "createSchedule" or "runSchedule" or "retryTask" && random.Next(4) == 0) draft.Headers.Add(("Idempotency-Key", random.Next(2) == 0 ? cast.NewName() : "often"));
+            if (route.Parameters.Any(p => p.Name == "Idempotency-Key") && random.Next(4) == 0) draft.Headers.Add(("Idempotency-Key", random.Next(2) == 0 ? cast.NewName() : "often"));
             if (route.Streams && random.Next(3) == 0) draft.Headers.Add(("Last-Event-ID", random.Next(0, 8).ToString()));
         }
         if (route.Admission == Admission.Workstation) draft.Query.Insert(0, ("session", draft.Device!.SessionId!));
@@ -66,6 +67,8 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
     {
         switch (draft.Route.Name, collection)
         {
+            case (_, "/api/investigations" or "/api/runbooks" or "/api/prompts" or "/api/artifacts"):
+                return await _records.SpareAsync(collection, random);
             case ("claimStep", _):
                 draft.Step = await cast.QueuedStepAsync(random);
                 if (draft.Step.Holder is { } target && cast.Agents.Contains(target)) draft.Device = target;
@@ -130,13 +133,21 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
         "capacity" => random.Next(0, 3).ToString(),
         "cancelsSeen" => cast.AnyStep(random)?.Id ?? "",
         "tag" => "fuzz",
+        "status" when draft.Route.Name == "listInvestigations" => random.Next(2) == 0 ? "open" : "closed",
+        "status" when draft.Route.Name == "listRunbooks" => random.Next(2) == 0 ? "draft" : "active",
         "status" => random.Next(2) == 0 ? "queued" : "completed",
         "mode" => "command",
         "approval" => "pending",
         "state" => random.Next(2) == 0 ? "pending" : "approved",
         "worker" => cast.Agent(random).InstanceId,
+        "investigation" => cast.MadeAt("/api/investigations", random) ?? Ids.New(Ids.Investigation, TimeProvider.System),
+        "title" or "fileName" => cast.NewName(),
+        "sha256" => new string('0', 64),
         "instance" => draft.Device!.InstanceId,
         "cursor" when draft.Route.Name == "listTasks" => cast.AnyStep(random)?.TaskId ?? Ids.New(Ids.Task, TimeProvider.System),
+        "cursor" when draft.Route.Name == "listAuditEvents" => Ids.New(Ids.AuditEvent, TimeProvider.System),
+        "from" => "2020-01-01T00:00:00Z",
+        "to" => "2100-01-01T00:00:00Z",
         "cursor" when draft.Route.Name == "getStepLogs" => "1." + random.Next(3),
         "cursor" => System.Buffers.Text.Base64Url.EncodeToString(Encoding.UTF8.GetBytes(cast.OrganizationId)),
         _ => (draft.Route.Schemas.Value(query.Schema, query.Name, random, n => cast.Seen(n, random)) as JsonLeaf)?.Raw.Trim('"') ?? "x",
@@ -144,7 +155,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
 
     private async Task FillBodyAsync(Draft draft, Random random)
     {
-        if (await _waysIn.TryFillBodyAsync(draft, random)) return;
+        if (await _waysIn.TryFillBodyAsync(draft, random) || _records.TryFillBody(draft, random)) return;
         switch (draft.Route.Name)
         {
             case "login":
@@ -171,7 +182,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 });
                 break;
             case "createTask":
-                draft.SetBody(NewTask(random));
+                draft.SetBody(random.Next(8) == 0 ? await _records.RunbookTaskAsync(random) : NewTask(random) with { InvestigationId = random.Next(8) == 0 ? cast.MadeAt("/api/investigations", random) : null });
                 break;
             case "updateTask":
                 draft.SetBody(new UpdateTaskRequest

@@ -35,6 +35,9 @@ internal sealed class Lessons(Cast cast)
             cast.NoteSeen(body);
         }
         cast.WaysIn.Learn(draft, answer, body);
+        if (body.ValueKind == JsonValueKind.Object && body.TryGetProperty("version", out var version) && version.ValueKind == JsonValueKind.Number && version.TryGetInt64(out var number) && body.TryGetProperty("id", out var changed))
+            cast.Versions[changed.GetString()!] = number;
+        if (draft.Route.Method == "DELETE" && draft.Path.Count == 1 && draft.Path.TryGetValue("id", out var deleted)) cast.ForgetMade(Uri.UnescapeDataString(deleted));
         if (answer.Status != 204 && body.ValueKind != JsonValueKind.Object) return;
         var named = draft.Path.TryGetValue("id", out var value) ? Uri.UnescapeDataString(value) : "";
         switch (draft.Route.Name)

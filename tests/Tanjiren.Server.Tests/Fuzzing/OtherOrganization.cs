@@ -30,7 +30,9 @@ internal sealed class OtherOrganization
         "SELECT d.* FROM oauth_device_codes d JOIN oauth_grants g ON g.id = d.grant_id WHERE g.organization_id = @id ORDER BY d.device_code_hash",
         "SELECT u.* FROM users u JOIN memberships m ON m.user_id = u.id WHERE m.organization_id = @id ORDER BY u.id",
         "SELECT * FROM schedules WHERE organization_id = @id ORDER BY id", "SELECT * FROM retries WHERE organization_id = @id ORDER BY task_id",
-        "SELECT * FROM audit_events WHERE organization_id = @id ORDER BY id", "SELECT * FROM idempotency_keys WHERE organization_id = @id ORDER BY idempotency_key",
+        "SELECT * FROM investigations WHERE organization_id = @id ORDER BY id", "SELECT * FROM runbooks WHERE organization_id = @id ORDER BY id",
+        "SELECT * FROM prompts WHERE organization_id = @id ORDER BY id", "SELECT * FROM artifacts WHERE organization_id = @id ORDER BY id",
+        "SELECT id,at,actor,action,subject,detail,address FROM audit_events WHERE organization_id = @id ORDER BY id", "SELECT * FROM idempotency_keys WHERE organization_id = @id ORDER BY idempotency_key",
     ];
 
     private readonly Dictionary<string, List<string>> _ids = [];
@@ -81,6 +83,12 @@ internal sealed class OtherOrganization
         await browser.LogInAsync();
         var signIn = await server.SignInDeviceAsync(browser, other.Mark, id);
         other.Add(invitation.Invitation.Id, signIn.GrantId!);
+        var investigation = await (await owner.PostJsonAsync("/api/investigations", new CreateInvestigationRequest { Title = other.Mark })).BodyAsync<InvestigationBody>();
+        var artifact = await (await owner.PostJsonAsync($"/api/investigations/{investigation.Id}/artifacts",
+            new CreateArtifactRequest { Kind = ArtifactKind.Note, Title = other.Mark, Text = other.Mark })).BodyAsync<ArtifactBody>();
+        var runbook = await (await owner.PostJsonAsync("/api/runbooks", RecordDrafts.Runbook(other.Mark))).BodyAsync<RunbookBody>();
+        var prompt = await (await owner.PostJsonAsync("/api/prompts", new CreatePromptRequest { Name = other.Mark, Text = other.Mark })).BodyAsync<PromptBody>();
+        other.Add(investigation.Id, artifact.Id, runbook.Id, prompt.Id);
         other.Add(id, me.UserId, member.UserId, agent.InstanceId, waiting.Id, "worker:" + agent.InstanceId, agent.SessionId!, token.Token.Id);
         return other;
     }

@@ -213,6 +213,25 @@ public sealed class ScheduleFiringTests
     }
 
     /// <summary>A workstation, and one schedule that runs on it.</summary>
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task After_a_restore_no_tick_from_before_fires_neither_a_missed_nor_a_waiting_one(DatabaseKind kind)
+    {
+        await using var scene = await Scene.StartAsync(kind, "*/10 * * * *", OverlapRule.Queue, MissedRunRule.Once);
+        await scene.TickAsync(times: 2, minutes: 10);
+        (await scene.ScheduleAsync()).WaitingTickAt.ShouldBe(Midnight.AddMinutes(20));
+        scene.Engine.Clock.Advance(TimeSpan.FromMinutes(25));
+
+        (await scene.Engine.Firing.SkipDueAsync(Token)).ShouldBe(1);
+        (await scene.Engine.Firing.SkipDueAsync(Token)).ShouldBe(0);
+        await scene.EndAsync(0);
+        (await scene.PassAsync()).ShouldBe(Midnight.AddMinutes(50));
+        (await scene.TasksAsync()).Count.ShouldBe(1);
+        var schedule = await scene.ScheduleAsync();
+        (schedule.WaitingTickAt, schedule.LastTickAt, schedule.Skipped, schedule.Missed).ShouldBe((null, Midnight.AddMinutes(40), 1, 2));
+        await scene.TickAsync(minutes: 5);
+        (await scene.TasksAsync()).Select(t => t.ScheduleTickAt).ShouldBe([Midnight.AddMinutes(10), Midnight.AddMinutes(50)]);
+    }
+
     private sealed class Scene : IAsyncDisposable
     {
         public required Engine Engine { get; init; }
@@ -248,7 +267,7 @@ public sealed class ScheduleFiringTests
         public async Task<ScheduleBody> ScheduleAsync() => (await Engine.Schedules.FindAsync(Engine.Owner.OrganizationId, Id, Token))!.ToBody();
 
         /// <summary>In the order in which they were made.</summary>
-        public async Task<IReadOnlyList<TaskBody>> TasksAsync() => [.. (await Engine.Store.ListAsync(Engine.Owner.OrganizationId, null, null, null, null, 100, null, Token)).Items.Reverse()];
+        public async Task<IReadOnlyList<TaskBody>> TasksAsync() => [.. (await Engine.Store.ListAsync(Engine.Owner.OrganizationId, null, null, null, null, null, 100, null, Token)).Items.Reverse()];
 
         public async Task EndAsync(int task, StepOutcome outcome = StepOutcome.Succeeded)
         {

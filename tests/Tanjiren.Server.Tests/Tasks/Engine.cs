@@ -7,6 +7,8 @@ using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
+using Tanjiren.Server.Investigations;
+using Tanjiren.Server.Runbooks;
 using Tanjiren.Server.Schedules;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Tasks.Approvals;
@@ -58,7 +60,9 @@ internal sealed class Engine : IAsyncDisposable
     public RetryLoop Retries => _services.GetRequiredService<RetryLoop>();
     public RetryService Retrying => _services.GetRequiredService<RetryService>();
     public ScheduleLoop Ticks => _services.GetRequiredService<ScheduleLoop>();
+    public ScheduleFiring Firing => _services.GetRequiredService<ScheduleFiring>();
     public ScheduleService Schedules => _services.GetRequiredService<ScheduleService>();
+    public HeldTasks Held => _services.GetRequiredService<HeldTasks>();
     public TaskStore Store => _services.GetRequiredService<TaskStore>();
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -226,6 +230,9 @@ internal sealed class Engine : IAsyncDisposable
             SELECT 'events of ' || e.task_id FROM executions e WHERE e.task_id = @taskId AND e.event_seq <>
               (SELECT count(*) FROM step_events v WHERE v.task_id = e.task_id) + (SELECT count(*) FROM step_logs l WHERE l.task_id = e.task_id)
             UNION ALL
+            SELECT 'summary of ' || t.id FROM tasks t
+              WHERE t.id = @taskId AND (SELECT count(*) FROM artifacts a WHERE a.task_id = t.id AND a.kind = 'summary') <> CASE WHEN t.ended_at IS NULL THEN 0 ELSE 1 END
+            UNION ALL
             SELECT 'queued task with a claim ' || t.id FROM tasks t
               WHERE t.id = @taskId AND t.state = 'queued' AND EXISTS (SELECT 1 FROM steps s WHERE s.task_id = t.id AND s.attempts > 0)
             """, new { taskId });
@@ -257,10 +264,12 @@ internal sealed class Engine : IAsyncDisposable
         services.AddSingleton<DoctrineJudge>((_, question) => Task.FromResult(Doctrine?.Invoke(question) ?? new DoctrineDecision(ApprovalClass.None, [], false, null, false, 0)));
         services.AddSingleton<TargetResolver>().AddSingleton<TaskPlanner>().AddSingleton<StepWriter>().AddSingleton<TaskEditor>();
         services.AddSingleton<ApprovalGate>().AddSingleton<ApprovalService>().AddSingleton<ApprovalLoop>();
+        services.AddSingleton<TaskRequestResolver>().AddSingleton<RunbookDirectory>().AddSingleton<InvestigationDirectory>();
         services.AddSingleton<TaskService>().AddSingleton<TaskStore>().AddSingleton<TaskCanceller>().AddSingleton<TaskEventStream>();
         services.AddSingleton<StepClaimer>().AddSingleton<StepResolver>().AddSingleton<LogAppender>().AddSingleton<LeaseBook>().AddSingleton<WorkQuery>();
         services.AddSingleton<RetryService>().AddSingleton<RetryLoop>().AddSingleton<ScheduleService>().AddSingleton<ScheduleFiring>().AddSingleton<ScheduleLoop>();
         services.AddSingleton<SessionStore>().AddSingleton<HeartbeatService>().AddSingleton<AnyDispatcher>().AddSingleton<LeaseReconciler>();
+        services.AddSingleton<HeldTasks>();
         return services.BuildServiceProvider();
     }
 }

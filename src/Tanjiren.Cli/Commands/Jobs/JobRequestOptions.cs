@@ -33,6 +33,7 @@ internal sealed class JobRequestOptions
     private readonly Option<int?> memory = Options.Number("--memory-mb", "N", "Memory that each step needs, in MiB", 1, int.MaxValue);
     private readonly Option<int?> gpus = Options.Number("--gpu-count", "N", "Graphics processors that each step needs", 0, 1000);
     private readonly Option<string?> intent = Options.Text("--intent", "TEXT", "What it is for, in your words (default: the command line)");
+    private readonly Option<string?> investigation = Options.Text("--investigation", "ID", "Open investigation that the job belongs to");
     private readonly Option<int?> priority = Options.Number("--priority", "N", "From -100 to 100, higher first (default 0)", -100, 100);
     private readonly Option<string?> approvalClass = Options.Choice("--approval-class", "Ask for an approval of this class before it starts; the doctrine may want a higher one (default none)",
         [.. Enum.GetValues<ApprovalClass>().Select(c => Words.Of(c))]);
@@ -43,7 +44,7 @@ internal sealed class JobRequestOptions
         options =
         [
             workstations, tags, labels, all, any, maxParallel, stopAfter, timeout, queueTimeout, onWorkerLost, grace, retries, retryBackoff, retryExponential, retryOn,
-            env, cwd, shell, cpu, memory, gpus, intent, priority, approvalClass,
+            env, cwd, shell, cpu, memory, gpus, intent, investigation, priority, approvalClass,
         ];
         foreach (var option in options) command.Options.Add(option);
     }
@@ -72,6 +73,7 @@ internal sealed class JobRequestOptions
             Resources = (parse.GetValue(cpu), parse.GetValue(memory), parse.GetValue(gpus)) is var (c, m, g) && (c, m, g) != (null, null, null)
                 ? new ResourceSpec { Cpu = c, MemoryMb = m, GpuCount = g } : null,
             Intent = parse.GetValue(intent),
+            InvestigationId = parse.GetValue(investigation),
             Priority = parse.GetValue(priority),
             ApprovalClass = Words.ApprovalClass(parse.GetValue(approvalClass)),
             Retry = JobSpec.Retry(parse.GetValue(retries), parse.GetValue(retryBackoff), parse.GetValue(retryExponential), parse.GetValue(retryOn)!),

@@ -11,8 +11,9 @@ internal static class JobsListCommand
     public static CliCommand Create(CliContext cli)
     {
         var status = Options.Choice("--status", "Only jobs in this state", [.. Enum.GetValues<TaskState>().Select(s => Words.Of(s))]);
+        var investigation = Options.Text("--investigation", "ID", "Only jobs of this investigation");
         var limit = Options.Number("--limit", "N", "How many, newest first (default 50)", 1, 10_000);
-        var command = new CliCommand("list", "List jobs, newest first") { Options = { status, limit } };
+        var command = new CliCommand("list", "List jobs, newest first") { Options = { status, investigation, limit } };
         var output = new OutputOptions(command, "Print { items: [...] } as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
@@ -23,7 +24,7 @@ internal static class JobsListCommand
             string? cursor = null;
             do
             {
-                var page = await client.Tasks.ListAsync(parse.GetValue(status), Math.Min(wanted - jobs.Count, WireLimits.MaxPageSize), cursor, cancellation);
+                var page = await client.Tasks.ListAsync(parse.GetValue(status), parse.GetValue(investigation), Math.Min(wanted - jobs.Count, WireLimits.MaxPageSize), cursor, cancellation);
                 jobs.AddRange(page.Items);
                 cursor = page.NextCursor;
             }
@@ -34,6 +35,8 @@ internal static class JobsListCommand
             else
             {
                 Table(cli, jobs);
+                if (jobs.Count(j => j.Held) is > 0 and var held)
+                    cli.Say($"{held} held since the server was restored from a backup; cancel what has run since, then the owner lets the rest go on with `tanvrit-compute jobs resume`");
                 if (cursor is not null) cli.Say($"there are more; --limit {wanted * 2} shows more of them");
             }
             return ExitCode.Ok;
@@ -46,7 +49,7 @@ internal static class JobsListCommand
         var now = cli.Clock.GetUtcNow();
         var table = new TableView(cli).Columns("ID", "STATE", "CREATED", "TOOK", "INTENT");
         foreach (var job in jobs)
-            table.Row(job.Id, Words.Cell(job.State), Text.Ago(job.CreatedAt, now), Took(job, now), Text.Shorten(Text.Safe(job.Intent), 60));
+            table.Row(job.Id, job.Held ? Cell.Warn($"{Words.Of(job.State)}, held") : Words.Cell(job.State), Text.Ago(job.CreatedAt, now), Took(job, now), Text.Shorten(Text.Safe(job.Intent), 60));
         table.Write();
     }
 

@@ -36,6 +36,7 @@ internal static class JobsShowCommand
             .Add("state", Words.Of(job.State) + (job.CancelRequestedAt is not null && !JobExit.IsTerminal(job.State) ? ", being cancelled" : ""))
             .Add("approval", Approval(cli, job))
             .Add("frozen until", job.FrozenUntil is null ? null : Text.Instant(job.FrozenUntil, cli.Clock))
+            .Add("held", job.Held ? "since the server was restored from a backup; `jobs resume` lets it go on" : null)
             .Add("command", command == job.Intent ? null : command)
             .Add("directory", job.WorkingDirectory)
             .Add("environment", string.Join(", ", (job.Environment?.Keys ?? []).Concat((job.EnvironmentFromMachine ?? []).Select(n => $"{n} (the workstation's)"))))
@@ -51,7 +52,10 @@ internal static class JobsShowCommand
             .Add("retried by", job.RetriedByTaskId)
             .Add("next attempt", job.RetryDueAt is null ? null : Text.Instant(job.RetryDueAt, cli.Clock))
             .Add("schedule", job.ScheduleId)
+            .Add("output", job.LogsDeletedAt is null ? null : $"deleted by age {Text.Instant(job.LogsDeletedAt, cli.Clock)}")
             .Add("trace", job.TraceId)
+            .Add("runbook", job.RunbookId)
+            .Add("investigation", job.InvestigationId)
             .Write(cli.Out);
         if (job.Execution is not { Steps.Count: > 0 } execution) return;
         cli.Out.WriteLine();

@@ -22,7 +22,7 @@ internal sealed class SqliteProvider : ISqlProvider
 
     public SqliteProvider(string path, TimeProvider clock)
     {
-        var directory = Path.GetDirectoryName(Path.GetFullPath(path));
+        var directory = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path));
         if (directory is not null) Directory.CreateDirectory(directory);
         _path = path;
         _connectionString = new SqliteConnectionStringBuilder { DataSource = path, Pooling = false }.ConnectionString;
@@ -46,6 +46,9 @@ internal sealed class SqliteProvider : ISqlProvider
             throw new FormatException($"The database '{_path}' is in use by another control plane. Stop that one, or use PostgreSQL for more than one.", e);
         }
     }
+
+    /// <summary>The database file, absolute.</summary>
+    public string Path => System.IO.Path.GetFullPath(_path);
 
     public string Name => "sqlite";
     public string BlobType => "BLOB";

@@ -39,7 +39,8 @@ internal sealed partial class LeaseReconciler(
             """, new { now, servedMs, batch = Batch }, ReleaseAsync, cancellationToken);
         await EachAsync("SELECT id FROM steps WHERE state = 'running' AND deadline_at + @slack < @now AND @slack <= @servedMs LIMIT @batch",
             new { now, slack = options.DeadlineSlackSeconds * 1000L, servedMs, batch = Batch }, EndOverdueAsync, cancellationToken);
-        await EachAsync("SELECT id FROM steps WHERE state = 'queued' AND queue_expires_at < @now LIMIT @batch",
+        // What is held waits for a person, and has its whole time again from then on.
+        await EachAsync("SELECT id FROM steps WHERE state = 'queued' AND queue_expires_at < @now AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = steps.task_id AND t.held_at IS NOT NULL) LIMIT @batch",
             new { now, batch = Batch },
             (tx, locked, step) => EndUnclaimedAsync(tx, locked, step, StepReason.QueueTimeout, "Nobody claimed it within queueTimeoutSeconds."), cancellationToken);
         await EachAsync("""

@@ -9,14 +9,17 @@ internal sealed class RetryLoop(Database database, RetryService retries, WakeUps
 {
     private const int Batch = 200;
 
+    /// <summary>Since a restore, those of held tasks wait for the owner.</summary>
+    private const string Pending = "FROM retries r JOIN tasks t ON t.id = r.task_id WHERE t.held_at IS NULL";
+
     public override async Task<DateTimeOffset?> RunOnceAsync(CancellationToken cancellationToken)
     {
-        await EachAsync(await database.ReadAsync(sql => sql.ListAsync<string>("SELECT task_id FROM retries WHERE due_at <= @now ORDER BY due_at LIMIT @Batch",
+        await EachAsync(await database.ReadAsync(sql => sql.ListAsync<string>($"SELECT r.task_id {Pending} AND r.due_at <= @now ORDER BY r.due_at LIMIT @Batch",
             new { now = Clock.GetUtcNow().ToUnixTimeMilliseconds(), Batch }), cancellationToken), async taskId =>
         {
             var outcome = await retries.MakeDueAsync(taskId, cancellationToken);
             if (outcome != RetryOutcome.Nothing) Record.Count(outcome.ToString().ToLowerInvariant());
         }, cancellationToken);
-        return TaskMapping.Instant(await database.ReadAsync(sql => sql.FirstAsync<long?>("SELECT min(due_at) FROM retries"), cancellationToken));
+        return TaskMapping.Instant(await database.ReadAsync(sql => sql.FirstAsync<long?>("SELECT min(r.due_at) " + Pending), cancellationToken));
     }
 }

@@ -82,7 +82,7 @@ internal sealed class RetryService(
     {
         // Anew, as for any other task: the request may be older than this version of the rules.
         var errors = new FieldErrors();
-        var spec = tasks.Normalize(old.ParseSpec(), errors);
+        var spec = tasks.Template(old.ParseSpec(), errors);
         if (errors.Any) return errors.ToProblem();
         // Of the same schedule, so that its overlap rule knows of it; not of the same tick, of which there is one task.
         var origin = new TaskOrigin

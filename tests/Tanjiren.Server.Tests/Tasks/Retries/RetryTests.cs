@@ -206,7 +206,7 @@ public sealed class RetryTests
     }
 
     private static async Task<IReadOnlyList<TaskBody>> TasksAsync(Engine engine) =>
-        [.. (await engine.Store.ListAsync(engine.Owner.OrganizationId, null, null, null, null, 100, null, Token)).Items.Reverse()];
+        [.. (await engine.Store.ListAsync(engine.Owner.OrganizationId, null, null, null, null, null, 100, null, Token)).Items.Reverse()];
 
     private static Task<IReadOnlyList<string>> EventsAsync(Engine engine, string taskId) =>
         engine.ListAsync<string>("SELECT kind FROM step_events WHERE task_id = @taskId ORDER BY event_seq", new { taskId });
