@@ -37,7 +37,7 @@ prove() {
   lost=$out
   tc ann jobs approve "$lost"
   until_is 30 1 lines "$starts"
-  remark "kill -9 of the agent of web-1, which its watchdog's and the job's end; then the agent comes back and knows of a start whose end nobody saw."
+  remark "kill -9 of web-1's agent: its watchdog ends what it ran. Then the agent comes back, and reports a start whose end nobody saw."
   stop web-1 KILL
   agent_start web-1
   until_is 60 "executing, pending" job_state max "$lost"
