@@ -5,8 +5,7 @@ import { createHash, createPrivateKey, createPublicKey, randomBytes, sign } from
 import { readFileSync } from 'node:fs';
 
 const [home, method, path, body = ''] = process.argv.slice(2);
-const keyFile = process.env.DEVICE_KEY ?? `${home}/key.pem`;
-const key = createPrivateKey(readFileSync(keyFile));
+const key = createPrivateKey(readFileSync(process.env.DEVICE_KEY || `${home}/key.pem`));
 const { serverUrl, instanceId } = JSON.parse(readFileSync(`${home}/identity.json`));
 const { sessionId } = JSON.parse(readFileSync(`${home}/status.json`));
 const { kty, crv, x, y } = createPublicKey(key).export({ format: 'jwk' });

@@ -72,8 +72,7 @@ tc() {
   shift
   printf '\n%s$ tanvrit-compute%s\n' "$who" "$(typed "$@" | hidden)"
   quiet "$who" "$@"
-  { [[ -z $out ]] || printf '%s\n' "$out"; [[ -z $err ]] || printf '%s\n' "$err"; } | hidden
-  [[ $code -eq 0 ]] || printf '(exit code %s)\n' "$code"
+  show
 }
 
 # quiet WHO ARGS…: the same without a word.
@@ -83,6 +82,23 @@ quiet() {
   code=0
   TANVRIT_HOME=$scene/people/$who dotnet exec "$program" "$@" >"$scene/out" 2>"$scene/err" <<<"${input:-}" || code=$?
   out=$(<"$scene/out") err=$(<"$scene/err")
+}
+
+# on MACHINE ARGS…: like tc, of that machine's own agent.
+on() {
+  local machine=$1
+  shift
+  printf '\n%s$ tanvrit-compute%s\n' "$machine" "$(typed "$@" | hidden)"
+  code=0
+  TANVRIT_HOME=$scene/machines/$machine dotnet exec "$program" "$@" --home "$scene/machines/$machine/agent" >"$scene/out" 2>"$scene/err" </dev/null || code=$?
+  out=$(<"$scene/out") err=$(<"$scene/err")
+  show
+}
+
+# show: what the command printed.
+show() {
+  { [[ -z $out ]] || printf '%s\n' "$out"; [[ -z $err ]] || printf '%s\n' "$err"; } | hidden
+  [[ $code -eq 0 ]] || printf '(exit code %s)\n' "$code"
 }
 
 # ask WHO FILTER ARGS…: what jq's FILTER finds in the answer of a command with --json.
@@ -247,8 +263,11 @@ machine() {
     grep -v '^home:' || die "$machine can't be paired"
 }
 
-# device MACHINE METHOD PATH [BODY]: one request with the machine's own key, as its agent would send it; prints status and code of the answer.
+# fingerprint MACHINE: of the key that its agent goes by.
+fingerprint() { jq -r .keyFingerprint "$scene/machines/$1/agent/identity.json"; }
+
+# device MACHINE METHOD PATH [BODY]: one request with the machine's own key (or that of the file $key), as its agent would send it; prints status and code.
 device() {
   need node
-  node "$root/eng/prove.d/device.mjs" "$scene/machines/$1/agent" "${@:2}"
+  DEVICE_KEY=${key:-} node "$root/eng/prove.d/device.mjs" "$scene/machines/$1/agent" "${@:2}"
 }
