@@ -15,6 +15,8 @@ internal abstract class Host(World world)
 
     private readonly List<(Life Life, Action Act)> _missed = [];
 
+    protected World World { get; } = world;
+
     public bool Asleep { get; private set; }
 
     /// <summary>When it last awoke; long ago when it never slept.</summary>
@@ -25,12 +27,12 @@ internal abstract class Host(World world)
     public virtual void Wake()
     {
         Asleep = false;
-        AwokeAt = world.Now;
-        foreach (var (life, act) in _missed) After(life, world.Between(0, LongestWakingMs), act);
+        AwokeAt = World.Now;
+        foreach (var (life, act) in _missed) After(life, World.Between(0, LongestWakingMs), act);
         _missed.Clear();
     }
 
-    public void After(Life life, long delayMs, Action act) => world.After(delayMs, () =>
+    public void After(Life life, long delayMs, Action act) => World.After(delayMs, () =>
     {
         if (life.Over) return;
         if (Asleep) _missed.Add((life, act));

@@ -81,8 +81,8 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
             world.Fail($"the lease of {Name(step.Id)} belongs to {Name(step.Session)}, which is not the open session of {Name(step.Holder)}");
         if (old is null || old == step) return;
 
-        Move("step", old.State, step.State, StepRules.MayMove, step.Id);
-        Move("lease", old.LeaseState, step.LeaseState, LeaseRules.MayMove, step.Id);
+        Move<StepState>("step", old.State, step.State, StepRules.MayMove, step.Id);
+        Move<LeaseState>("lease", old.LeaseState, step.LeaseState, LeaseRules.MayMove, step.Id);
         if (step.Generation < old.Generation) world.Fail($"the generation of {Name(step.Id)} fell from {old.Generation} to {step.Generation}");
         if (old.State == "queued" && step.State == "running")
         {
@@ -118,7 +118,7 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
         foreach (var task in tasks)
         {
             var old = _tasks.GetValueOrDefault(task.Id);
-            if (old is not null) Move("task", old.State, task.State, TaskRules.MayMove, task.Id);
+            if (old is not null) Move<TaskState>("task", old.State, task.State, TaskRules.MayMove, task.Id);
             else if (task.RetryOf is not null) world.Say($"{Name(task.Id)} is the attempt after {Name(task.RetryOf)}");
             else if (task.Tick is { } tick) CheckTick(task, tick);
 
@@ -160,7 +160,7 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
     {
         foreach (var approval in approvals)
         {
-            if (_approvals.TryGetValue(approval.Id, out var old)) Move("approval", old.State, approval.State, ApprovalRules.MayMove, approval.Id);
+            if (_approvals.TryGetValue(approval.Id, out var old)) Move<ApprovalState>("approval", old.State, approval.State, ApprovalRules.MayMove, approval.Id);
             else if (approval.State != "pending") world.Fail($"{Name(approval.Id)} began as {approval.State}");
         }
         _approvals = approvals.ToDictionary(approval => approval.Id);

@@ -1,4 +1,5 @@
 using Tanjiren.Agent.Connection;
+using Tanjiren.Agent.Execution;
 using Tanjiren.Agent.Outbox;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Tasks;

@@ -12,14 +12,13 @@ internal sealed class Machine : Host
     /// <summary>How often lease clock and watchdog look; the agent's own <c>LeaseTick</c>.</summary>
     private const long TickMs = 1000;
 
-    private readonly World _world;
     private readonly List<Job> _jobs = [];
     private Life _power = new();
     private long _bootedAt;
 
     public Machine(World world, string name, Device device, int capacity) : base(world)
     {
-        (_world, Name, Device, Capacity) = (world, name, device, capacity);
+        (Name, Device, Capacity) = (name, device, capacity);
         Disk = new AgentDisk(world);
         // Under 1 %, as the guarantee supposes.
         Rate = 1 + (world.Random.NextDouble() - 0.5) * 0.018;
@@ -37,13 +36,13 @@ internal sealed class Machine : Host
 
     public IReadOnlyList<Job> Jobs => _jobs;
 
-    public long BootNowMs => (long)((_world.Now - _bootedAt) * Rate) + 1000;
+    public long BootNowMs => (long)((World.Now - _bootedAt) * Rate) + 1000;
 
     public void Boot()
     {
         BootNumber++;
         _power = new Life();
-        _bootedAt = _world.Now;
+        _bootedAt = World.Now;
         Tick();
     }
 
@@ -60,7 +59,7 @@ internal sealed class Machine : Host
 
     public void StartAgent(Network network)
     {
-        Agent = new SimulatedAgent(_world, this, network);
+        Agent = new SimulatedAgent(World, this, network);
         Agent.Start();
     }
 
@@ -69,7 +68,7 @@ internal sealed class Machine : Host
     {
         Agent!.Die();
         Agent = null;
-        foreach (var job in _jobs.ToList()) Kill(job, _world.Between(1, 250));
+        foreach (var job in _jobs.ToList()) Kill(job, World.Between(1, 250));
     }
 
     /// <summary>Does something later, if the machine still has power then.</summary>
@@ -78,8 +77,8 @@ internal sealed class Machine : Host
     public void Spawn(Job job, long durationMs)
     {
         _jobs.Add(job);
-        _world.Say($"{Name}: {_world.Names.Of(job.StepId)} generation {job.Generation} runs");
-        _world.Spawned();
+        World.Say($"{Name}: {World.Names.Of(job.StepId)} generation {job.Generation} runs");
+        World.Spawned();
         Later(durationMs, () => RunOut(job));
     }
 
@@ -90,7 +89,7 @@ internal sealed class Machine : Host
     {
         if (!_jobs.Remove(job)) return;
         job.Alive = false;
-        _world.Say($"{Name}: {_world.Names.Of(job.StepId)} generation {job.Generation} ended: {exit.Signal ?? $"exit code {exit.ExitCode}"}");
+        World.Say($"{Name}: {World.Names.Of(job.StepId)} generation {job.Generation} ended: {exit.Signal ?? $"exit code {exit.ExitCode}"}");
         if (Agent == job.Owner) job.Owner.Ended(job, exit);
     }
 
@@ -102,11 +101,11 @@ internal sealed class Machine : Host
         else End(job, new ProcessExit(job.ExitCode, null, BootNowMs));
     }
 
-    private void Tick() => Later(_world.Between(TickMs - 50, TickMs), () =>
+    private void Tick() => Later(World.Between(TickMs - 50, TickMs), () =>
     {
         foreach (var job in _jobs.Where(job => job.WatchdogDeadlineBootMs <= BootNowMs).ToList())
         {
-            _world.Ledger.Add("agent: killed by the watchdog");
+            World.Ledger.Add("agent: killed by the watchdog");
             End(job, new ProcessExit(null, "SIGKILL", BootNowMs));
         }
         Agent?.ReadLeaseClock();

@@ -35,7 +35,7 @@ internal sealed class SimulatedServer(World world, string file) : Host(world)
     {
         _life = new Life();
         _provider = new SqliteProvider(file, Clock);
-        _services = ServerParts.Build(new Database(new SteppedProvider(_provider, world, this, _life, () => Committed())), Clock, world);
+        _services = ServerParts.Build(new Database(new SteppedProvider(_provider, World, this, _life, () => Committed())), Clock, World);
         // Hints only, and from threads of its own: in the simulation those who wait for any step's work find it by their polls.
         _services.GetRequiredService<AnyDispatcher>().StopAsync(CancellationToken.None).GetAwaiter().GetResult();
         _services.GetRequiredService<WakeUps>().AttachBroadcast(key => Hint(key));
@@ -89,7 +89,7 @@ internal sealed class SimulatedServer(World world, string file) : Host(world)
             }
             catch (Exception e)
             {
-                world.Fail($"{what} ended with {e}");
+                World.Fail($"{what} ended with {e}");
             }
         }
     }
@@ -114,19 +114,19 @@ internal sealed class SimulatedServer(World world, string file) : Host(world)
 
         void Add(string of, LoopRecord record)
         {
-            foreach (var (name, count) in record.Status().Counters) world.Ledger.Add($"{of}: {name}", count);
+            foreach (var (name, count) in record.Status().Counters) World.Ledger.Add($"{of}: {name}", count);
         }
     }
 
     /// <summary>One pass at a time: its gate judges the time between two.</summary>
-    private void Reconcile() => After(_life, world.Between(800, 3500), () =>
+    private void Reconcile() => After(_life, World.Between(800, 3500), () =>
         Do("a pass of the reconciler", async services =>
         {
             await services.GetRequiredService<LeaseReconciler>().RunOnceAsync(CancellationToken.None);
             return true;
         }, _ => Reconcile()));
 
-    private void Drive<TLoop>(long least, long most, Func<TLoop, Task> pass) where TLoop : notnull => After(_life, world.Between(least, most), () =>
+    private void Drive<TLoop>(long least, long most, Func<TLoop, Task> pass) where TLoop : notnull => After(_life, World.Between(least, most), () =>
     {
         Do($"a pass of {typeof(TLoop).Name}", async services =>
         {

@@ -148,11 +148,11 @@ internal sealed class Faults(World world, SimulatedServer server, IReadOnlyList<
     {
         List<(StepSeen Step, Machine Machine)> chances =
         [
-            .. from step in promises.Steps
-               where step.State == "running"
+            .. from held in promises.Steps
+               where held.State == "running"
                from machine in machines
-               where machine.Device.InstanceId != step.Holder && promises.EverClaimed(step.Id, machine.Device.InstanceId) && machine.Agent?.Session is not null
-               select (step, machine),
+               where machine.Device.InstanceId != held.Holder && promises.EverClaimed(held.Id, machine.Device.InstanceId) && machine.Agent?.Session is not null
+               select (held, machine),
         ];
         if (chances.Count == 0 || !server.Up) return false;
         var (step, impostor) = world.Pick(chances);
