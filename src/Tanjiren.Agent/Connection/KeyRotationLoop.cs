@@ -78,7 +78,7 @@ internal sealed partial class KeyRotationLoop(
             case (ReplyKind.KeyRotated or ReplyKind.KeyRevoked, _):
                 sessions.Concerns(sessions.Current ?? "", reply);
                 break;
-            // Everything else passes: it is asked again.
+                // Everything else passes: it is asked again.
         }
     }
 
