@@ -39,7 +39,6 @@ internal sealed class ServerRequests(IServiceProvider services)
     /// <summary>With the refusal's own name, for the ledger.</summary>
     public async Task<(Reply<ClaimResponse> Reply, string Result)> ClaimAsync(Device device, string stepId, ClaimRequest request)
     {
-        await Get<DoctrineGate>().PrepareAsync(Get<Database>(), device.OrganizationId, Token);
         var result = await Get<StepClaimer>().ClaimAsync(device, stepId, request.ClaimId!, request.ExpectedGeneration!.Value, Token);
         var reply = result.Refusal switch
         {
