@@ -120,7 +120,7 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
         var kept = holds.Where(h => h.StepId == step.Id).ToDictionary(h => h.InstanceId);
         var cases = (selector is null ? fleet.Where(m => m.Id == step.TargetInstanceId) : fleet).Select(m => Look(m, selector, kept.GetValueOrDefault(m.Id), now))
             .Order(Nearest).ToList();
-        if (step.Approved) cases = await JudgedAsync(sql, task, step, cases, judged, now);
+        if (waits.Count == 0) cases = await JudgedAsync(sql, task, step, cases, judged, now);
 
         if (!cases.Any(c => c.IsFree)) waits.AddRange(OfMachines(cases, isAny: selector is not null));
         var sentence = waits.Count == 0 ? $"Nothing keeps it: '{cases[0].Machine.Name}' may claim it at any moment." : $"It waits for {string.Join(", and for ", waits.Select(w => w.Phrase).Distinct())}.";
@@ -139,7 +139,7 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
         return told.SelectMany(c => matching > 0 ? c.Waits : c.Waits.Take(c.UnmetConditions)).DistinctBy(w => w.Reason).Select(w => w with { Phrase = phrase });
     }
 
-    /// <summary>Everything but the doctrine's judgement, which is asked only about machines that nothing else keeps.</summary>
+    /// <summary>Everything but the doctrine's judgement, which is asked only where nothing else keeps the step.</summary>
     private MachineCase Look(InstanceRow machine, TargetSelector? selector, ExplainedHold? hold, DateTimeOffset now)
     {
         var state = machine.AsWorker(now, workstations);
