@@ -28,14 +28,14 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
     {
         var now = clock.GetUtcNow();
         var task = await sql.FirstAsync<ExplainedTask>($"""
-            SELECT t.*, e.max_parallel, e.active_steps, {StartRules.NotHeldSql} AS not_held, {StartRules.NotFrozenSql} AS not_frozen, {StartRules.HasPlaceSql} AS has_place,
+            SELECT t.*, e.max_parallel, {StartRules.NotHeldSql} AS not_held, {StartRules.NotFrozenSql} AS not_frozen, {StartRules.HasPlaceSql} AS has_place,
               (SELECT m.role FROM memberships m WHERE m.organization_id = t.organization_id AND m.user_id = coalesce(t.changed_by, t.created_by)) AS actor_role,
               (SELECT r.due_at FROM retries r WHERE r.task_id = t.id) AS retry_due_at, (SELECT n.id FROM tasks n WHERE n.retry_of_task_id = t.id) AS retried_by_task_id
             FROM tasks t JOIN executions e ON e.task_id = t.id WHERE t.id = @taskId AND t.organization_id = @organizationId
             """, new { taskId, organizationId, now = now.ToUnixTimeMilliseconds() });
         if (task is null) return null;
         var steps = await sql.ListAsync<ExplainedStep>($"""
-            SELECT s.id, s.state, s.target_instance_id, c.canonical, s.reason, s.detail, s.exit_code, s.approval_from, s.on_worker_lost, s.claimed_at, s.lease_state,
+            SELECT s.id, s.state, s.target_instance_id, c.canonical, s.reason, s.exit_code, s.approval_from, s.on_worker_lost, s.claimed_at, s.lease_state,
               s.lease_expires_at - tanjiren_now() AS lease_left_ms, s.lease_expires_at + s.lease_grace_ms - tanjiren_now() AS grace_left_ms,
               s.cancel_requested_at, s.ended_at, i.name AS instance_name, {StartRules.ApprovedSql} AS approved
             FROM steps s LEFT JOIN selectors c ON c.id = s.selector_id LEFT JOIN instances i ON i.id = coalesce(s.target_instance_id, s.claimed_by)
