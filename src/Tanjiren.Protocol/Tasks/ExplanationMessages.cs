@@ -74,7 +74,7 @@ public sealed record CandidateBody
 {
     public required string InstanceId { get; init; }
     public required string Name { get; init; }
-    /// <summary>What keeps the step from this one, besides what keeps it from all; the doctrine is asked only about those that nothing else keeps.</summary>
+    /// <summary>What keeps the step from this one, besides what keeps it from all; the doctrine is asked only where nothing else keeps it.</summary>
     public required IReadOnlyList<WaitReason> WaitingFor { get; init; }
     /// <summary>The same for people, each a phrase to put after the name: "lacks the tag gpu", "is offline since 2026-11-21T10:00:00Z".</summary>
     public required IReadOnlyList<string> Lacks { get; init; }

@@ -1,6 +1,7 @@
 using Tanjiren.Protocol;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Workstations;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Server.Tests.Tasks;
@@ -71,6 +72,28 @@ public sealed class AnyDispatcherTests
             await engine.CreateTaskAsync(ClaimTests.AnyGpu());
             await woken.AdvanceToNextAsync(young.InstanceId);
         }
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task The_fleet_is_read_once_a_second_however_many_ask(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.AddWorkstationAsync("one");
+        var fleets = (FleetView)engine.Service(typeof(FleetView));
+        Task<FleetSnapshot> RecentAsync() => fleets.RecentAsync(engine.Owner.OrganizationId, Cancelled);
+        var first = await RecentAsync();
+        first.Ready.ShouldHaveSingleItem();
+        engine.Clock.Advance(TimeSpan.FromMilliseconds(999));
+        foreach (var again in await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => RecentAsync()))) again.ShouldBeSameAs(first);
+
+        // One that is of now comes when the second is over, and is shared by all who want one.
+        var newer = Enumerable.Range(0, 20).Select(_ => fleets.AfterAsync(engine.Owner.OrganizationId, engine.Clock.GetTimestamp(), Cancelled)).ToList();
+        newer.ShouldAllBe(n => !n.IsCompleted);
+        engine.Clock.Advance(TimeSpan.FromMilliseconds(1));
+        var second = await newer[0];
+        second.ShouldNotBeSameAs(first);
+        foreach (var other in await Task.WhenAll(newer)) other.ShouldBeSameAs(second);
+        (await RecentAsync()).ShouldBeSameAs(second);
     }
 
     private static async Task RunAsync(Engine engine, Device machine) =>

@@ -8,7 +8,6 @@ internal sealed record ExplainedTask : TaskRow
     public string? ActionHash { get; init; }
     public string? ActorRole { get; init; }
     public int MaxParallel { get; init; }
-    public int ActiveSteps { get; init; }
     public bool NotHeld { get; init; }
     public bool NotFrozen { get; init; }
     public bool HasPlace { get; init; }
@@ -32,7 +31,6 @@ internal sealed record ExplainedStep
     public string? TargetInstanceId { get; init; }
     public string? Canonical { get; init; }
     public string? Reason { get; init; }
-    public string? Detail { get; init; }
     public int? ExitCode { get; init; }
     public int ApprovalFrom { get; init; }
     public string OnWorkerLost { get; init; } = "";

@@ -38,7 +38,7 @@ internal static class ExplainWords
     {
         var stale = steps.FirstOrDefault(s => s.IsStale);
         var silent = stale is null ? "" : $", and '{stale.InstanceName}' is silent and keeps its place until {Instant(stale.GraceEnds(now))}";
-        return new Wait(WaitReason.MaxParallel, $"a place: {task.ActiveSteps} of {task.MaxParallel} steps run that may at once (maxParallel){silent}");
+        return new Wait(WaitReason.MaxParallel, $"a place under maxParallel ({task.MaxParallel}): as many of its steps run{silent}");
     }
 
     public static Wait Approval(string approvalClass) => new(WaitReason.Approval, $"an approval of class {approvalClass} by an admin or the owner");

@@ -28,14 +28,14 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
     {
         var now = clock.GetUtcNow();
         var task = await sql.FirstAsync<ExplainedTask>($"""
-            SELECT t.*, e.max_parallel, e.active_steps, {StartRules.NotHeldSql} AS not_held, {StartRules.NotFrozenSql} AS not_frozen, {StartRules.HasPlaceSql} AS has_place,
+            SELECT t.*, e.max_parallel, {StartRules.NotHeldSql} AS not_held, {StartRules.NotFrozenSql} AS not_frozen, {StartRules.HasPlaceSql} AS has_place,
               (SELECT m.role FROM memberships m WHERE m.organization_id = t.organization_id AND m.user_id = coalesce(t.changed_by, t.created_by)) AS actor_role,
               (SELECT r.due_at FROM retries r WHERE r.task_id = t.id) AS retry_due_at, (SELECT n.id FROM tasks n WHERE n.retry_of_task_id = t.id) AS retried_by_task_id
             FROM tasks t JOIN executions e ON e.task_id = t.id WHERE t.id = @taskId AND t.organization_id = @organizationId
             """, new { taskId, organizationId, now = now.ToUnixTimeMilliseconds() });
         if (task is null) return null;
         var steps = await sql.ListAsync<ExplainedStep>($"""
-            SELECT s.id, s.state, s.target_instance_id, c.canonical, s.reason, s.detail, s.exit_code, s.approval_from, s.on_worker_lost, s.claimed_at, s.lease_state,
+            SELECT s.id, s.state, s.target_instance_id, c.canonical, s.reason, s.exit_code, s.approval_from, s.on_worker_lost, s.claimed_at, s.lease_state,
               s.lease_expires_at - tanjiren_now() AS lease_left_ms, s.lease_expires_at + s.lease_grace_ms - tanjiren_now() AS grace_left_ms,
               s.cancel_requested_at, s.ended_at, i.name AS instance_name, {StartRules.ApprovedSql} AS approved
             FROM steps s LEFT JOIN selectors c ON c.id = s.selector_id LEFT JOIN instances i ON i.id = coalesce(s.target_instance_id, s.claimed_by)
@@ -120,7 +120,7 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
         var kept = holds.Where(h => h.StepId == step.Id).ToDictionary(h => h.InstanceId);
         var cases = (selector is null ? fleet.Where(m => m.Id == step.TargetInstanceId) : fleet).Select(m => Look(m, selector, kept.GetValueOrDefault(m.Id), now))
             .Order(Nearest).ToList();
-        if (step.Approved) cases = await JudgedAsync(sql, task, step, cases, judged, now);
+        if (waits.Count == 0) cases = await JudgedAsync(sql, task, step, cases, judged, now);
 
         if (!cases.Any(c => c.IsFree)) waits.AddRange(OfMachines(cases, isAny: selector is not null));
         var sentence = waits.Count == 0 ? $"Nothing keeps it: '{cases[0].Machine.Name}' may claim it at any moment." : $"It waits for {string.Join(", and for ", waits.Select(w => w.Phrase).Distinct())}.";
@@ -139,7 +139,7 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
         return told.SelectMany(c => matching > 0 ? c.Waits : c.Waits.Take(c.UnmetConditions)).DistinctBy(w => w.Reason).Select(w => w with { Phrase = phrase });
     }
 
-    /// <summary>Everything but the doctrine's judgement, which is asked only about machines that nothing else keeps.</summary>
+    /// <summary>Everything but the doctrine's judgement, which is asked only where nothing else keeps the step.</summary>
     private MachineCase Look(InstanceRow machine, TargetSelector? selector, ExplainedHold? hold, DateTimeOffset now)
     {
         var state = machine.AsWorker(now, workstations);

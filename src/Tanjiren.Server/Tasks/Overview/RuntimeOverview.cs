@@ -21,7 +21,7 @@ internal sealed class RuntimeOverview(Database database, InstanceDirectory direc
         var waiting = await sql.FirstAsync<QueueRow>("""
             SELECT count(*) AS steps, min(created_at) AS oldest FROM steps WHERE organization_id = @organizationId AND state = 'queued'
             """, new { organizationId }) ?? new QueueRow();
-        // Half have waited at least as long: of one it is that one, of two the younger.
+        // Half have waited at least as long: of two it is the older.
         var median = waiting.Steps == 0 ? null : await sql.FirstAsync<long?>("""
             SELECT created_at FROM steps WHERE organization_id = @organizationId AND state = 'queued' ORDER BY created_at LIMIT 1 OFFSET @before
             """, new { organizationId, before = (waiting.Steps - 1) / 2 });

@@ -14,7 +14,7 @@ public sealed class ExplainPropertyTests
 
     [Theory]
     [InlineData(DatabaseKind.Sqlite, 500)]
-    [InlineData(DatabaseKind.Postgres, 200)]
+    [InlineData(DatabaseKind.Postgres, 300)]
     public async Task Nothing_keeps_a_step_if_and_only_if_a_claim_succeeds(DatabaseKind kind, int situations)
     {
         await using var engine = await Engine.StartAsync(kind);

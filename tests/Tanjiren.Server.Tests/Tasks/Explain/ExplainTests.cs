@@ -76,7 +76,7 @@ public sealed class ExplainTests
             e => e.WaitingFor.ShouldBeEmpty(),
             e => e.Summary.ShouldBe($"Of 2 steps 1 is queued, 1 runs and 0 have ended. The first that waits: {e.Steps[1].Sentence}"),
             e => e.Steps[0].Sentence.ShouldBe("It runs on 'a' since 2026-01-01T00:00:00Z."),
-            e => e.Steps[1].Sentence.ShouldBe("It waits for a place: 1 of 1 steps run that may at once (maxParallel)."),
+            e => e.Steps[1].Sentence.ShouldBe("It waits for a place under maxParallel (1): as many of its steps run."),
             e => e.Steps[1].WaitingFor.ShouldBe([WaitReason.MaxParallel]));
 
         await engine.ServeAsync(Engine.TtlSeconds + 2);
