@@ -120,7 +120,8 @@ public sealed class ChainVerifier(HeadFile? heads, string? pinnedKey)
 
     private void CheckEnd()
     {
-        if (end!.Sequence != sequence) Find(ChainFaultKind.Truncated, sequence + 1, null, $"rows {sequence + 1} to {end.Sequence} were cut off: the export's own head tells of them");
+        if (end!.Sequence < sequence) Find(ChainFaultKind.Unsigned, end.Sequence + 1, null, $"rows {end.Sequence + 1} to {sequence} are not in what the head of row {end.Sequence} signs");
+        else if (end.Sequence != sequence) Find(ChainFaultKind.Truncated, sequence + 1, null, $"rows {sequence + 1} to {end.Sequence} were cut off: the export's own head tells of them");
         else if (end.Hash != hash) Find(ChainFaultKind.Altered, sequence, previousId, $"the head of row {sequence} was signed over another row");
         else if (heads is not null) CheckReach();
     }

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Audit;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Retention;
 using Tanjiren.Server.Tasks;
@@ -109,9 +110,28 @@ public sealed class RetentionTests
         for (var i = 1; i <= 6; i++) await one.WriteAsync("org_a", "s" + i);
         await one.PassAsync();
         await one.Database.WriteAsync(tx => tx.ExecuteAsync("DELETE FROM audit_events WHERE chain_seq = 3"), Cancelled);
-        (await one.Purge.RunAsync(clock.GetUtcNow(), Cancelled)).ShouldBe(2);
+        (await one.Purge.RunAsync(clock.GetUtcNow(), Cancelled)).ShouldBe(1, "nothing vouches for the row before the hole");
         (await one.Purge.RunAsync(clock.GetUtcNow(), Cancelled)).ShouldBe(0);
         SealedLines.Verify(await one.ExportAsync("org_a")).Fault.ShouldSatisfyAllConditions(f => f!.Kind.ShouldBe(ChainFaultKind.Missing), f => f!.Sequence.ShouldBe(3));
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Nor_is_an_altered_row_also_when_it_was_hashed_anew(DatabaseKind kind)
+    {
+        await using var database = await TestDatabase.CreateAsync(kind, ServerFixture.MigrateAsync);
+        var clock = new ManualTimeProvider();
+        await using var one = await SealingProcess.StartAsync(database, clock);
+        for (var i = 1; i <= 6; i++) await one.WriteAsync("org_a", "s" + i);
+        await one.PassAsync();
+        await one.Database.WriteAsync(async tx =>
+        {
+            var row = (await tx.FirstAsync<AuditRow>("SELECT * FROM audit_events WHERE chain_seq = 3"))!.ToBody() with { Actor = "usr_2" };
+            await tx.ExecuteAsync("UPDATE audit_events SET actor = @Actor, hash = @hash WHERE chain_seq = 3", new { row.Actor, hash = AuditChain.HashOf("org_a", row) });
+            await tx.ExecuteAsync("UPDATE audit_events SET actor = 'usr_2' WHERE chain_seq = 5");
+        }, Cancelled);
+        (await one.Purge.RunAsync(clock.GetUtcNow(), Cancelled)).ShouldBe(2);
+        (await one.Purge.RunAsync(clock.GetUtcNow(), Cancelled)).ShouldBe(0);
+        SealedLines.Verify(await one.ExportAsync("org_a")).Fault.ShouldSatisfyAllConditions(f => f!.Kind.ShouldBe(ChainFaultKind.Altered), f => f!.Sequence.ShouldBe(3));
     }
 
     private static async Task PassAsync(Engine engine, RetentionOptions options)
