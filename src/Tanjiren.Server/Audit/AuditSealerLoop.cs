@@ -53,6 +53,6 @@ internal sealed class AuditSealerLoop(Database database, AuditSealer sealer, Aud
         var rows = await database.ReadAsync(sql => all
             ? sql.ListAsync<ChainRow>("SELECT * FROM audit_chains ORDER BY chain")
             : sql.ListAsync<ChainRow>($"SELECT * FROM audit_chains WHERE {sql.IsOneOf("chain", "chains")}", new { chains = JsonSerializer.Serialize(advanced) }), cancellationToken);
-        Count("heads", heads.Append(rows));
+        Count("heads", heads.Append(rows, failures));
     }
 }
