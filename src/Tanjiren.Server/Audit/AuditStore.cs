@@ -51,14 +51,15 @@ internal sealed class AuditStore(Database database, AuditSealer sealer, AuditSea
         var after = chained.StartSeq;
         while (true)
         {
-            var (start, rows) = await database.ReadAsync(async sql => (
-                await sql.FirstAsync<long>("SELECT start_seq FROM audit_chains WHERE chain = @chain", new { chain }),
+            // The start after the rows: what retention deleted before the rows were read is then in it.
+            var (rows, start) = await database.ReadAsync(async sql => (
                 await sql.ListAsync<AuditRow>($"""
                     SELECT * FROM audit_events WHERE {AuditSealer.Sealed}
                       AND chain_seq > @after AND chain_seq <= @upTo ORDER BY chain_seq LIMIT @ExportBatch
-                    """, new { chain, after, upTo, ExportBatch })), cancellationToken);
+                    """, new { chain, after, upTo, ExportBatch }),
+                await sql.FirstAsync<long>("SELECT start_seq FROM audit_chains WHERE chain = @chain", new { chain })), cancellationToken);
             // Rows that are missing for any other reason are exported as they are not: that is what a verification is to find.
-            if (start > after && after < chained.HeadSeq) throw new IOException("Retention deleted rows of the audit log while they were exported.");
+            if (start > after && after < chained.HeadSeq && rows.FirstOrDefault()?.ChainSeq != after + 1) throw new IOException("Retention deleted rows of the audit log while they were exported.");
             foreach (var row in rows) yield return JsonSerializer.SerializeToUtf8Bytes(row.ToBody(), WireJson.Default.AuditEventBody);
             if (rows.Count < ExportBatch) break;
             after = rows[^1].ChainSeq!.Value;

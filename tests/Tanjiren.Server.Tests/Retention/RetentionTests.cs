@@ -134,6 +134,32 @@ public sealed class RetentionTests
         SealedLines.Verify(await one.ExportAsync("org_a")).Fault.ShouldSatisfyAllConditions(f => f!.Kind.ShouldBe(ChainFaultKind.Altered), f => f!.Sequence.ShouldBe(3));
     }
 
+    [Fact]
+    public async Task An_export_whose_rows_are_deleted_while_it_reads_them_breaks_off_and_accuses_nobody()
+    {
+        await using var database = await TestDatabase.CreateAsync(DatabaseKind.Postgres, ServerFixture.MigrateAsync);
+        var clock = new ManualTimeProvider();
+        await using var one = await SealingProcess.StartAsync(database, clock);
+        for (var i = 1; i <= 6; i++) await one.WriteAsync("org_a", "s" + i);
+        await one.PassAsync();
+        await using var lines = one.OpenExport("org_a").GetAsyncEnumerator(Cancelled);
+        (await lines.MoveNextAsync()).ShouldBeTrue();
+        Task<bool> next = null!;
+        // Its next query of the rows waits for this transaction, which deletes some of them as the purge does.
+        await one.Database.WriteAsync(async tx =>
+        {
+            await tx.ExecuteAsync("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE");
+            next = lines.MoveNextAsync().AsTask();
+            await Eventually.TrueAsync(() => one.Database.ReadAsync(sql => sql.FirstAsync<bool>(
+                "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"), Cancelled));
+            await tx.ExecuteAsync("""
+                UPDATE audit_chains SET start_seq = 3, start_hash = (SELECT hash FROM audit_events WHERE chain_seq = 3);
+                DELETE FROM audit_events WHERE chain_seq <= 3;
+                """);
+        }, Cancelled);
+        (await Should.ThrowAsync<IOException>(() => next)).Message.ShouldContain("Retention deleted rows");
+    }
+
     private static async Task PassAsync(Engine engine, RetentionOptions options)
     {
         using var loop = new RetentionLoop(new TaskPurge(engine.Database, engine.Clock), null!, options, engine.Clock, NullLogger<RetentionLoop>.Instance);
