@@ -36,6 +36,10 @@ public sealed class BackupTests : IDisposable
             running = await first.Client.CreateTaskAsync(agent);
             await agent.ClaimAsync(running.StepId());
             waiting = await first.Client.CreateTaskAsync(agent);
+            (await first.Client.PostJsonAsync("/api/schedules", new CreateScheduleRequest
+            {
+                Name = "often", Cron = "* * * * *", Task = new CreateTaskRequest { Command = new CommandSpec { Argv = ["true"] }, Targets = new TargetSpec { Workstations = [agent.InstanceId] } },
+            })).EnsureSuccessStatusCode();
             using var done = new CancellationTokenSource();
             var load = Enumerable.Range(0, 3).Select(_ => Task.Run(async () =>
             {
@@ -50,8 +54,10 @@ public sealed class BackupTests : IDisposable
             await agent.ClaimAsync(waiting.StepId());
         }
 
-        (await ServerBackup.RestoreAsync(place.Url, file, force: false, TimeProvider.System, Cancelled)).HeldTasks.ShouldBeGreaterThanOrEqualTo(1);
+        (await ServerBackup.RestoreAsync(place.Url, file, force: false, TimeProvider.System, Cancelled)).ShouldSatisfyAllConditions(r => r.HeldTasks.ShouldBeGreaterThanOrEqualTo(1), r => r.PausedSchedules.ShouldBe(1));
         await using var second = await ServerFixture.StartAsync(place.Url);
+        (await second.Client.GetBodyAsync<Page<ScheduleBody>>("/api/schedules")).Items.Single().ShouldSatisfyAllConditions(
+            s => s.NextRunAt.ShouldBeNull(), s => s.PausedAt.ShouldNotBeNull(), s => s.PauseReason!.ShouldContain("restored from a backup of"));
         (await DatabaseInvariants.BrokenAsync(second)).ShouldBeEmpty();
         (await second.Client.TaskAsync(running.Id)).ShouldSatisfyAllConditions(t => t.State.ShouldBe(TaskState.Failed), t => t.Execution!.Steps[0].Reason.ShouldBe(StepReason.WorkerLost));
         (await second.Client.TaskAsync(waiting.Id)).ShouldSatisfyAllConditions(t => t.State.ShouldBe(TaskState.Queued), t => t.Held.ShouldBeTrue());
@@ -66,6 +72,14 @@ public sealed class BackupTests : IDisposable
 
         (await same.BeatAsync()).PendingTasks.ShouldBeEmpty();
         (await same.TryClaimAsync(waiting.StepId(), expectedGeneration: Leap).ProblemAsync(HttpStatusCode.Conflict, ErrorCode.NotClaimable)).CurrentState.ShouldBe("held_after_restore");
+        using (var early = await second.Client.PostAsync("/api/tasks/resume", null, Cancelled))
+        {
+            (await early.ProblemAsync(HttpStatusCode.Conflict, ErrorCode.StateConflict)).CurrentState.ShouldBe("held_after_restore");
+            early.Headers.RetryAfter!.Delta!.Value.TotalSeconds.ShouldBeInRange(1, 90 + 120);
+        }
+        (await second.Client.TaskAsync(waiting.Id)).Held.ShouldBeTrue();
+        // The restore was so long ago that no lease from before it can last.
+        await second.Database.WriteAsync(tx => tx.ExecuteAsync("UPDATE tasks SET held_at = held_at - 210000 WHERE held_at IS NOT NULL"), Cancelled);
         var resumed = await (await second.Client.PostAsync("/api/tasks/resume", null, Cancelled)).BodyAsync<ResumedTasks>();
         resumed.Resumed.ShouldBeGreaterThanOrEqualTo(1);
         (await (await same.TryClaimAsync(waiting.StepId(), expectedGeneration: Leap)).BodyAsync<ClaimResponse>()).LeaseGeneration.ShouldBe(Leap + 1);
