@@ -1,5 +1,7 @@
+using System.Collections.Concurrent;
 using System.IO.Compression;
 using System.Net;
+using Microsoft.Data.Sqlite;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Backups;
 using Tanjiren.Server.Data;
@@ -114,6 +116,55 @@ public sealed class BackupTests : IDisposable
         if (kind == DatabaseKind.Sqlite)
             Directory.GetFiles(Path.GetDirectoryName(database.Url["sqlite:".Length..])!).ShouldContain(path => path.Contains("tanjiren.db.before-restore-", StringComparison.Ordinal));
         Directory.GetFileSystemEntries(_directory.Path).ShouldBe([file], "nothing unfinished is left");
+    }
+
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task What_a_forced_restore_replaces_is_kept_whole_and_at_no_moment_is_there_no_database(bool readable)
+    {
+        Prerequisite.Linux();
+        await using var database = await TestDatabase.CreateAsync(DatabaseKind.Sqlite, ServerFixture.MigrateAsync);
+        var (file, place) = (_directory.File("backup"), _directory.File("place/tanjiren.db"));
+        await ServerBackup.BackupAsync(database.Url, file, TimeProvider.System, Cancelled);
+        Directory.CreateDirectory(_directory.File("place"));
+        // As after a kill: what was written last is in the log only.
+        await using (var killed = new SqliteConnection($"Data Source={_directory.File("killed.db")};Pooling=False"))
+        {
+            await killed.OpenAsync(Cancelled);
+            await using var command = killed.CreateCommand();
+            command.CommandText = "PRAGMA journal_mode=WAL; CREATE TABLE last_words (said TEXT); INSERT INTO last_words VALUES ('hello')";
+            await command.ExecuteNonQueryAsync(Cancelled);
+            foreach (var suffix in new[] { "", "-wal" }) File.Copy(_directory.File("killed.db" + suffix), place + suffix);
+        }
+        if (!readable)
+        {
+            File.Delete(place + "-wal");
+            await File.WriteAllTextAsync(place, "this is no database", Cancelled);
+        }
+
+        var seen = new ConcurrentQueue<string>();
+        using (var watcher = new FileSystemWatcher(_directory.File("place")) { IncludeSubdirectories = false })
+        {
+            watcher.Created += (_, e) => seen.Enqueue("created " + e.Name);
+            watcher.Deleted += (_, e) => seen.Enqueue("deleted " + e.Name);
+            watcher.Renamed += (_, e) => seen.Enqueue($"deleted {e.OldName}, created {e.Name}");
+            watcher.EnableRaisingEvents = true;
+            await ServerBackup.RestoreAsync("sqlite:" + place, file, force: true, TimeProvider.System, Cancelled);
+            await File.WriteAllTextAsync(_directory.File("place/end"), "", Cancelled);
+            await Eventually.TrueAsync(() => seen.Contains("created end"));
+        }
+        seen.ShouldNotContain(what => what.StartsWith("deleted tanjiren.db", StringComparison.Ordinal) && !what.StartsWith("deleted tanjiren.db-", StringComparison.Ordinal));
+        File.Exists(place + "-wal").ShouldBeFalse("it is of another database");
+        var aside = Directory.GetFiles(_directory.File("place"), "tanjiren.db.before-restore-*").ShouldHaveSingleItem();
+        if (readable)
+        {
+            await using var kept = new SqliteConnection($"Data Source={aside};Pooling=False");
+            await kept.OpenAsync(Cancelled);
+            await using var command = kept.CreateCommand();
+            command.CommandText = "SELECT said FROM last_words";
+            (await command.ExecuteScalarAsync(Cancelled)).ShouldBe("hello");
+        }
+        else (await File.ReadAllTextAsync(aside, Cancelled)).ShouldBe("this is no database");
+        await using var restored = await ServerFixture.StartAsync("sqlite:" + place);
     }
 
     [Fact]
