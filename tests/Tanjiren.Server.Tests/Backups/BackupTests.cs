@@ -2,9 +2,11 @@ using System.Collections.Concurrent;
 using System.IO.Compression;
 using System.Net;
 using Microsoft.Data.Sqlite;
+using Npgsql;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Backups;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Data.Postgres;
 using Tanjiren.Server.Tests.Audit;
 using Tanjiren.Server.Tests.Fuzzing;
 using Tanjiren.Server.Tests.Tasks.Http;
@@ -216,6 +218,31 @@ public sealed class BackupTests : IDisposable
         (await Should.ThrowAsync<FormatException>(() => ServerFixture.StartAsync(database.Url))).Message.ShouldContain("restore --force");
         await RestoreAsync(database, file, force: true);
         await using var served = await ServerFixture.StartAsync(database.Url);
+    }
+
+    [Fact]
+    public async Task While_a_restore_works_no_server_starts_no_second_one_begins_and_a_server_that_was_cut_off_stops()
+    {
+        Prepare(DatabaseKind.Postgres);
+        await using var database = await TestDatabase.CreateAsync(DatabaseKind.Postgres, ServerFixture.MigrateAsync);
+        var file = _directory.File("backup");
+        await ServerBackup.BackupAsync(database.Url, file, TimeProvider.System, Cancelled);
+        await using var server = await ServerFixture.StartAsync(database.Url);
+        await using (var beside = await ServerFixture.StartAsync(database.Url)) (await beside.Client.GetAsync("/api/status", Cancelled)).EnsureSuccessStatusCode();
+
+        await using var restore = new NpgsqlConnection(TestDatabase.ConnectionString(database.Url));
+        await restore.OpenAsync(Cancelled);
+        await using var alone = new NpgsqlCommand($"SELECT pg_advisory_lock({PostgresProvider.ServingLock})", restore);
+        var locked = alone.ExecuteNonQueryAsync(Cancelled);
+        await server.BlockedAsync(locked);
+        locked.IsCompleted.ShouldBeFalse("the server has it");
+        // The network cuts the server off; before it is back, a restore has begun.
+        await server.Database.ReadAsync(sql => sql.ListAsync<bool>(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = @name", new { name = PostgresProvider.LastingName }), Cancelled);
+        await locked;
+        await Eventually.TrueAsync(() => server.App.Lifetime.ApplicationStopping.IsCancellationRequested);
+        (await Should.ThrowAsync<FormatException>(() => ServerFixture.StartAsync(database.Url))).Message.ShouldContain("A restore into this database is under way");
+        (await RefusedAsync(() => RestoreAsync(database, file, force: true))).ShouldContain("another restore");
     }
 
     [Fact]
