@@ -6,6 +6,7 @@ using Tanjiren.Server.Retention;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Tests.Audit;
 using Tanjiren.Server.Tests.Tasks;
+using Tanjiren.Server.Tests.Tasks.Approvals;
 using Tanjiren.Server.Tests.Tasks.Http;
 using Tanjiren.Tests;
 
@@ -53,6 +54,26 @@ public sealed class RetentionTests
         (await engine.QueryAsync<long>("SELECT count(*) FROM tasks")).ShouldBe(2);
         // What it did is on record for ever.
         (await engine.QueryAsync<long>("SELECT count(*) FROM audit_events WHERE subject = @id", new { id = old.Id })).ShouldBe(1);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_was_asked_about_a_task_goes_with_it_and_one_that_waits_for_its_next_attempt_stays(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        var approved = await ApprovalTests.ApprovedAsync(engine);
+        await engine.Canceller.CancelAsync(engine.Owner, approved.Id, null, Cancelled);
+        engine.Doctrine = null;
+        var failed = await engine.CreateTaskAsync(new CreateTaskRequest
+        {
+            Command = new CommandSpec { Argv = ["true"] }, Targets = new TargetSpec { Workstations = ["one"] }, Retry = new RetryPolicy { MaxAttempts = 2, BackoffSeconds = 10, On = [StepReason.ExitCode] },
+        });
+        await engine.ClaimAsync(machine, failed.Execution!.Steps[0]);
+        (await engine.CompleteAsync(machine, failed.StepId(), 1, StepOutcome.Failed)).Kind.ShouldBe(StepMoveKind.Applied);
+        engine.Clock.Advance(TimeSpan.FromDays(1000));
+        await PassAsync(engine, new RetentionOptions());
+        (await engine.QueryAsync<string>("SELECT id FROM tasks")).ShouldBe(failed.Id);
+        (await engine.QueryAsync<long>("SELECT count(*) FROM approvals")).ShouldBe(0);
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
