@@ -101,6 +101,7 @@ internal static class TaskEndpoints
         var task = (await store.FindAsync(caller.OrganizationId, result.TaskId!, cancellationToken))!;
         return result.Repeated ? TypedResults.Ok(task) : TypedResults.Created($"/api/tasks/{task.Id}", task);
     }
+
     private static async Task<Results<Ok<ResumedTasks>, Problem>> ResumeAsync(Caller caller, HeldTasks held, TimeProvider clock, CancellationToken cancellationToken)
     {
         var result = await held.ResumeAsync(caller, cancellationToken);

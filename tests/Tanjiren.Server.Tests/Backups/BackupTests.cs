@@ -42,7 +42,7 @@ public sealed class BackupTests : IDisposable
             waiting = await first.Client.CreateTaskAsync(agent);
             (await first.Client.PostJsonAsync("/api/schedules", new CreateScheduleRequest
             {
-                Name = "often", Cron = "* * * * *", Task = new CreateTaskRequest { Command = new CommandSpec { Argv = ["true"] }, Targets = new TargetSpec { Workstations = [agent.InstanceId] } },
+                Name = "seldom", Cron = "@yearly", Task = new CreateTaskRequest { Command = new CommandSpec { Argv = ["true"] }, Targets = new TargetSpec { Workstations = [agent.InstanceId] } },
             })).EnsureSuccessStatusCode();
             using var done = new CancellationTokenSource();
             var load = Enumerable.Range(0, 3).Select(_ => Task.Run(async () =>
