@@ -6,8 +6,14 @@ namespace Tanjiren.Server.Audit;
 /// A chain that is not what this server signed: somebody wrote to the database past it. Nothing is signed on top of that, nothing is deleted under it, and nothing of it goes
 /// into the head file, until it is put right.
 /// </summary>
+/// <remarks>The message stands in <c>/api/status</c>, which members of every organization read; whose chain it is, only the log says.</remarks>
 internal sealed class BrokenChainException(string chain, string what)
-    : Exception($"The audit chain {chain} is not what this server signed: {what}. Nothing more of it is sealed or deleted; `audit verify` with the head file names the row.");
+    : Exception($"An audit chain, which the log names, is not what this server signed: {what}. Nothing more of it is sealed or deleted; `audit verify` with the head file tells the row.")
+{
+    public string Chain => chain;
+
+    public override string ToString() => $"Audit chain {chain}: {base.ToString()}";
+}
 
 /// <summary>One pass over many chains: one that fails must not keep the others from it.</summary>
 internal static class ChainPass

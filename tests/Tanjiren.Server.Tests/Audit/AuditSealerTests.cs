@@ -144,7 +144,8 @@ public sealed class AuditSealerTests
 
         await one.WriteAsync("org_a", "after");
         await one.WriteAsync("org_b", "x");
-        (await Should.ThrowAsync<BrokenChainException>(one.PassAsync)).Message.ShouldContain("org_a");
+        var broken = await Should.ThrowAsync<BrokenChainException>(one.PassAsync);
+        (broken.Chain, broken.Message.Contains("org_a", StringComparison.Ordinal), broken.ToString().Contains("org_a", StringComparison.Ordinal)).ShouldBe(("org_a", false, true));
         (await one.SubjectsAsync("org_a")).ShouldNotContain("after");
         (await one.SubjectsAsync("org_b")).ShouldBe(["x"], "another chain goes on");
         (await File.ReadAllTextAsync(directory.File("heads"), Cancelled))[known.Length..].ShouldNotContain("org_a");
