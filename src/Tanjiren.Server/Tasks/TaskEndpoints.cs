@@ -16,7 +16,7 @@ internal static class TaskEndpoints
         var tasks = routes.MapGroup("/api/tasks").WithTags("Tasks");
         tasks.MapPost("/", CreateAsync).RequireRole(Role.Member).AnswersProblems(400, 408, 409, 413, 415, 422).WithName("createTask").WithMetadata(IdempotencyKeyTaken.Instance);
         tasks.MapGet("/", ListAsync).RequireRole(Role.Viewer).AnswersProblems(400, 422).WithName("listTasks");
-        tasks.MapPost("/resume", ResumeAsync).RequireRole(Role.Owner).WithName("resumeTasks").WithSummary("After a restore: lets the held tasks of the organization go on.");
+        tasks.MapPost("/resume", ResumeAsync).RequireRole(Role.Owner).AnswersProblems(409).WithName("resumeTasks").WithSummary("After a restore: lets the held tasks of the organization go on.");
         tasks.MapGet("/{id}", GetAsync).RequireRole(Role.Viewer).AnswersProblems(404).WithName("getTask");
         tasks.MapPatch("/{id}", UpdateAsync).RequireRole(Role.Member).AnswersProblems(400, 404, 409, 408, 413, 415, 422).WithName("updateTask")
             .WithSummary("Changes a task that nobody has claimed; its approval is asked for again.");
@@ -96,8 +96,15 @@ internal static class TaskEndpoints
         var task = (await store.FindAsync(caller.OrganizationId, result.TaskId!, cancellationToken))!;
         return result.Repeated ? TypedResults.Ok(task) : TypedResults.Created($"/api/tasks/{task.Id}", task);
     }
-    private static async Task<Ok<ResumedTasks>> ResumeAsync(Caller caller, HeldTasks held, CancellationToken cancellationToken) =>
-        TypedResults.Ok(new ResumedTasks { Resumed = await held.ResumeAsync(caller, cancellationToken) });
+
+    private static async Task<Results<Ok<ResumedTasks>, Problem>> ResumeAsync(Caller caller, HeldTasks held, TimeProvider clock, CancellationToken cancellationToken)
+    {
+        var result = await held.ResumeAsync(caller, cancellationToken);
+        if (result.NotBefore is not { } notBefore) return TypedResults.Ok(new ResumedTasks { Resumed = result.Tasks });
+        var seconds = Math.Max(1, (int)Math.Ceiling((notBefore - clock.GetUtcNow()).TotalSeconds));
+        return new Problem(Problem.Conflict(ErrorCode.StateConflict, $"An agent that is cut off may still run one of the held tasks until {notBefore:u}.",
+            $"Resume in {seconds} s. Cancel meanwhile what has run since the backup.", "held_after_restore").Value) { RetryAfterSeconds = seconds };
+    }
 
     private static async Task<Results<Ok<Page<LogChunkBody>>, Problem>> LogsAsync(
         string id, string stepId, int? limit, string? cursor, Caller caller, TaskStore store, CancellationToken cancellationToken)
