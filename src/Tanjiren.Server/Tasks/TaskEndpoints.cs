@@ -103,7 +103,8 @@ internal static class TaskEndpoints
         if (result.NotBefore is not { } notBefore) return TypedResults.Ok(new ResumedTasks { Resumed = result.Tasks });
         var seconds = Math.Max(1, (int)Math.Ceiling((notBefore - clock.GetUtcNow()).TotalSeconds));
         return new Problem(Problem.Conflict(ErrorCode.StateConflict, $"An agent that is cut off may still run one of the held tasks until {notBefore:u}.",
-            $"Resume in {seconds} s. Cancel meanwhile what has run since the backup.", "held_after_restore").Value) { RetryAfterSeconds = seconds };
+            $"Resume in {seconds} s. Cancel meanwhile what has run since the backup.", "held_after_restore").Value)
+        { RetryAfterSeconds = seconds };
     }
 
     private static async Task<Results<Ok<Page<LogChunkBody>>, Problem>> LogsAsync(
