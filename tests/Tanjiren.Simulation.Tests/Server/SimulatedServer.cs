@@ -84,6 +84,7 @@ internal sealed class SimulatedServer(World world, string file) : Host(world)
         {
             try
             {
+                World.Happened();
                 var result = await work(_services!);
                 if (!life.Over) done(result);
             }
