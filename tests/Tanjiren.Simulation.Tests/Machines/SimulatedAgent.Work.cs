@@ -55,7 +55,7 @@ internal sealed partial class SimulatedAgent
             {
                 Concerns(session, reply.Kind);
             }
-            PollIn(world.Between(3000, 8000));
+            PollIn(world.Between(4000, 12_000));
         });
     }
 
