@@ -38,6 +38,7 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
         var sessions = eye.Sessions();
         var tasksById = tasks.ToDictionary(task => task.Id);
 
+        if (events.Count(e => e.Kind == "retryDropped") is > 0 and var dropped) world.Ledger.Add("retry: called off", dropped);
         CheckApprovals(approvals);
         _starts.Note(approvals, events);
         foreach (var step in steps) CheckStep(step, _steps.GetValueOrDefault(step.Id), tasksById[step.TaskId], sessions, events, approvals);
