@@ -24,7 +24,7 @@ internal sealed class Ledger
         .. Named("session", "opened", "takenOver", "inUse"),
         .. Named("reconciler", "stale", "requeued", "workerLost", "cancelledSilent", "overdue", "queueTimeout"),
         .. Named("tick", "made", "waits", "skipped", "missed"),
-        .. Named("retry", "planned", "made", "byHand", "dropped"),
+        .. Named("retry", "planned", "made", "byHand", "called off"),
         .. Named("person", "created", "approved", "rejected", "cancelled", "patched", "tagged", "untagged", "schedule paused", "schedule resumed", "schedule run"),
         .. Named("fault", Faults.All),
         .. Named("network", "lost", "repeated", "slow", "stuck"),

@@ -23,14 +23,14 @@ internal sealed class Progress(string path)
     public int Load(Totals totals)
     {
         if (!File.Exists(path) || JsonSerializer.Deserialize<Saved>(File.ReadAllText(path)) is not { } saved || saved.Build != Build) return 0;
-        (totals.Seeds, totals.Events, totals.Faults, totals.Tasks, totals.Seconds) = (saved.Through, saved.Events, saved.Faults, saved.Tasks, saved.Seconds);
+        (totals.Seeds, totals.Events, totals.Faults, totals.Tasks, totals.Seconds, totals.ProcessorSeconds) = (saved.Through, saved.Events, saved.Faults, saved.Tasks, saved.Seconds, saved.ProcessorSeconds);
         totals.Ledger.Add(saved.Counts);
         return saved.Through;
     }
 
     public void Save(int through, Totals totals)
     {
-        var saved = new Saved(Build, through, totals.Events, totals.Faults, totals.Tasks, totals.Seconds, new Dictionary<string, long>(totals.Ledger.Counts));
+        var saved = new Saved(Build, through, totals.Events, totals.Faults, totals.Tasks, totals.Seconds, totals.ProcessorSeconds, new Dictionary<string, long>(totals.Ledger.Counts));
         File.WriteAllText(path + ".new", JsonSerializer.Serialize(saved, Indented));
         File.Move(path + ".new", path, overwrite: true);
     }
@@ -38,5 +38,5 @@ internal sealed class Progress(string path)
     /// <summary>The next long run begins with the first seed.</summary>
     public void Forget() => File.Delete(path);
 
-    private sealed record Saved(string Build, int Through, long Events, long Faults, long Tasks, double Seconds, Dictionary<string, long> Counts);
+    private sealed record Saved(string Build, int Through, long Events, long Faults, long Tasks, double Seconds, double ProcessorSeconds, Dictionary<string, long> Counts);
 }

@@ -12,7 +12,7 @@ internal sealed record SeedOutcome(int Seed, string? Failure, int Events, int Fa
 /// </summary>
 internal static class SeedRun
 {
-    private const long StormMs = 150_000;
+    private const long StormMs = 120_000;
     private const long LongestCalmMs = 1_800_000;
 
     public static SeedOutcome Run(int seed, Template template, bool keepsTrace = false)
@@ -36,7 +36,8 @@ internal static class SeedRun
             server.Start();
             foreach (var machine in machines) world.After(world.Between(0, 5000), () => machine.StartAgent(network));
             var people = new People(world, server, machines, promises, template.Members);
-            var faults = new Faults(world, server, machines, network, promises);
+            var faults = new Faults(world, server, machines, network);
+            promises.Reclaimed = (step, before) => world.After(world.Between(50, 2000), () => faults.Impersonate(step, before));
             people.Plan(StormMs);
             faults.Plan(StormMs);
             while (world.Now < StormMs + faults.NightMs && world.Step()) { }
@@ -46,7 +47,7 @@ internal static class SeedRun
             var calmSince = world.Now;
             while (world.Now - calmSince < LongestCalmMs && world.Step())
             {
-                if (world.Now - calmSince > 60_000 && promises.Unended().Count == 0) break;
+                if (world.Now - calmSince > 20_000 && promises.Unended().Count == 0) break;
             }
             promises.Check();
             if (world.Failure is null && promises.Unended() is { Count: > 0 } unended) world.Fail($"half an hour after everything was mended these have not ended: {string.Join("; ", unended)}");

@@ -5,7 +5,7 @@ namespace Tanjiren.Simulation.Tests;
 
 /// <summary>
 /// Server rules, store and agents in virtual time: docs/concepts/simulation.md. 1,000 seeds in eng/test; 20,000 in eng/test-long, which goes on where it was interrupted.
-/// <c>TANJIREN_SEED=n eng/test -class '*SimulationTests'</c> replays one and prints its whole story; <c>TANJIREN_SEEDS=n</c> runs another number of them.
+/// <c>TANJIREN_SEED=n PROJECTS=Simulation eng/test -class '*SimulationTests'</c> replays one and prints its whole story; <c>TANJIREN_SEEDS=n</c> runs another number of them.
 /// </summary>
 public sealed class SimulationTests : IAsyncLifetime
 {
@@ -66,7 +66,7 @@ public sealed class SimulationTests : IAsyncLifetime
 
     private static string Describe(SeedOutcome outcome) => $"""
         seed {outcome.Seed}: {outcome.Failure}
-        replay: TANJIREN_SEED={outcome.Seed} eng/test -class '*SimulationTests'
+        replay: TANJIREN_SEED={outcome.Seed} PROJECTS=Simulation eng/test -class '*SimulationTests'
         the last events:
         {string.Join(Environment.NewLine, outcome.Trace.TakeLast(40))}
         """;

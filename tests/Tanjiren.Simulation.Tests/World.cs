@@ -25,8 +25,10 @@ internal sealed class World(int seed, bool keepsTrace = false)
     /// <summary>The first promise that was broken; nothing goes on after it.</summary>
     public string? Failure { get; private set; }
 
-    /// <summary>What happened so far, as the trace tells it; the ticks of clocks and the passes that found nothing are not counted.</summary>
-    public int Events => Trace.Count;
+    /// <summary>What happened so far: what the trace tells, each message that arrived and each pass of a loop. Ticks of clocks and waits are not counted.</summary>
+    public int Events { get; private set; }
+
+    public void Happened() => Events++;
 
     public void After(long delayMs, Action act) => _queue.Enqueue(act, (Now + Math.Max(0, delayMs), ++_order));
 
@@ -49,7 +51,11 @@ internal sealed class World(int seed, bool keepsTrace = false)
         return Now + wallOffsetMs;
     }
 
-    public void Say(string what) => Trace.Add(Now, what);
+    public void Say(string what)
+    {
+        Happened();
+        Trace.Add(Now, what);
+    }
 
     public void Fail(string promise)
     {

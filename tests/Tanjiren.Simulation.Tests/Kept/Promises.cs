@@ -12,7 +12,7 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
 {
     private readonly StartPromises _starts = new(world, eye);
     private readonly Dictionary<string, (long Generation, string Digest)> _accepted = [];
-    private readonly HashSet<(string StepId, string InstanceId)> _claimed = [];
+    private readonly Dictionary<string, string> _claimed = [];
     private readonly HashSet<string> _planned = [];
     private Dictionary<string, StepSeen> _steps = [];
     private Dictionary<string, TaskSeen> _tasks = [];
@@ -22,7 +22,8 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
     public IReadOnlyList<TaskSeen> Tasks { get; private set; } = [];
     public IReadOnlyList<ApprovalSeen> Approvals { get; private set; } = [];
 
-    public bool EverClaimed(string stepId, string instanceId) => _claimed.Contains((stepId, instanceId));
+    /// <summary>A step was claimed that another workstation, by its id, had claimed before.</summary>
+    public Action<StepSeen, string> Reclaimed { get; set; } = (_, _) => { };
 
     public void ResultAccepted(string stepId, long generation, string digest)
     {
@@ -37,6 +38,7 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
         var sessions = eye.Sessions();
         var tasksById = tasks.ToDictionary(task => task.Id);
 
+        if (events.Count(e => e.Kind == "retryDropped") is > 0 and var dropped) world.Ledger.Add("retry: called off", dropped);
         CheckApprovals(approvals);
         _starts.Note(approvals, events);
         foreach (var step in steps) CheckStep(step, _steps.GetValueOrDefault(step.Id), tasksById[step.TaskId], sessions, events, approvals);
@@ -87,7 +89,8 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
         if (old.State == "queued" && step.State == "running")
         {
             world.Say($"{Name(step.Id)} is claimed by {Name(step.Holder)} under generation {step.Generation}");
-            _claimed.Add((step.Id, step.Holder!));
+            if (_claimed.TryGetValue(step.Id, out var before) && before != step.Holder) Reclaimed(step, before);
+            _claimed[step.Id] = step.Holder!;
             if (step.Generation != old.Generation + 1) world.Fail($"a claim raised the generation of {Name(step.Id)} from {old.Generation} to {step.Generation}");
             _starts.Check(step, task, approvals);
         }

@@ -49,6 +49,7 @@ internal sealed class Network(World world, SimulatedServer server)
         void Settle(Reply<T> reply)
         {
             if (settled) return;
+            world.Happened();
             settled = true;
             answer(reply);
         }

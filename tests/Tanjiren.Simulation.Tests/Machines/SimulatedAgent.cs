@@ -32,7 +32,6 @@ internal sealed partial class SimulatedAgent(World world, Machine machine, Netwo
 
     public Machine Machine => machine;
     public string? Session { get; private set; }
-    public JournalState Journal => _journal;
 
     public void Start()
     {

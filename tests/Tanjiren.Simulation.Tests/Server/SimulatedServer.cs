@@ -40,9 +40,9 @@ internal sealed class SimulatedServer(World world, string file) : Host(world)
         _services.GetRequiredService<AnyDispatcher>().StopAsync(CancellationToken.None).GetAwaiter().GetResult();
         _services.GetRequiredService<WakeUps>().AttachBroadcast(key => Hint(key));
         Reconcile();
-        Drive<ApprovalLoop>(2000, 6000, loop => loop.RunOnceAsync(CancellationToken.None));
-        Drive<RetryLoop>(500, 4000, loop => loop.RunOnceAsync(CancellationToken.None));
-        Drive<ScheduleLoop>(500, 4000, loop => loop.RunOnceAsync(CancellationToken.None));
+        Drive<ApprovalLoop>(3000, 9000, loop => loop.RunOnceAsync(CancellationToken.None));
+        Drive<RetryLoop>(1000, 9000, loop => loop.RunOnceAsync(CancellationToken.None));
+        Drive<ScheduleLoop>(1000, 9000, loop => loop.RunOnceAsync(CancellationToken.None));
     }
 
     /// <summary>What is not on the disk is gone.</summary>
@@ -84,6 +84,7 @@ internal sealed class SimulatedServer(World world, string file) : Host(world)
         {
             try
             {
+                World.Happened();
                 var result = await work(_services!);
                 if (!life.Over) done(result);
             }
@@ -119,7 +120,7 @@ internal sealed class SimulatedServer(World world, string file) : Host(world)
     }
 
     /// <summary>One pass at a time: its gate judges the time between two.</summary>
-    private void Reconcile() => After(_life, World.Between(800, 3500), () =>
+    private void Reconcile() => After(_life, World.Between(1500, 4300), () =>
         Do("a pass of the reconciler", async services =>
         {
             await services.GetRequiredService<LeaseReconciler>().RunOnceAsync(CancellationToken.None);

@@ -3,18 +3,18 @@ using Tanjiren.Protocol;
 namespace Tanjiren.Simulation.Tests.Story;
 
 /// <summary>What goes wrong, and when it is mended. At least three of them in each seed.</summary>
-internal sealed class Faults(World world, SimulatedServer server, IReadOnlyList<Machine> machines, Network network, Promises promises)
+internal sealed class Faults(World world, SimulatedServer server, IReadOnlyList<Machine> machines, Network network)
 {
     /// <summary>How often each is chosen, against the others. The night is dear: what it is for happens in every few seeds.</summary>
     private static readonly (string Kind, int Weight)[] Weights =
     [
         ("agent killed", 12), ("power cut", 8), ("machine asleep", 12), ("server crashed", 12), ("server asleep", 6), ("clock stepped", 6), ("partition", 12),
-        ("bad network", 10), ("impostor", 14), ("night", 4),
+        ("bad network", 10), ("night", 4),
     ];
 
     private static readonly string[] Deck = [.. Weights.SelectMany(w => Enumerable.Repeat(w.Kind, w.Weight))];
 
-    public static IEnumerable<string> All => Weights.Select(w => w.Kind);
+    public static IEnumerable<string> All => Weights.Select(w => w.Kind).Append("impostor");
 
     private bool _over;
 
@@ -110,8 +110,6 @@ internal sealed class Faults(World world, SimulatedServer server, IReadOnlyList<
                 return true;
             case "night" when server is { Up: true, Asleep: false } && machines.All(each => each is { HasPower: true, Asleep: false }):
                 return Night();
-            case "impostor":
-                return Impostor();
             default:
                 return false;
         }
@@ -144,18 +142,11 @@ internal sealed class Faults(World world, SimulatedServer server, IReadOnlyList<
     /// A workstation that once claimed a step speaks for it under the present generation, which it cannot have got from the server: a restored disk, or a mind that is not
     /// its own. Nobody but the holder's session is believed.
     /// </summary>
-    private bool Impostor()
+    public void Impersonate(StepSeen step, string impostorId)
     {
-        List<(StepSeen Step, Machine Machine)> chances =
-        [
-            .. from held in promises.Steps
-               where held.State == "running"
-               from machine in machines
-               where machine.Device.InstanceId != held.Holder && promises.EverClaimed(held.Id, machine.Device.InstanceId) && machine.Agent?.Session is not null
-               select (held, machine),
-        ];
-        if (chances.Count == 0 || !server.Up) return false;
-        var (step, impostor) = world.Pick(chances);
+        var impostor = machines.First(machine => machine.Device.InstanceId == impostorId);
+        if (_over || !server.Up || impostor.Agent?.Session is null) return;
+        world.Ledger.Add("fault: impostor");
         var device = impostor.Device with { SessionId = impostor.Agent!.Session! };
         world.Say($"{impostor.Name}: speaks for {world.Names.Of(step.Id)} generation {step.Generation}, which {world.Names.Of(step.Holder)} holds");
         var words = Tanjiren.Agent.Execution.StepResult.Seal(new CompleteRequest { Outcome = StepOutcome.Succeeded, ExitCode = 0 }, step.Id, step.Generation, 1, 0, output: null);
@@ -171,7 +162,6 @@ internal sealed class Faults(World world, SimulatedServer server, IReadOnlyList<
         {
             if (reply.IsOk) world.Fail($"{impostor.Name}'s word for {world.Names.Of(step.Id)} was taken, which another workstation held");
         });
-        return true;
     }
 
     private void Restart()

@@ -22,7 +22,7 @@ internal sealed class People(World world, SimulatedServer server, IReadOnlyList<
         for (var i = world.Between(10, 13); i > 0; i--) world.After(world.Between(0, untilMs * 2 / 3), CreateTask);
         if (world.Chance(0.6)) world.After(world.Between(0, 30_000), CreateSchedule);
         for (var i = world.Between(0, 3); i > 0; i--) world.After(world.Between(1000, untilMs), Tag);
-        for (var i = world.Between(0, 3); i > 0; i--) world.After(world.Between(10_000, untilMs), Meddle);
+        for (var i = world.Between(1, 6); i > 0; i--) world.After(world.Between(5000, untilMs), Meddle);
         LookAtInbox();
     }
 
@@ -59,7 +59,7 @@ internal sealed class People(World world, SimulatedServer server, IReadOnlyList<
 
     private CreateTaskRequest Request()
     {
-        var any = world.Chance(0.25);
+        var any = world.Chance(0.4);
         return new CreateTaskRequest
         {
             Command = new CommandSpec { Argv = ["true"] },
@@ -87,7 +87,7 @@ internal sealed class People(World world, SimulatedServer server, IReadOnlyList<
     {
         var request = new CreateScheduleRequest
         {
-            Name = "every minute", Cron = "* * * * *", Overlap = world.Pick(Enum.GetValues<OverlapRule>()), MissedRuns = world.Pick(Enum.GetValues<MissedRunRule>()),
+            Name = "often", Cron = world.Pick((string[])["* * * * *", "* * * * *", "*/3 * * * *"]), Overlap = world.Pick(Enum.GetValues<OverlapRule>()), MissedRuns = world.Pick(Enum.GetValues<MissedRunRule>()),
             Task = Request() with { Targets = new TargetSpec { Workstations = [world.Pick(machines).Device.InstanceId] }, ApprovalClass = null },
         };
         server.Do("a new schedule", services => services.GetRequiredService<ScheduleService>().CreateAsync(Owner, request, null, CancellationToken.None), result =>
@@ -129,6 +129,8 @@ internal sealed class People(World world, SimulatedServer server, IReadOnlyList<
         switch (world.Random.Next(6))
         {
             case 0 or 1:
+                // What runs, or would be tried again, is more interesting than what has ended.
+                if (tasks.Where(t => t.State is "executing" || t.State is "failed" && world.Chance(0.3)).ToList() is { Count: > 0 } alive) task = world.Pick(alive);
                 server.Do("a cancel", services => services.GetRequiredService<TaskCanceller>().CancelAsync(Owner, task.Id, "enough", CancellationToken.None), result =>
                 {
                     if (result.Kind == CancelResultKind.Applied) Note("cancelled", task.Id);
