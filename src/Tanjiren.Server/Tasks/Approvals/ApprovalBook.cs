@@ -18,14 +18,19 @@ internal static class ApprovalBook
         sql.FirstAsync<ApprovalRow>("SELECT * FROM approvals WHERE task_id = @taskId ORDER BY number DESC LIMIT 1", new { taskId });
 
     /// <summary>
-    /// One under which a step may start: given and in time, or used already; of at least this number and class, and for exactly what the task is now. One that is used
-    /// goes before one that is not, which was given for another step's second start; then the newest.
+    /// The one under which a step may start: given and in time, or used already; for exactly what the task is now, and of at least this class. It is the first from the
+    /// number that the step waits for: what was withdrawn or ran out went on in the next, with all that it named, but what was asked for after a used one was asked for
+    /// other steps. A step that waits for none was named to nobody.
     /// </summary>
-    public static Task<ApprovalRow?> CoveringAsync(SqlSession sql, LockedExecution locked, int from, ApprovalClass needed) => sql.FirstAsync<ApprovalRow>("""
-        SELECT * FROM approvals WHERE task_id = @taskId AND number >= @from AND action_hash = @actionHash AND (state = 'consumed' OR state = 'approved' AND expires_at > @now)
-          AND (class = 'production_mutation' OR @highest = 0)
-        ORDER BY CASE state WHEN 'consumed' THEN 0 ELSE 1 END, number DESC LIMIT 1
-        """, new { taskId = locked.TaskId, from, actionHash = locked.ActionHash, now = locked.Now, highest = needed == ApprovalClass.ProductionMutation ? 1 : 0 });
+    public static async Task<ApprovalRow?> CoveringAsync(SqlSession sql, LockedExecution locked, StepRow step, ApprovalClass needed)
+    {
+        if (step.ApprovalFrom == 0) return null;
+        var first = await sql.FirstAsync<ApprovalRow>("""
+            SELECT * FROM approvals WHERE task_id = @TaskId AND number >= @ApprovalFrom AND action_hash = @ActionHash AND (state = 'consumed' OR state = 'approved' AND expires_at > @Now)
+            ORDER BY number LIMIT 1
+            """, new { locked.TaskId, step.ApprovalFrom, locked.ActionHash, locked.Now });
+        return first?.ParsedClass >= needed ? first : null;
+    }
 
     /// <summary>Asks for an approval of what the task is now. None may be open. Returns its number.</summary>
     public static async Task<int> AskAsync(WriteTransaction tx, LockedExecution locked, ApprovalClass wanted, IReadOnlyList<ApprovalFindingBody> findings)
@@ -57,11 +62,6 @@ internal static class ApprovalBook
             """, new { id = approval.Id, state = approval.State, to = WireNames.Of(to), now }) == 1;
     }
 
-    /// <summary>What a pending one is asked for now.</summary>
-    public static Task NoteAsync(WriteTransaction tx, ApprovalRow pending, IReadOnlyList<ApprovalFindingBody> findings) => tx.ExecuteAsync(
-        "UPDATE approvals SET findings = @findings WHERE id = @id AND state = 'pending'",
-        new { id = pending.Id, findings = JsonSerializer.Serialize(findings, WireJson.Default.IReadOnlyListApprovalFindingBody) });
-
     /// <summary>A person's answer. False when it is answered already.</summary>
     public static async Task<bool> AnswerAsync(
         WriteTransaction tx, ApprovalRow pending, ApprovalState to, string userId, string? reason, bool selfApproved, long now, long expiresAt) =>
@@ -81,6 +81,13 @@ internal static class ApprovalBook
     public static async Task WithdrawAsync(WriteTransaction tx, LockedExecution locked)
     {
         if (await OpenAsync(tx, locked.TaskId) is { } open) await MoveAsync(tx, open, ApprovalState.Withdrawn, locked.Now);
+    }
+
+    /// <summary>It was not answered, or not used, in time.</summary>
+    public static async Task ExpireAsync(WriteTransaction tx, LockedExecution locked, ApprovalRow open)
+    {
+        await MoveAsync(tx, open, ApprovalState.Expired, locked.Now);
+        locked.AddEvent("approvalExpired", detail: open.Id);
     }
 
     /// <summary>The number of the newest that was used, 0 when none was: steps that need a higher one wait, the others go on.</summary>
