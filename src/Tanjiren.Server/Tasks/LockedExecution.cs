@@ -45,6 +45,7 @@ internal sealed class LockedExecution
 
     /// <summary>The validated request with every default filled in.</summary>
     public CreateTaskRequest ParsedSpec => _spec ??= new TaskRow { Spec = _row.Spec }.ParseSpec();
+    public long QueueTimeoutMs => ParsedSpec.QueueTimeoutSeconds!.Value * 1000L;
     public string Intent => _row.Intent;
     public string? InvestigationId => _row.InvestigationId;
     public TaskTrace Trace => new(_row.TraceParent, _row.TraceState);
@@ -147,6 +148,11 @@ internal sealed class LockedExecution
         await _tx.ExecuteAsync("DELETE FROM steps WHERE task_id = @taskId", new { taskId = TaskId });
         Add(open: -OpenSteps, failed: -FailedSteps, cancelled: -(_row.CancelledSteps + _cancelled));
     }
+
+    /// <summary>Gives the queued steps their whole queue time from now on, or those that wait for this approval or a later one: while nobody could claim them, it did not count.</summary>
+    public Task RestartQueueTimeAsync(int approvalFrom = 0) => _tx.ExecuteAsync("""
+        UPDATE steps SET queue_expires_at = tanjiren_now() + @QueueTimeoutMs WHERE task_id = @TaskId AND state = 'queued' AND approval_from >= @approvalFrom
+        """, new { TaskId, QueueTimeoutMs, approvalFrom });
 
     /// <summary>Ends a task that is planned: rejected, never answered, or cancelled. Nothing of it ran.</summary>
     public void EndPlanned(TaskState to, string summary)

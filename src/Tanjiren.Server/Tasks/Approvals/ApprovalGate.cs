@@ -113,10 +113,13 @@ internal sealed class ApprovalGate(TaskPlanner planner, InstanceDirectory direct
         return ClaimRefusal.Forbidden;
     }
 
-    /// <summary>Of this machine only: what its tags bring about holds nobody else back.</summary>
+    /// <summary>Of this machine only: what its tags bring about holds nobody else back. The step's queue time begins when the hold ends.</summary>
     private async Task<ClaimRefusal> FreezeAsync(WriteTransaction tx, LockedExecution locked, StepRow step, string instanceId, DateTimeOffset until)
     {
         if (await StepHolds.HoldAsync(tx, locked, step, instanceId, until.ToUnixTimeMilliseconds(), forbidden: false)) locked.AddEvent("frozen", step.Id, instanceId: instanceId);
+        await tx.ExecuteAsync("""
+            UPDATE steps SET queue_expires_at = tanjiren_now() + @heldMs + @QueueTimeoutMs WHERE id = @Id AND state = 'queued'
+            """, new { step.Id, locked.QueueTimeoutMs, heldMs = (long)StepHolds.Longest.TotalMilliseconds });
         await locked.SaveAsync(wakeUps, metrics);
         return ClaimRefusal.Frozen;
     }

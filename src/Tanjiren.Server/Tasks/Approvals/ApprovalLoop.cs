@@ -72,6 +72,7 @@ internal sealed partial class ApprovalLoop(
     {
         if (await tx.ExecuteAsync("UPDATE tasks SET frozen_until = NULL WHERE id = @taskId AND frozen_until <= @now", new { taskId = locked.TaskId, now = locked.Now }) == 0) return null;
         locked.AddEvent("thawed");
+        await locked.RestartQueueTimeAsync();
         await locked.WakeTargetsAsync(wakeUps, dispatcher);
         return "thawed";
     }
