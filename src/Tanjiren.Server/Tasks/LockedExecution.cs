@@ -255,6 +255,8 @@ internal sealed class LockedExecution
     /// <summary>In the transaction of the failure, so that no crash between failure and attempt loses it.</summary>
     private void PlanRetry(IReadOnlyList<StepRow> steps, WakeUps wakeUps)
     {
+        // Whoever cancelled it wants no further attempt, whatever became of the steps that had ended before.
+        if (CancelRequested) return;
         var policy = ParsedSpec.Retry;
         StepReason?[] failures = [.. steps.Where(s => s.State == "failed").Select(s => s.Reason is null ? (StepReason?)null : WireNames.Parse<StepReason>(s.Reason))];
         if (RetryRules.PauseAfter(policy, _row.Attempt, failures) is not { } pause) return;
