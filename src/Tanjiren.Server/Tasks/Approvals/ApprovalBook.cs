@@ -53,6 +53,37 @@ internal static class ApprovalBook
         return number;
     }
 
+    /// <summary>
+    /// The approval that an attempt goes on with: that of the one before, used, for exactly this action and of this class, in the same name, when every rule that wants it
+    /// lets it. Null: somebody has to be asked; as when the last thing that was asked of the one before was not granted.
+    /// </summary>
+    public static async Task<ApprovalRow?> InheritedAsync(SqlSession sql, string userId, TaskPlan plan, string? retryOf)
+    {
+        if (retryOf is null || await NewestAsync(sql, retryOf) is not { ParsedState: ApprovalState.Consumed } used) return null;
+        if (used.ActionHash != plan.ActionHash || used.ParsedClass < plan.Class || !plan.Inherits(used.ParsedClass)) return null;
+        return await sql.FirstAsync<string>("SELECT coalesce(changed_by, created_by) FROM tasks WHERE id = @retryOf", new { retryOf }) == userId ? used : null;
+    }
+
+    /// <summary>Repeats the answer for a new task, to be used by <paramref name="startBy"/> as any other. Returns its id.</summary>
+    public static async Task<string> InheritAsync(WriteTransaction tx, LockedExecution locked, ApprovalRow used, long startBy)
+    {
+        var id = Ids.New(Ids.Approval, TaskMapping.Instant(locked.Now));
+        await tx.ExecuteAsync("""
+            INSERT INTO approvals (id, organization_id, task_id, number, class, state, action_hash, doctrine_version, findings, requested_by, requested_at, expires_at,
+              decided_by, decided_at, reason, self_approved, inherited_from)
+            VALUES (@id, @OrganizationId, @TaskId, 1, @Class, 'approved', @ActionHash, @DoctrineVersion, @Findings, @ActorId, @Now, @startBy,
+              @DecidedBy, @DecidedAt, @Reason, @SelfApproved, @from)
+            """,
+            new
+            {
+                id, locked.OrganizationId, locked.TaskId, used.Class, used.ActionHash, used.DoctrineVersion, used.Findings, locked.ActorId, locked.Now, startBy,
+                used.DecidedBy, used.DecidedAt, used.Reason, used.SelfApproved, from = used.Id,
+            });
+        locked.SetApproval(ApprovalStatus.Approved);
+        locked.AddEvent("approvalInherited", detail: $"{id} from {used.Id}");
+        return id;
+    }
+
     /// <summary>False when it is not in the state that <paramref name="approval"/> was read in, and nothing has changed.</summary>
     public static async Task<bool> MoveAsync(WriteTransaction tx, ApprovalRow approval, ApprovalState to, long now)
     {
@@ -70,12 +101,15 @@ internal static class ApprovalBook
             WHERE id = @id AND state = 'pending'
             """, new { id = pending.Id, to = WireNames.Of(to), userId, now, reason, self = selfApproved ? 1 : 0, expiresAt }) == 1;
 
-    /// <summary>Whether this person made the task or ever changed it: what somebody else changed after them still has their part in it.</summary>
+    /// <summary>
+    /// Whether this person made, changed or asked for the task, or any that it is an attempt of: what somebody else changed or tried again after them still has their part in it.
+    /// </summary>
     public static async Task<bool> IsOwnAsync(SqlSession sql, LockedExecution locked, string userId) =>
         userId == locked.CreatedBy || userId == locked.ActorId || await sql.FirstAsync<bool>("""
-            SELECT EXISTS (SELECT 1 FROM approvals WHERE task_id = @taskId AND requested_by = @userId)
-              OR EXISTS (SELECT 1 FROM step_events WHERE task_id = @taskId AND kind = 'changed' AND detail = @userId)
-            """, new { taskId = locked.TaskId, userId });
+            SELECT EXISTS (SELECT 1 FROM tasks t WHERE (t.id = @taskId OR t.id = @rootId OR t.root_task_id = @rootId) AND (t.created_by = @userId OR t.changed_by = @userId
+              OR EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id AND a.requested_by = @userId)
+              OR EXISTS (SELECT 1 FROM step_events v WHERE v.task_id = t.id AND v.kind = 'changed' AND v.detail = @userId)))
+            """, new { taskId = locked.TaskId, rootId = locked.Origin.RootTaskId ?? locked.TaskId, userId });
 
     /// <summary>Takes back what was asked or given: the task is not what it was for any more.</summary>
     public static async Task WithdrawAsync(WriteTransaction tx, LockedExecution locked)
