@@ -10,7 +10,7 @@ namespace Tanjiren.Server.Tests.Records;
 /// <summary>Who holds an investigation on PostgreSQL, and who need not wait for that. (SQLite has one writer at a time.)</summary>
 public sealed class InvestigationLockTests
 {
-    private const string Id = "inv_00000000000000000000000001";
+    private const string Id = "ivg_00000000000000000000000001";
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
