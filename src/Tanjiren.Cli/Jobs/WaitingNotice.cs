@@ -42,7 +42,8 @@ internal sealed class WaitingNotice : IDisposable
             cli.Say($"{task.Id} waits for {For(task.Targets)} (`tanvrit-compute jobs explain {task.Id}` says what keeps it; Ctrl-C cancels the job)");
     }
 
-    private static string For(TargetSpec targets)
+    /// <summary>The workstations that are meant, in words.</summary>
+    public static string For(TargetSpec targets)
     {
         var conditions = (targets.Tags ?? []).Select(t => $"tag {t}")
             .Concat((targets.Labels ?? new Dictionary<string, string>()).Select(l => "<>".Contains(l.Value[0]) ? l.Key + l.Value : $"{l.Key}={l.Value}"));

@@ -69,7 +69,9 @@ public sealed record ScheduleBody
     public required MissedRunRule MissedRuns { get; init; }
     /// <summary>The template with every default filled in.</summary>
     public required CreateTaskRequest Task { get; init; }
-    /// <summary>In whose name, and with whose role of that moment, ticks run: whoever gave the template last.</summary>
+    /// <summary>Of the runbook that the template names: what its owner saw. A tick that finds another version, or none that is active, pauses the schedule.</summary>
+    public long? RunbookVersion { get; init; }
+    /// <summary>In whose name, and with whose role of that moment, ticks run: whoever last changed anything but the name, or resumed it.</summary>
     public required string OwnerId { get; init; }
     public required DateTimeOffset CreatedAt { get; init; }
     public required DateTimeOffset UpdatedAt { get; init; }

@@ -68,6 +68,8 @@ public sealed record ApprovalBody
     /// <summary>Whether who approved had made or changed the task.</summary>
     public bool SelfApproved { get; init; }
     public DateTimeOffset? ConsumedAt { get; init; }
+    /// <summary>The approval of the attempt before, whose answer it repeats because every rule that wants it says <c>inherit</c>. Absent: a person gave this one.</summary>
+    public string? InheritedFrom { get; init; }
 }
 
 /// <summary><c>POST /api/tasks/{id}/approve</c> and <c>…/reject</c>.</summary>

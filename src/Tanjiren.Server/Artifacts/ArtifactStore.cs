@@ -29,7 +29,7 @@ internal sealed class ArtifactStore(Database database, InvestigationDirectory in
         {
             var task = place.TaskId is null ? null : await TaskStore.FindRowAsync(tx, caller.OrganizationId, place.TaskId);
             // Held, so that the investigation is not deleted meanwhile.
-            var investigation = place.InvestigationId is null ? null : await investigations.LockAsync(tx, caller.OrganizationId, place.InvestigationId);
+            var investigation = place.InvestigationId is null ? null : await investigations.LockToJoinAsync(tx, caller.OrganizationId, place.InvestigationId);
             if (task is null && investigation is null) return place.Missing();
             await tx.ExecuteAsync("""
                 INSERT INTO artifacts (id, organization_id, task_id, task_intent, investigation_id, kind, title, url, file_name, media_type, size_bytes, sha256, created_by,

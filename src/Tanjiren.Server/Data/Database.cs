@@ -93,6 +93,12 @@ internal class SqlSession(
     /// <inheritdoc cref="ISqlProvider.ForUpdate"/>
     public string ForUpdate => provider.ForUpdate;
 
+    /// <inheritdoc cref="ISqlProvider.ForShare"/>
+    public string ForShare => provider.ForShare;
+
+    /// <inheritdoc cref="ISqlProvider.ForNoKeyUpdate"/>
+    public string ForNoKeyUpdate => provider.ForNoKeyUpdate;
+
     /// <inheritdoc cref="ISqlProvider.IsOneOf"/>
     public string IsOneOf(string column, string argument) => provider.IsOneOf(column, argument);
 

@@ -22,6 +22,9 @@ internal sealed record DoctrineQuestion(
 internal sealed record DoctrineDecision(
     ApprovalClass Class, IReadOnlyList<DoctrineFinding> Findings, bool Forbidden, DateTimeOffset? FrozenUntil, bool FreezeRefuses, int Version)
 {
+    /// <summary>It is none: this server can't read the doctrine, and another one may. What can wait does.</summary>
+    public bool Unreadable { get; init; }
+
     /// <summary>Every rule that asks for the approval lets the task's creator give it.</summary>
     public bool SelfApproval { get; init; }
 
@@ -92,7 +95,7 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
         {
             LogUnreadable(logger, e.Message);
             var finding = new DoctrineFinding("doctrine", "refuse", $"this server can't read version {e.Version} of it: {e.Fault}");
-            return new DoctrineDecision(ApprovalClass.None, [finding], Forbidden: false, question.Now + HoldUnreadable, FreezeRefuses: true, e.Version);
+            return new DoctrineDecision(ApprovalClass.None, [finding], Forbidden: false, question.Now + HoldUnreadable, FreezeRefuses: true, e.Version) { Unreadable = true };
         }
     }
 
@@ -166,13 +169,13 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
         });
     }
 
-    /// <summary>What a person has changed since is theirs too: a rule for requests must not be avoided by changing what a schedule made.</summary>
+    /// <summary>What a person has a part in is theirs too: a rule for requests must not be avoided by changing what a schedule made, or by naming a runbook beside one's own command.</summary>
     internal static IReadOnlyList<DoctrineOrigin> OriginsOf(TaskOrigin origin)
     {
         var origins = new List<DoctrineOrigin>();
         if (origin.ScheduleId is not null) origins.Add(DoctrineOrigin.Schedule);
         if (origin.RunbookId is not null) origins.Add(DoctrineOrigin.Runbook);
-        if (origins.Count == 0 || origin.ChangedByPerson) origins.Add(DoctrineOrigin.Request);
+        if (origins.Count == 0 || origin.ByPerson) origins.Add(DoctrineOrigin.Request);
         return origins;
     }
 

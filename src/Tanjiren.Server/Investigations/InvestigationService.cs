@@ -33,7 +33,7 @@ internal sealed class InvestigationService(Database database, InvestigationDirec
         database.WriteAsync<RecordResult<InvestigationRow>>(async tx =>
         {
             // Two who change it at once: the second waits here, and then finds another version than it read.
-            if (await directory.LockAsync(tx, caller.OrganizationId, id) is not { } row) return Missing(id);
+            if (await directory.LockToChangeAsync(tx, caller.OrganizationId, id) is not { } row) return Missing(id);
             if (row.Version != request.Version) return RecordProblems.Stale("investigation", row.Version);
             var open = request.Status is null ? row.IsOpen : request.Status == InvestigationStatus.Open;
             var change = new
@@ -55,7 +55,7 @@ internal sealed class InvestigationService(Database database, InvestigationDirec
     /// <summary>Only one that nothing belongs to: what was found must not lose what it was found for.</summary>
     public Task<Problem?> DeleteAsync(Caller caller, string id, CancellationToken cancellationToken) => database.WriteAsync<Problem?>(async tx =>
     {
-        if (await directory.LockAsync(tx, caller.OrganizationId, id) is not { } row) return Missing(id);
+        if (await directory.LockToDeleteAsync(tx, caller.OrganizationId, id) is not { } row) return Missing(id);
         if (RecordProblems.NotYours(caller, "investigation", row.CreatedBy) is { } refusal) return refusal;
         if (await TaskStore.AnyInInvestigationAsync(tx, caller.OrganizationId, id) || await Artifacts.ArtifactStore.AnyInInvestigationAsync(tx, caller.OrganizationId, id))
             return Problem.Conflict(ErrorCode.StateConflict, "Tasks or artifacts belong to this investigation.", "Close it instead, or delete its artifacts first.", row.Status);

@@ -8,7 +8,7 @@ namespace Tanjiren.Server.Runbooks;
 /// <summary>Reads runbooks; what other features know of them comes from here. Each is named by id or by name.</summary>
 internal sealed class RunbookDirectory
 {
-    private const string Select = "SELECT id, name, status, fields, version, created_by, created_at, updated_at FROM runbooks WHERE organization_id = @organizationId";
+    private const string Select = "SELECT id, name, status, fields, version, created_by, updated_by, created_at, updated_at FROM runbooks WHERE organization_id = @organizationId";
 
     public Task<RunbookRow?> FindAsync(SqlSession sql, string organizationId, string idOrName) =>
         sql.FirstAsync<RunbookRow>(Select + (Ids.IsValid(idOrName, Ids.Runbook) ? " AND id = @idOrName" : " AND name = @idOrName"), new { organizationId, idOrName });

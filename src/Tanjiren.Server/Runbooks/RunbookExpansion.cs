@@ -20,9 +20,10 @@ internal static class RunbookExpansion
             RunbookId = null,
             Parameters = null,
             Mode = mode,
+            // Of at most 500 characters, and cut to that again: what it grows to between needs no refusal.
             Intent = request.Intent ?? TaskRequestRules.AsIntent(Placeholders.Fill(runbook.IntentTemplate!, values)),
             Command = request.Command ?? (mode == TaskMode.Command ? Fill(runbook.Command, values, errors) : null),
-            PromptText = request.PromptText ?? (mode == TaskMode.Command || runbook.PromptText is null ? null : Placeholders.Fill(runbook.PromptText, values)),
+            PromptText = request.PromptText ?? (mode == TaskMode.Command ? null : FillPrompt(runbook.PromptText, values, errors)),
             ApprovalClass = Higher(request.ApprovalClass, runbook.ApprovalClass),
         };
         return own.Count == 0 ? whole : whole with { Environment = Union(whole.Environment, own) };
@@ -58,7 +59,10 @@ internal static class RunbookExpansion
             else if (value is null) continue; // as if it were absent
             else if (!values.TryAdd(parameter.Name!, value)) errors.Add($"parameters.{name}", "is given twice; upper and lower case are the same");
             else if (value.Length > WireLimits.MaxParameterLength || value.Contains('\0'))
+            {
                 errors.Add($"parameters.{name}", $"must have at most {WireLimits.MaxParameterLength} characters, none of them NUL");
+                values[parameter.Name!] = ""; // refused, and not filled in a hundred times before it is told
+            }
         }
         foreach (var parameter in declared.Where(p => !values.ContainsKey(p.Name!)))
         {
@@ -86,6 +90,15 @@ internal static class RunbookExpansion
             optionsEnded |= element == "--";
         }
         return command with { Argv = filled };
+    }
+
+    /// <summary>Judged before it is filled, because others wait for the transaction in which this happens.</summary>
+    private static string? FillPrompt(string? prompt, Dictionary<string, string> values, FieldErrors errors)
+    {
+        if (prompt is null) return null;
+        if (Placeholders.FilledLength(prompt, values) is var length && length <= WireLimits.MaxProseBytes) return Placeholders.Fill(prompt, values);
+        errors.Add("promptText", $"would have {length} characters with these parameters; at most {WireLimits.MaxProseBytes} bytes of UTF-8 are allowed");
+        return null;
     }
 
     private static ApprovalClass? Higher(ApprovalClass? one, ApprovalClass? other) => one is null || other > one ? other : one;

@@ -16,6 +16,8 @@ internal sealed record RunbookRow
     public string Fields { get; init; } = "{}";
     public long Version { get; init; }
     public string CreatedBy { get; init; } = "";
+    /// <summary>Who made this version.</summary>
+    public string UpdatedBy { get; init; } = "";
     public long CreatedAt { get; init; }
     public long UpdatedAt { get; init; }
 

@@ -20,7 +20,7 @@ internal static class RunbookRules
     /// <summary>Programs that join their arguments to one text and run that.</summary>
     private static readonly HashSet<string> Joiners = new(StringComparer.OrdinalIgnoreCase)
     {
-        "cmd", "cmd.exe", "powershell", "powershell.exe", "pwsh", "pwsh.exe", "ssh", "watch", "parallel", "eval",
+        "cmd", "powershell", "pwsh", "wsl", "ssh", "watch", "parallel", "eval",
     };
 
     /// <summary>The variable that a parameter's value comes in.</summary>
@@ -119,11 +119,22 @@ internal static class RunbookRules
                 foreach (var inside in Placeholders.In(element).Where(parameters.Contains))
                     errors.Add(field, $"must be nothing but {{{{{inside}}}}}: a parameter is a whole element, or the variable {VariableOf(inside)}");
             }
-            var program = element[(element.AsSpan().LastIndexOfAny('/', '\\') + 1)..];
+            var program = ProgramOf(element);
             afterShell |= Shells.Contains(program);
-            afterJoiner |= Joiners.Contains(program);
+            afterJoiner |= Joiners.Contains(program) || IsBatch(program);
         }
     }
+
+    /// <summary>The name without its directory, and without <c>.exe</c>: Windows finds <c>bash.exe</c> by either.</summary>
+    private static string ProgramOf(string element)
+    {
+        var name = element[(element.AsSpan().LastIndexOfAny('/', '\\') + 1)..].TrimEnd();
+        return name.EndsWith(".exe", StringComparison.OrdinalIgnoreCase) ? name[..^4] : name;
+    }
+
+    /// <summary>Windows gives a batch file to cmd.exe, with its arguments as one text.</summary>
+    private static bool IsBatch(string program) =>
+        program.EndsWith(".bat", StringComparison.OrdinalIgnoreCase) || program.EndsWith(".cmd", StringComparison.OrdinalIgnoreCase);
 
     private static void CheckShell(string? shell, HashSet<string> parameters, FieldErrors errors)
     {

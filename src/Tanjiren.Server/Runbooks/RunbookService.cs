@@ -22,8 +22,8 @@ internal sealed class RunbookService(Database database, RunbookDirectory directo
         maker.MakeAsync(caller, key, Ids.Runbook, (tx, id) => directory.FindAsync(tx, caller.OrganizationId, id), async (tx, id) =>
         {
             var made = await tx.ExecuteAsync("""
-                INSERT INTO runbooks (id, organization_id, name, status, fields, version, created_by, created_at, updated_at)
-                VALUES (@id, @OrganizationId, @Name, @status, @json, 1, @UserId, @now, @now) ON CONFLICT (organization_id, name) DO NOTHING
+                INSERT INTO runbooks (id, organization_id, name, status, fields, version, created_by, updated_by, created_at, updated_at)
+                VALUES (@id, @OrganizationId, @Name, @status, @json, 1, @UserId, @UserId, @now, @now) ON CONFLICT (organization_id, name) DO NOTHING
                 """, new { id, caller.OrganizationId, fields.Name, status = WireNames.Of(fields.Status!.Value), json = Json(fields), caller.UserId, now = NowMs() });
             if (made == 0) return RecordProblems.NameTaken("runbook", fields.Name!);
             await audit.AppendAsync(tx, caller, "runbook.created", id, Describe(fields));
@@ -63,9 +63,9 @@ internal sealed class RunbookService(Database database, RunbookDirectory directo
         if (errors.Any) return errors.ToProblem();
         // The version guards it: of two who read the same one, the later changes nothing.
         var changed = await tx.ExecuteAsync("""
-            UPDATE runbooks SET name = @Name, status = @status, fields = @json, updated_at = @now, version = version + 1
+            UPDATE runbooks SET name = @Name, status = @status, fields = @json, updated_by = @UserId, updated_at = @now, version = version + 1
             WHERE id = @Id AND organization_id = @OrganizationId AND version = @Version
-            """, new { fields.Name, status = WireNames.Of(fields.Status!.Value), json = Json(fields), now = NowMs(), row.Id, caller.OrganizationId, row.Version });
+            """, new { fields.Name, status = WireNames.Of(fields.Status!.Value), json = Json(fields), now = NowMs(), row.Id, caller.OrganizationId, caller.UserId, row.Version });
         if (changed == 0)
             return await directory.FindAsync(tx, caller.OrganizationId, row.Id) is { } newer ? RecordProblems.Stale("runbook", newer.Version) : Missing(idOrName);
         await audit.AppendAsync(tx, caller, "runbook.updated", row.Id, Describe(fields));

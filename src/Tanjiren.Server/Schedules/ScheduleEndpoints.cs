@@ -22,12 +22,12 @@ internal static class ScheduleEndpoints
             .RequireRole(Role.Member).AnswersProblems(400, 404, 408, 409, 413, 415, 422).WithMetadata(IdempotencyKeyTaken.Instance);
         schedules.MapGet("/", ListAsync).WithName("listSchedules").WithSummary("The schedules, oldest first.").RequireRole(Role.Viewer).AnswersProblems(400, 422);
         schedules.MapGet("/{id}", GetAsync).WithName("getSchedule").RequireRole(Role.Viewer).AnswersProblems(404);
-        schedules.MapPatch("/{id}", UpdateAsync).WithName("updateSchedule").WithSummary("Changes what is given; another task makes you its owner.")
+        schedules.MapPatch("/{id}", UpdateAsync).WithName("updateSchedule").WithSummary("Changes what is given; anything but the name makes you its owner.")
             .RequireRole(Role.Member).AnswersProblems(400, 404, 408, 409, 413, 415, 422);
         schedules.MapDelete("/{id}", DeleteAsync).WithName("deleteSchedule").WithSummary("Deletes it; its tasks stay.").RequireRole(Role.Member).AnswersProblems(404);
         schedules.MapPost("/{id}/pause", PauseAsync).WithName("pauseSchedule").WithSummary("No further ticks until it is resumed.")
             .RequireRole(Role.Member).AnswersProblems(400, 404, 408, 413, 415, 422);
-        schedules.MapPost("/{id}/resume", ResumeAsync).WithName("resumeSchedule").WithSummary("Goes on with the next tick.").RequireRole(Role.Member).AnswersProblems(404, 422);
+        schedules.MapPost("/{id}/resume", ResumeAsync).WithName("resumeSchedule").WithSummary("Goes on with the next tick, as yours.").RequireRole(Role.Member).AnswersProblems(404, 422);
         schedules.MapPost("/{id}/run", RunAsync).WithName("runSchedule").WithSummary("Makes its task now, in your name.")
             .RequireRole(Role.Member).AnswersProblems(404, 409, 422).WithMetadata(IdempotencyKeyTaken.Instance);
         schedules.MapGet("/{id}/preview", PreviewAsync).WithName("previewSchedule").WithSummary("Its next ticks: 10, or as many as asked for.")

@@ -4,6 +4,7 @@ using Tanjiren.Server.Data;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations;
 using Tanjiren.Server.Problems;
+using Tanjiren.Server.Runbooks;
 using Tanjiren.Server.Tasks;
 
 namespace Tanjiren.Server.Schedules;
@@ -21,7 +22,7 @@ internal enum TickOutcome
     Missed,
     /// <summary>Its task could not be made; the schedule says why.</summary>
     Failed,
-    /// <summary>Nobody is left in whose name it could run.</summary>
+    /// <summary>Nobody is left in whose name it could run, or its runbook is not what its owner saw.</summary>
     Paused,
 }
 
@@ -29,7 +30,7 @@ internal enum TickOutcome
 /// Deals with one due tick in one transaction: the next tick is set and the task of this one is made, or neither is. The lock on the row and the guard on
 /// <c>next_run_at</c> let one server through; the unique index on (schedule, tick) would stop a second one all the same.
 /// </summary>
-internal sealed class ScheduleFiring(Database database, TaskService tasks, AuditLog audit, TimeProvider clock)
+internal sealed class ScheduleFiring(Database database, TaskService tasks, RunbookDirectory runbooks, AuditLog audit, TimeProvider clock)
 {
     /// <summary>In the audit log, where nobody else acted.</summary>
     private const string Actor = "server";
@@ -79,28 +80,51 @@ internal sealed class ScheduleFiring(Database database, TaskService tasks, Audit
             var row = await ScheduleRow.LockAsync(tx, "id = @id AND waiting_tick_at IS NOT NULL", new { id });
             if (row is null || await ScheduleRow.IsBusyAsync(tx, id)) return TickOutcome.Nothing;
             if (await ActingMember.FindAsync(tx, row.OrganizationId, row.OwnerId) is not { } owner) return await PauseAsync(tx, row, $"Its owner {row.OwnerId} may run no tasks here any more.");
+            var outcome = await MakeAsync(tx, row, owner, row.WaitingTickAt!.Value, trace);
             await tx.ExecuteAsync("UPDATE schedules SET waiting_tick_at = NULL WHERE id = @id", new { id });
-            return await MakeAsync(tx, row, owner, row.WaitingTickAt!.Value, trace);
+            return outcome;
         }, cancellationToken);
     }
 
-    /// <summary>Makes a task of the template within a transaction that holds the schedule. The problem, if it can not be made.</summary>
-    public async Task<Problem?> MakeInAsync(WriteTransaction tx, ScheduleRow row, Caller actor, string taskId, long? tickAt, TaskTrace trace)
+    /// <summary>Makes a task of the template, by no tick but because somebody asks for it, within a transaction that holds the schedule. The problem, if it can not be made.</summary>
+    public async Task<Problem?> RunInAsync(WriteTransaction tx, ScheduleRow row, Caller actor, string taskId, TaskTrace trace)
     {
-        // Anew each time: the template may be older than this version of the rules.
         var errors = new FieldErrors();
         var (spec, origin) = await tasks.ResolveAsync(tx, row.OrganizationId, row.ParseTask(), errors);
-        if (errors.Any) return errors.ToProblem();
-        if (await tasks.CreateInAsync(tx, actor, taskId, spec, origin with { ScheduleId = row.Id, ScheduleTickAt = tickAt }, trace) is { } problem) return problem;
-        await tx.ExecuteAsync("UPDATE schedules SET runs = runs + 1, last_task_id = @taskId WHERE id = @Id", new { row.Id, taskId });
-        return null;
+        return errors.Any ? errors.ToProblem() : (await CreateAsync(tx, row, actor, taskId, spec, origin with { ByPerson = true }, trace))?.Problem;
     }
 
     private async Task<TickOutcome> MakeAsync(WriteTransaction tx, ScheduleRow row, Caller owner, long tickAt, TaskTrace trace)
     {
-        if (await MakeInAsync(tx, row, owner, Ids.New(Ids.Task, clock), tickAt, trace) is not { } problem) return TickOutcome.Made;
-        await tx.ExecuteAsync("UPDATE schedules SET failed = failed + 1, last_error = @error, last_error_tick_at = @tickAt WHERE id = @Id", new { row.Id, tickAt, error = Describe(problem.Value) });
+        // Anew each time: the template may be older than this version of the rules.
+        var errors = new FieldErrors();
+        var (spec, origin) = await tasks.ResolveAsync(tx, row.OrganizationId, row.ParseTask(), errors);
+        // Of the very row that the task would be made from: any member may edit a runbook, and must not run what they like in the owner's name by that.
+        if (origin.RunbookVersion != row.RunbookVersion) return await PauseAsync(tx, row, await WhyUnseenAsync(tx, row));
+        var unmade = errors.Any ? new Unmade(errors.ToProblem()) : await CreateAsync(tx, row, owner, Ids.New(Ids.Task, clock), spec, origin with { ByPerson = false, ScheduleTickAt = tickAt }, trace);
+        if (unmade is null) return TickOutcome.Made;
+        // Undone with the transaction: the tick stays due, for a server that can read it.
+        if (unmade.Refused is { Unreadable: true }) throw new InvalidOperationException($"The tick of {row.Id} waits: {unmade.Problem.Value.Detail}");
+        await tx.ExecuteAsync("UPDATE schedules SET failed = failed + 1, last_error = @error, last_error_tick_at = @tickAt WHERE id = @Id", new { row.Id, tickAt, error = Describe(unmade.Problem.Value) });
         return TickOutcome.Failed;
+    }
+
+    private async Task<Unmade?> CreateAsync(WriteTransaction tx, ScheduleRow row, Caller actor, string taskId, CreateTaskRequest spec, TaskOrigin origin, TaskTrace trace)
+    {
+        if (await tasks.CreateInAsync(tx, actor, taskId, spec, origin with { ScheduleId = row.Id }, trace) is { } unmade) return unmade;
+        await tx.ExecuteAsync("UPDATE schedules SET runs = runs + 1, last_task_id = @taskId WHERE id = @Id", new { row.Id, taskId });
+        return null;
+    }
+
+    private async Task<string> WhyUnseenAsync(WriteTransaction tx, ScheduleRow row)
+    {
+        var id = row.ParseTask().RunbookId!;
+        return await runbooks.FindAsync(tx, row.OrganizationId, id) switch
+        {
+            null => $"Its runbook {id} is gone.",
+            { Status: not "active" } runbook => $"Its runbook {runbook.Name} is no longer active: {runbook.UpdatedBy} made it {runbook.Status}.",
+            var runbook => $"Its runbook {runbook.Name} was changed by {runbook.UpdatedBy} (version {runbook.Version}, not {row.RunbookVersion}); look at it and resume.",
+        };
     }
 
     private static async Task<TickOutcome> HoldAsync(WriteTransaction tx, ScheduleRow row, DateTimeOffset tick)

@@ -17,6 +17,8 @@ internal sealed record ScheduleRow
     public string Overlap { get; init; } = "";
     public string MissedRuns { get; init; } = "";
     public string Task { get; init; } = "";
+    /// <summary>Of the runbook that <see cref="Task"/> names by id: what its owner saw; ticks run no other.</summary>
+    public long? RunbookVersion { get; init; }
     public string OwnerId { get; init; } = "";
     public long CreatedAt { get; init; }
     public long UpdatedAt { get; init; }
@@ -46,14 +48,21 @@ internal sealed record ScheduleRow
         tx.FirstAsync<ScheduleRow>($"SELECT * FROM schedules WHERE {condition}{tx.ForUpdate}", arguments);
 
     /// <summary>Whether a task of the schedule has yet to end; one that will be tried again has.</summary>
-    public static Task<bool> IsBusyAsync(SqlSession sql, string id) => sql.FirstAsync<bool>("""
+    /// <param name="sql">A connection or transaction.</param>
+    /// <param name="id">Of the schedule.</param>
+    /// <param name="retryOf">The failed task whose pending attempt does not count.</param>
+    public static Task<bool> IsBusyAsync(SqlSession sql, string id, string retryOf = "") => sql.FirstAsync<bool>("""
         SELECT EXISTS (SELECT 1 FROM tasks WHERE schedule_id = @id AND state IN ('planned', 'queued', 'executing'))
-          OR EXISTS (SELECT 1 FROM retries WHERE schedule_id = @id)
-        """, new { id });
+          OR EXISTS (SELECT 1 FROM retries WHERE schedule_id = @id AND task_id <> @retryOf)
+        """, new { id, retryOf });
+
+    /// <summary>Whether one is planned, queued or runs.</summary>
+    public static Task<bool> IsOpenAsync(SqlSession sql, string id) =>
+        sql.FirstAsync<bool>("SELECT EXISTS (SELECT 1 FROM tasks WHERE schedule_id = @id AND state IN ('planned', 'queued', 'executing'))", new { id });
 
     public ScheduleBody ToBody() => new()
     {
-        Id = Id, Name = Name, Cron = Cron, TimeZone = TimeZone, Overlap = OverlapRule, MissedRuns = MissedRunRule, Task = ParseTask(), OwnerId = OwnerId,
+        Id = Id, Name = Name, Cron = Cron, TimeZone = TimeZone, Overlap = OverlapRule, MissedRuns = MissedRunRule, Task = ParseTask(), RunbookVersion = RunbookVersion, OwnerId = OwnerId,
         CreatedAt = TaskMapping.Instant(CreatedAt), UpdatedAt = TaskMapping.Instant(UpdatedAt), NextRunAt = TaskMapping.Instant(NextRunAt),
         PausedAt = TaskMapping.Instant(PausedAt), PauseReason = PauseReason, WaitingTickAt = TaskMapping.Instant(WaitingTickAt), LastTickAt = TaskMapping.Instant(LastTickAt),
         LastTaskId = LastTaskId, LastError = LastError, LastErrorTickAt = TaskMapping.Instant(LastErrorTickAt), Runs = Runs, Skipped = Skipped, Missed = Missed, Failed = Failed,

@@ -41,51 +41,55 @@ internal sealed class ScheduleService(
                 var made = await FindAsync(tx, caller.OrganizationId, earlier);
                 return made is null ? new ScheduleResult(null, Deleted()) : new ScheduleResult(made, Repeated: true);
             }
-            if (await CheckTargetsAsync(tx, caller, template) is { } problem)
+            var (task, runbookVersion, problem) = await PinAsync(tx, caller.OrganizationId, template.Task!);
+            if (problem is not null)
             {
                 await idempotency.ReleaseAsync(tx, caller, key);
                 return new ScheduleResult(null, problem);
             }
             var now = clock.GetUtcNow();
             await tx.ExecuteAsync("""
-                INSERT INTO schedules (id, organization_id, name, cron, time_zone, overlap, missed_runs, task, owner_id, created_at, updated_at, next_run_at)
-                VALUES (@id, @OrganizationId, @Name, @Cron, @TimeZone, @overlap, @missedRuns, @task, @UserId, @at, @at, @nextRunAt)
+                INSERT INTO schedules (id, organization_id, name, cron, time_zone, overlap, missed_runs, task, runbook_version, owner_id, created_at, updated_at, next_run_at)
+                VALUES (@id, @OrganizationId, @Name, @Cron, @TimeZone, @overlap, @missedRuns, @task, @runbookVersion, @UserId, @at, @at, @nextRunAt)
                 """,
                 new
                 {
                     id, caller.OrganizationId, caller.UserId, template.Name, template.Cron, template.TimeZone, overlap = WireNames.Of(template.Overlap),
-                    missedRuns = WireNames.Of(template.MissedRuns), task = Write(template.Task!), at = now.ToUnixTimeMilliseconds(), nextRunAt = NextAfter(template.Parsed, now, null),
+                    missedRuns = WireNames.Of(template.MissedRuns), task = Write(task), runbookVersion, at = now.ToUnixTimeMilliseconds(), nextRunAt = NextAfter(template.Parsed, now, null),
                 });
             await audit.AppendAsync(tx, caller, "schedule.created", id, $"{template.Name}: {template.Cron} {template.TimeZone}, {Describe(template.Task!)}");
             return await ChangedAsync(tx, caller, id);
         }, cancellationToken);
     }
 
-    /// <summary>Who gives another template becomes the owner: nobody's commands run in the name of somebody else.</summary>
+    /// <summary>Who changes what runs, or when, becomes the owner: nothing that somebody else has said runs in a person's name. A name says nothing of either.</summary>
     public Task<ScheduleResult> UpdateAsync(Caller caller, string id, UpdateScheduleRequest request, CancellationToken cancellationToken) =>
         UniquelyAsync(request.Name?.Trim() ?? "", async tx =>
         {
+            if (await NotAllowedAsync(tx, caller) is { } refusal) return new ScheduleResult(null, refusal);
             if (await LockAsync(tx, caller, id) is not { } row) return Missing(id);
             var errors = new FieldErrors();
             var template = ScheduleTemplate.Check(request, row, tasks, errors);
             if (errors.Any) return new ScheduleResult(null, errors.ToProblem());
-            if (await CheckTargetsAsync(tx, caller, template) is { } problem) return new ScheduleResult(null, problem);
+            var (task, runbookVersion, problem) = template.Task is null ? (row.ParseTask(), row.RunbookVersion, null) : await PinAsync(tx, caller.OrganizationId, template.Task);
+            if (problem is not null) return new ScheduleResult(null, problem);
 
             var now = clock.GetUtcNow();
             var retimed = template.Cron != row.Cron || template.TimeZone != row.TimeZone;
+            var owner = retimed || template.Overlap != row.OverlapRule || template.MissedRuns != row.MissedRunRule || template.Task is not null ? caller.UserId : row.OwnerId;
             var drops = row.WaitingTickAt is not null && template.Overlap != OverlapRule.Queue;
             await tx.ExecuteAsync("""
-                UPDATE schedules SET name = @Name, cron = @Cron, time_zone = @TimeZone, overlap = @overlap, missed_runs = @missedRuns, task = @task, owner_id = @owner,
-                  next_run_at = @nextRunAt, updated_at = @at, waiting_tick_at = @waiting, skipped = skipped + @dropped WHERE id = @id
+                UPDATE schedules SET name = @Name, cron = @Cron, time_zone = @TimeZone, overlap = @overlap, missed_runs = @missedRuns, task = @task, runbook_version = @runbookVersion,
+                  owner_id = @owner, next_run_at = @nextRunAt, updated_at = @at, waiting_tick_at = @waiting, skipped = skipped + @dropped WHERE id = @id
                 """,
                 new
                 {
                     id, template.Name, template.Cron, template.TimeZone, overlap = WireNames.Of(template.Overlap), missedRuns = WireNames.Of(template.MissedRuns),
-                    task = template.Task is null ? row.Task : Write(template.Task), owner = template.Task is null ? row.OwnerId : caller.UserId,
+                    task = template.Task is null ? row.Task : Write(task), runbookVersion, owner,
                     nextRunAt = row.PausedAt is null && retimed ? NextAfter(template.Parsed, now, row.LastTickAt) : row.NextRunAt, at = now.ToUnixTimeMilliseconds(),
                     waiting = drops ? null : row.WaitingTickAt, dropped = drops ? 1 : 0,
                 });
-            await audit.AppendAsync(tx, caller, "schedule.updated", id, $"{template.Name}: {template.Cron} {template.TimeZone}{(template.Task is null ? "" : ", " + Describe(template.Task))}");
+            await audit.AppendAsync(tx, caller, "schedule.updated", id, $"{template.Name}: {template.Cron} {template.TimeZone}{(template.Task is null ? "" : ", " + Describe(template.Task))}{TakenOver(row, owner)}");
             return await ChangedAsync(tx, caller, id);
         }, cancellationToken);
 
@@ -97,17 +101,29 @@ internal sealed class ScheduleService(
         return await ChangedAsync(tx, caller, id);
     }, cancellationToken);
 
-    /// <summary>Goes on with the next tick; those of the pause are not missed. A schedule whose owner may run nothing any more becomes the caller's.</summary>
+    /// <summary>
+    /// Goes on with the next tick; those of the pause are not missed. It becomes the caller's, with the version that its runbook has now: what runs from then on does so because
+    /// they said so.
+    /// </summary>
     public Task<ScheduleResult> ResumeAsync(Caller caller, string id, CancellationToken cancellationToken) => database.WriteAsync(async tx =>
     {
+        if (await NotAllowedAsync(tx, caller) is { } refusal) return new ScheduleResult(null, refusal);
         if (await LockAsync(tx, caller, id) is not { } row) return Missing(id);
         if (row.PausedAt is null) return new ScheduleResult(row);
         var errors = new FieldErrors();
-        if (CronSchedule.Parse(row.Cron, row.TimeZone, errors) is not { } cron) return new ScheduleResult(null, errors.ToProblem());
-        var owner = await ActingMember.FindAsync(tx, row.OrganizationId, row.OwnerId) is null ? caller.UserId : row.OwnerId;
-        await tx.ExecuteAsync("UPDATE schedules SET paused_at = NULL, pause_reason = NULL, next_run_at = @nextRunAt, owner_id = @owner WHERE id = @id",
-            new { id, owner, nextRunAt = NextAfter(cron, clock.GetUtcNow(), row.LastTickAt) });
-        await audit.AppendAsync(tx, caller, "schedule.resumed", id, owner == row.OwnerId ? row.Name : $"{row.Name}; owner {owner} instead of {row.OwnerId}");
+        var cron = CronSchedule.Parse(row.Cron, row.TimeZone, errors);
+        if (cron is null) return new ScheduleResult(null, errors.ToProblem());
+        var version = row.RunbookVersion;
+        if (version is not null)
+        {
+            var unmet = new FieldErrors();
+            version = (await tasks.ResolveAsync(tx, row.OrganizationId, row.ParseTask(), unmet)).Origin.RunbookVersion;
+            errors.AddUnder("task", unmet);
+            if (errors.Any) return new ScheduleResult(null, errors.ToProblem());
+        }
+        await tx.ExecuteAsync("UPDATE schedules SET paused_at = NULL, pause_reason = NULL, next_run_at = @nextRunAt, owner_id = @UserId, runbook_version = @version WHERE id = @id",
+            new { id, caller.UserId, version, nextRunAt = NextAfter(cron, clock.GetUtcNow(), row.LastTickAt) });
+        await audit.AppendAsync(tx, caller, "schedule.resumed", id, row.Name + TakenOver(row, caller.UserId));
         return await ChangedAsync(tx, caller, id);
     }, cancellationToken);
 
@@ -125,7 +141,7 @@ internal sealed class ScheduleService(
             if (reservation.RepeatOf is { } earlier) return new CreateTaskResult(earlier, null, Repeated: true);
             var problem = await LockAsync(tx, caller, id) is not { } row ? Problem.NotFound("schedule", id)
                 : row.OverlapRule != OverlapRule.Allow && await ScheduleRow.IsBusyAsync(tx, id) ? Busy(row)
-                : await firing.MakeInAsync(tx, row, caller, taskId, tickAt: null, trace);
+                : await firing.RunInAsync(tx, row, caller, taskId, trace);
             if (problem is not null)
             {
                 await idempotency.ReleaseAsync(tx, caller, key);
@@ -158,13 +174,24 @@ internal sealed class ScheduleService(
 
     private static string Describe(CreateTaskRequest task) => task.Intent ?? $"runbook {task.RunbookId}";
 
-    private async Task<Problem?> CheckTargetsAsync(WriteTransaction tx, Caller caller, ScheduleTemplate template)
+    /// <summary>
+    /// Null: they may. By the role of now, for what they change runs in their name from now on; the membership is locked before the schedule, as by everybody who locks both.
+    /// </summary>
+    private static async Task<Problem?> NotAllowedAsync(WriteTransaction tx, Caller caller)
     {
-        if (template.Task is null) return null;
+        var (actor, _) = await MemberRow.LockAsync(tx, caller.OrganizationId, caller.UserId, caller.UserId);
+        return MembershipRules.Work(actor?.ParsedRole) is { } why ? MemberEndpoints.NotAllowed(why) : null;
+    }
+
+    private static string TakenOver(ScheduleRow row, string owner) => owner == row.OwnerId ? "" : $"; owner {owner} instead of {row.OwnerId}";
+
+    /// <summary>The task as ticks will make it: its runbook by id, whatever becomes of the name, and in the version that there is now.</summary>
+    private async Task<(CreateTaskRequest Task, long? RunbookVersion, Problem? Problem)> PinAsync(WriteTransaction tx, string organizationId, CreateTaskRequest task)
+    {
         var (unmet, errors) = (new FieldErrors(), new FieldErrors());
-        await tasks.CheckAsync(tx, caller.OrganizationId, template.Task, unmet);
+        var origin = await tasks.CheckAsync(tx, organizationId, task, unmet);
         errors.AddUnder("task", unmet);
-        return errors.Any ? errors.ToProblem() : null;
+        return (task with { RunbookId = origin.RunbookId }, origin.RunbookVersion, errors.Any ? errors.ToProblem() : null);
     }
 
     private async Task<ScheduleResult> UniquelyAsync(string name, Func<WriteTransaction, Task<ScheduleResult>> work, CancellationToken cancellationToken)
@@ -190,6 +217,7 @@ internal sealed class ScheduleService(
     private static Problem Deleted() =>
         Problem.Of(404, ErrorCode.NotFound, "The schedule that this Idempotency-Key made has been deleted since.", "Use a new key to make another one.");
 
-    private static Problem Busy(ScheduleRow row) => Problem.Conflict(ErrorCode.StateConflict, $"A task of this schedule has not ended yet, and its overlap rule is {row.Overlap}.",
+    /// <summary>Of whoever asks for a task beside one that has not ended.</summary>
+    internal static Problem Busy(ScheduleRow row) => Problem.Conflict(ErrorCode.StateConflict, $"A task of this schedule has not ended yet, and its overlap rule is {row.Overlap}.",
         $"Wait for {row.LastTaskId} to end or cancel it, or change the rule to allow.", "running");
 }

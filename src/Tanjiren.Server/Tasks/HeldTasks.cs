@@ -96,7 +96,7 @@ internal sealed class HeldTasks(Database database, TimeProvider clock, WakeUps w
         var to = StepRules.AfterLoss(step.CancelRequestedAt is not null, WireNames.Parse<OnWorkerLost>(step.OnWorkerLost));
         if (to == StepState.Queued)
         {
-            await tx.ExecuteAsync(StepEnding.RequeueSql, new { id = step.Id, instanceId = step.LeaseHolder, generation = step.LeaseGeneration });
+            await tx.ExecuteAsync(StepEnding.RequeueSql, new { id = step.Id, instanceId = step.LeaseHolder, generation = step.LeaseGeneration, queueTimeoutMs = locked.QueueTimeoutMs });
             locked.Add(active: -1);
             locked.AddEvent("requeued", step.Id, step.LeaseGeneration, step.LeaseHolder, "restored");
             await gate.AskForAnotherStartAsync(tx, locked, step);

@@ -45,6 +45,7 @@ internal sealed class LockedExecution
 
     /// <summary>The validated request with every default filled in.</summary>
     public CreateTaskRequest ParsedSpec => _spec ??= new TaskRow { Spec = _row.Spec }.ParseSpec();
+    public long QueueTimeoutMs => ParsedSpec.QueueTimeoutSeconds!.Value * 1000L;
     public string Intent => _row.Intent;
     public string? InvestigationId => _row.InvestigationId;
     public TaskTrace Trace => new(_row.TraceParent, _row.TraceState);
@@ -71,7 +72,7 @@ internal sealed class LockedExecution
     public TaskOrigin Origin => new()
     {
         ScheduleId = _row.ScheduleId, ScheduleTickAt = _row.ScheduleTickAt, RunbookId = _row.RunbookId, InvestigationId = _row.InvestigationId,
-        RetryOfTaskId = _row.RetryOfTaskId, RootTaskId = _row.RootTaskId, Attempt = _row.Attempt, ChangedByPerson = _row.ChangedBy is not null,
+        RetryOfTaskId = _row.RetryOfTaskId, RootTaskId = _row.RootTaskId, Attempt = _row.Attempt, ByPerson = _row.ByPerson != 0 || _row.ChangedBy is not null,
     };
 
     /// <summary>The wall clock of this transaction, in Unix milliseconds.</summary>
@@ -150,6 +151,11 @@ internal sealed class LockedExecution
         Add(open: -OpenSteps, failed: -FailedSteps, cancelled: -(_row.CancelledSteps + _cancelled));
     }
 
+    /// <summary>Gives the queued steps their whole queue time from now on, or those that wait for this approval or a later one: while nobody could claim them, it did not count.</summary>
+    public Task RestartQueueTimeAsync(int approvalFrom = 0) => _tx.ExecuteAsync("""
+        UPDATE steps SET queue_expires_at = tanjiren_now() + @QueueTimeoutMs WHERE task_id = @TaskId AND state = 'queued' AND approval_from >= @approvalFrom
+        """, new { TaskId, QueueTimeoutMs, approvalFrom });
+
     /// <summary>Ends a task that is planned: rejected, never answered, or cancelled. Nothing of it ran.</summary>
     public void EndPlanned(TaskState to, string summary)
     {
@@ -164,7 +170,12 @@ internal sealed class LockedExecution
         if (_ended is { } run)
         {
             _tx.OnCommit(() => metrics.Ended(run));
-            if (_row.ScheduleId is not null) _tx.OnCommit(() => wakeUps.Notify(WakeUps.Schedules));
+            if (_row.ScheduleId is not null)
+            {
+                // A tick, or the attempt after an earlier task, may wait for this one by the overlap rule.
+                _tx.OnCommit(() => wakeUps.Notify(WakeUps.Schedules));
+                _tx.OnCommit(() => wakeUps.Notify(WakeUps.Retries));
+            }
         }
         var (sql, arguments) = (_also, _arguments);
         sql.Append("""
@@ -251,6 +262,8 @@ internal sealed class LockedExecution
     /// <summary>In the transaction of the failure, so that no crash between failure and attempt loses it.</summary>
     private void PlanRetry(IReadOnlyList<StepRow> steps, WakeUps wakeUps)
     {
+        // Whoever cancelled it wants no further attempt, whatever became of the steps that had ended before.
+        if (CancelRequested) return;
         var policy = ParsedSpec.Retry;
         StepReason?[] failures = [.. steps.Where(s => s.State == "failed").Select(s => s.Reason is null ? (StepReason?)null : WireNames.Parse<StepReason>(s.Reason))];
         if (RetryRules.PauseAfter(policy, _row.Attempt, failures) is not { } pause) return;
@@ -265,7 +278,7 @@ internal sealed class LockedExecution
         var row = await tx.FirstAsync<Row>($"""
             SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.mode, t.created_at, t.started_at, t.cancel_requested_at, t.held_at,
               t.trace_parent, t.trace_state, t.approval_status, t.approval_class, t.action_hash, t.doctrine_version, t.created_by, t.changed_by,
-              t.schedule_id, t.schedule_tick_at, t.runbook_id, t.investigation_id, t.retry_of_task_id, t.root_task_id, t.attempt,
+              t.schedule_id, t.schedule_tick_at, t.runbook_id, t.by_person, t.investigation_id, t.retry_of_task_id, t.root_task_id, t.attempt,
               (SELECT m.role FROM memberships m WHERE m.organization_id = t.organization_id AND m.user_id = coalesce(t.changed_by, t.created_by)) AS actor_role, e.id AS execution_id, e.max_parallel, e.stop_after_failures, e.active_steps, e.open_steps, e.failed_steps, e.cancelled_steps, e.event_seq,
               EXISTS (SELECT 1 FROM instance_sessions s WHERE s.id = @sessionId AND s.instance_id = @instanceId AND s.ended_at IS NULL) AS session_open
             FROM tasks t JOIN executions e ON e.task_id = t.id WHERE {condition}{(tx.ForUpdate.Length > 0 ? tx.ForUpdate + " OF t, e" : "")}
@@ -304,6 +317,7 @@ internal sealed class LockedExecution
         public string? ScheduleId { get; init; }
         public long? ScheduleTickAt { get; init; }
         public string? RunbookId { get; init; }
+        public int ByPerson { get; init; }
         public string? InvestigationId { get; init; }
         public string? RetryOfTaskId { get; init; }
         public string? RootTaskId { get; init; }

@@ -8,11 +8,11 @@ internal static class StepEnding
 {
     /// <summary>
     /// Running to queued, generation + 1: the lease that was is worth nothing from here on. Guarded by holder and generation, so of two that give
-    /// up the same lease (its holder and the reconciler) one does nothing.
+    /// up the same lease (its holder and the reconciler) one does nothing. Its queue time begins again: what it waited before its start is no reason to give it up after.
     /// </summary>
     public const string RequeueSql = """
         UPDATE steps SET state = 'queued', lease_state = 'released', lease_holder = NULL, lease_session = NULL, lease_expires_at = NULL, deadline_at = NULL,
-          claim_id = NULL, lease_generation = lease_generation + 1
+          claim_id = NULL, lease_generation = lease_generation + 1, queue_expires_at = tanjiren_now() + @queueTimeoutMs
         WHERE id = @id AND state = 'running' AND lease_holder = @instanceId AND lease_generation = @generation
         """;
 

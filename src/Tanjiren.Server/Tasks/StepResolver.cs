@@ -60,7 +60,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, Approv
         if (to == StepState.Cancelled && step.CancelRequestedAt is null) (to, outcome) = (StepState.Failed, StepOutcome.Failed);
         if (to == StepState.Queued)
         {
-            if (!await RequeueAsync(tx, device, step, generation, result.ResultDigest!)) return Lost(step);
+            if (!await RequeueAsync(tx, device, locked!, step, generation, result.ResultDigest!)) return Lost(step);
             locked!.Add(active: -1);
             locked.AddEvent("requeued", stepId, generation, device.InstanceId, "unknownOutcome");
             await gate.AskForAnotherStartAsync(tx, locked, step);
@@ -95,7 +95,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, Approv
         }
         else
         {
-            if (!await RequeueAsync(tx, device, step, generation, ReleaseAnswer)) return Lost(step);
+            if (!await RequeueAsync(tx, device, locked!, step, generation, ReleaseAnswer)) return Lost(step);
             locked!.Add(active: -1);
             locked.AddEvent("released", stepId, generation, device.InstanceId, reason);
         }
@@ -153,10 +153,10 @@ internal sealed class StepResolver(Database database, TimeProvider clock, Approv
             }) == 1;
 
     /// <summary>With what its holder said, so that the same words again are answered and not refused.</summary>
-    private static async Task<bool> RequeueAsync(WriteTransaction tx, Device device, StepRow step, long generation, string answer)
+    private static async Task<bool> RequeueAsync(WriteTransaction tx, Device device, LockedExecution locked, StepRow step, long generation, string answer)
     {
         if (await tx.ExecuteAsync(StepEnding.RequeueSql + " AND lease_session = @sessionId",
-            new { id = step.Id, instanceId = device.InstanceId, sessionId = device.SessionId, generation }) != 1) return false;
+            new { id = step.Id, instanceId = device.InstanceId, sessionId = device.SessionId, generation, queueTimeoutMs = locked.QueueTimeoutMs }) != 1) return false;
         await tx.ExecuteAsync("UPDATE step_claims SET answered = @answer WHERE step_id = @id AND generation = @generation", new { id = step.Id, generation, answer });
         return true;
     }

@@ -34,7 +34,7 @@ internal sealed class TaskEditor(
             if (errors.Any) return errors.ToProblem();
             var json = JsonSerializer.Serialize(spec, WireJson.Default.CreateTaskRequest);
             if (json == locked.Spec) return null; // says what it says already: nobody has to be asked again
-            var plan = await planner.PlanAsync(tx, caller.OrganizationId, (spec, json), actor!.ParsedRole, locked.Origin with { ChangedByPerson = true }, errors);
+            var plan = await planner.PlanAsync(tx, caller.OrganizationId, (spec, json), actor!.ParsedRole, locked.Origin with { ByPerson = true }, errors);
             if (plan is null) return errors.ToProblem();
             if (plan.Refusal() is { } refusal)
             {

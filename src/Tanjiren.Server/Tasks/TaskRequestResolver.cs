@@ -25,7 +25,7 @@ internal sealed class TaskRequestResolver(LeaseOptions options, RunbookDirectory
         {
             if (await runbooks.FindActiveAsync(tx, organizationId, named, errors) is not { } runbook) return (request, origin);
             whole = RunbookExpansion.Expand(runbook.Says, request, errors);
-            origin = origin with { RunbookId = runbook.Id };
+            origin = origin with { RunbookId = runbook.Id, RunbookVersion = runbook.Version, ByPerson = IsOwn(request) };
         }
         var spec = TaskRequestRules.Normalize(whole, options.GraceSeconds, errors);
         if (request.InvestigationId is { } investigationId)
@@ -35,4 +35,8 @@ internal sealed class TaskRequestResolver(LeaseOptions options, RunbookDirectory
         }
         return (spec with { InvestigationId = null }, origin);
     }
+
+    /// <summary>Whether a request with a runbook says itself what runs, in which surroundings, or where: then it is no longer the runbook alone that brings it about.</summary>
+    private static bool IsOwn(CreateTaskRequest request) =>
+        request is not { Command: null, PromptText: null, Environment: null, EnvironmentFromMachine: null, WorkingDirectory: null, Targets: null };
 }

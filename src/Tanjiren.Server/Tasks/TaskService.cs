@@ -2,6 +2,7 @@ using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Problems;
@@ -32,7 +33,7 @@ internal sealed class TaskService(
 
             var unfit = new FieldErrors();
             var (spec, origin) = await requests.ResolveAsync(tx, caller.OrganizationId, request, unfit);
-            if ((unfit.Any ? unfit.ToProblem() : await CreateInAsync(tx, caller, taskId, spec, origin, trace)) is { } problem)
+            if ((unfit.Any ? unfit.ToProblem() : (await CreateInAsync(tx, caller, taskId, spec, origin, trace))?.Problem) is { } problem)
             {
                 await idempotency.ReleaseAsync(tx, caller, key);
                 return CreateTaskResult.Refused(problem);
@@ -51,48 +52,47 @@ internal sealed class TaskService(
     public Task<(CreateTaskRequest Spec, TaskOrigin Origin)> ResolveAsync(WriteTransaction tx, string organizationId, CreateTaskRequest template, FieldErrors errors) =>
         requests.ResolveAsync(tx, organizationId, template, errors);
 
-    /// <summary>Whether a task could be made of a template now; as <see cref="CreateInAsync"/> says it.</summary>
-    public async Task CheckAsync(WriteTransaction tx, string organizationId, CreateTaskRequest template, FieldErrors errors)
+    /// <summary>Whether a task could be made of a template now, as <see cref="CreateInAsync"/> says it, and what its origin would be.</summary>
+    public async Task<TaskOrigin> CheckAsync(WriteTransaction tx, string organizationId, CreateTaskRequest template, FieldErrors errors)
     {
-        var (spec, _) = await requests.ResolveAsync(tx, organizationId, template, errors);
+        var (spec, origin) = await requests.ResolveAsync(tx, organizationId, template, errors);
         if (!errors.Any) await targets.ResolveAsync(tx, organizationId, spec, errors);
+        return origin;
     }
 
     /// <summary>
     /// The same within a transaction, for the makers of tasks that are no requests: schedules, retries, runbooks. <paramref name="spec"/> has been through
     /// <see cref="TaskRequestRules.Normalize"/>. Null: it is made; else nothing has been written but, when the doctrine refused it, the audit row that says so.
-    /// <paramref name="inheritFrom"/>: the task whose used approval it goes on with, if the doctrine lets it and it is the same action.
     /// </summary>
-    public async Task<Problem?> CreateInAsync(
-        WriteTransaction tx, Caller caller, string taskId, CreateTaskRequest spec, TaskOrigin origin, TaskTrace trace, string? inheritFrom = null)
+    public async Task<Unmade?> CreateInAsync(WriteTransaction tx, Caller caller, string taskId, CreateTaskRequest spec, TaskOrigin origin, TaskTrace trace)
     {
         // A transaction that is run again starts with a clean list.
         var unmet = new FieldErrors();
         var json = JsonSerializer.Serialize(spec, WireJson.Default.CreateTaskRequest);
         var plan = await planner.PlanAsync(tx, caller.OrganizationId, (spec, json), caller.Role, origin, unmet);
-        if (plan is null) return unmet.ToProblem();
+        if (plan is null) return new Unmade(unmet.ToProblem());
         if (plan.Refusal() is { } refusal)
         {
             await audit.AppendAsync(tx, caller, plan.Decision.Forbidden ? "task.forbidden" : "task.frozen", caller.OrganizationId, $"{spec.Intent}: {plan.Because()}");
-            return refusal;
+            return new Unmade(refusal, plan.Decision);
         }
-        var inherited = inheritFrom is null ? null : await ApprovalBook.InheritableAsync(tx, inheritFrom, plan);
-        await InsertAsync(tx, caller, taskId, (spec, json), plan, inherited, origin, trace);
+        await InsertAsync(tx, caller, taskId, (spec, json), plan, origin, trace);
         await audit.AppendAsync(tx, caller, "task.created", taskId, spec.Intent);
         return null;
     }
 
     private async Task InsertAsync(
-        WriteTransaction tx, Caller caller, string taskId, (CreateTaskRequest Parsed, string Text) spec, TaskPlan plan, ApprovalRow? inherited, TaskOrigin origin, TaskTrace trace)
+        WriteTransaction tx, Caller caller, string taskId, (CreateTaskRequest Parsed, string Text) spec, TaskPlan plan, TaskOrigin origin, TaskTrace trace)
     {
         var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
         var executionId = Ids.New(Ids.Execution, clock);
+        var inherited = plan.Class == ApprovalClass.None ? null : await ApprovalBook.InheritedAsync(tx, caller.UserId, plan, origin.RetryOfTaskId);
         var free = plan.Class == ApprovalClass.None || inherited is not null;
         await tx.ExecuteAsync("""
             INSERT INTO tasks (id, organization_id, intent, mode, state, approval_status, spec, priority, created_by, created_at, trace_parent, trace_state,
-              schedule_id, schedule_tick_at, runbook_id, investigation_id, retry_of_task_id, root_task_id, attempt, approval_class, doctrine_version, action_hash, frozen_until)
+              schedule_id, schedule_tick_at, runbook_id, by_person, investigation_id, retry_of_task_id, root_task_id, attempt, approval_class, doctrine_version, action_hash, frozen_until)
             VALUES (@taskId, @organizationId, @intent, 'command', @state, 'not_required', @json, @priority, @userId, @now, @traceParent, @traceState,
-              @ScheduleId, @ScheduleTickAt, @RunbookId, @InvestigationId, @RetryOfTaskId, @RootTaskId, @Attempt, @approvalClass, @doctrineVersion, @ActionHash, @frozenUntil);
+              @ScheduleId, @ScheduleTickAt, @RunbookId, @byPerson, @InvestigationId, @RetryOfTaskId, @RootTaskId, @Attempt, @approvalClass, @doctrineVersion, @ActionHash, @frozenUntil);
             INSERT INTO executions (id, task_id, organization_id, max_parallel, stop_after_failures, active_steps, open_steps, failed_steps, cancelled_steps,
               event_seq, created_at)
             VALUES (@executionId, @taskId, @organizationId, @maxParallel, @stopAfterFailures, 0, @stepCount, 0, 0, 1, @now);
@@ -104,18 +104,27 @@ internal sealed class TaskService(
                 userId = caller.UserId, now, maxParallel = spec.Parsed.MaxParallel, stopAfterFailures = spec.Parsed.StopAfterFailures,
                 state = WireNames.Of(free ? TaskState.Queued : TaskState.Planned), stepCount = free ? StepWriter.CountOf(plan.Targets) : 0,
                 traceParent = trace.Parent, traceState = trace.State,
-                origin.ScheduleId, origin.ScheduleTickAt, origin.RunbookId, origin.InvestigationId, origin.RetryOfTaskId, origin.RootTaskId, origin.Attempt,
+                byPerson = origin.ByPerson ? 1 : 0, origin.ScheduleId, origin.ScheduleTickAt, origin.RunbookId, origin.InvestigationId, origin.RetryOfTaskId, origin.RootTaskId, origin.Attempt,
                 approvalClass = WireNames.Of(plan.Class), doctrineVersion = plan.Decision.Version, plan.ActionHash, frozenUntil = free ? plan.FrozenUntil : null,
             });
-        // Numbers of approvals start at 1.
         if (free) await steps.WriteAsync(tx, new StepOwner(taskId, executionId, caller.OrganizationId), spec.Parsed, plan.Targets, approvalFrom: inherited is null ? 0 : 1);
         if (plan.Class == ApprovalClass.None) return;
         var locked = (await LockedExecution.OfTaskAsync(tx, taskId, clock))!;
-        if (inherited is null) await ApprovalBook.AskAsync(tx, locked, plan.Class, plan.Findings(spec.Parsed.ApprovalClass));
-        else await audit.AppendAsync(tx, caller.OrganizationId, "server", "task.approval_inherited", taskId, await ApprovalBook.InheritAsync(tx, locked, inherited, plan.FrozenUntil), address: null);
+        if (inherited is null)
+        {
+            await ApprovalBook.AskAsync(tx, locked, plan.Class, plan.Findings(spec.Parsed.ApprovalClass));
+        }
+        else
+        {
+            var id = await ApprovalBook.InheritAsync(tx, locked, inherited, ApprovalRules.StartBy(now, plan.FrozenUntil));
+            await audit.AppendAsync(tx, caller, "task.approval_inherited", taskId, $"{inherited.Class} {id} {inherited.ActionHash}: that of {inherited.TaskId}, {inherited.Id}");
+        }
         await locked.SaveAsync(wakeUps, metrics);
     }
 }
+
+/// <summary>Why a task was not made. <paramref name="Refused"/>: the doctrine's decision, when it was that.</summary>
+internal sealed record Unmade(Problem Problem, DoctrineDecision? Refused = null);
 
 /// <summary>The id of the task, or the problem. <see cref="Repeated"/>: an earlier request with the same idempotency key made it.</summary>
 internal sealed record CreateTaskResult(string? TaskId, Problem? Problem, bool Repeated)

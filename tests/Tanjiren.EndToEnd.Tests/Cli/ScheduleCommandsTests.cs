@@ -17,6 +17,7 @@ public sealed class ScheduleCommandsTests : IAsyncLifetime
     private readonly TemporaryDirectory directory = new();
     private readonly CliRun cli = new();
     private WebApplication server = null!;
+    private string token = "";
 
     public async ValueTask InitializeAsync()
     {
@@ -26,6 +27,7 @@ public sealed class ScheduleCommandsTests : IAsyncLifetime
         });
         await server.StartAsync(TestContext.Current.CancellationToken);
         var local = await LocalWorkspace.EnsureAsync(server, TestContext.Current.CancellationToken);
+        token = local.Token;
         new CredentialFile(new TanvritHome(cli.Home)).Write(new Credentials().With("local", new WorkspaceCredential { Url = server.Urls.First(), Token = local.Token }));
         (await cli.InvokeAsync("workstations", "create", "box")).ShouldBe(0, cli.Error.Text);
     }
@@ -76,6 +78,28 @@ public sealed class ScheduleCommandsTests : IAsyncLifetime
         (await cli.InvokeAsync("schedules", "delete", "hourly", "--yes")).ShouldBe(0, cli.Error.Text);
         (await cli.InvokeAsync("schedules", "show", "hourly")).ShouldBe(125);
         cli.Error.Text.ShouldContain("there is no schedule 'hourly'");
+    }
+
+    [Fact]
+    public async Task One_that_runs_a_runbook_is_shown_with_it_and_its_version()
+    {
+        var file = directory.File("restart.json");
+        await File.WriteAllTextAsync(file, """
+            { "name": "restart", "intentTemplate": "Restart", "parameters": [{ "name": "service" }], "command": { "argv": ["restart", "{{service}}"] },
+              "defaultConstraints": { "targets": { "workstations": ["box"] } }, "status": "active" }
+            """, TestContext.Current.CancellationToken);
+        (await cli.InvokeAsync("runbooks", "create", "--file", file, "--json")).ShouldBe(0, cli.Error.Text);
+        var runbook = Read(WireJson.Default.RunbookBody);
+        using var http = new HttpClient { BaseAddress = new Uri(server.Urls.First()) };
+        http.DefaultRequestHeaders.Authorization = new System.Net.Http.Headers.AuthenticationHeaderValue("Bearer", token);
+        using var body = new StringContent("""{ "name": "nightly", "cron": "@daily", "task": { "runbookId": "restart", "parameters": { "service": "nginx" } } }""", System.Text.Encoding.UTF8, "application/json");
+        (await http.PostAsync("/api/schedules", body, TestContext.Current.CancellationToken)).EnsureSuccessStatusCode();
+
+        (await cli.InvokeAsync("schedules", "show", "nightly")).ShouldBe(0, cli.Error.Text);
+        cli.Output.Text.ShouldMatch($"runbook: +{runbook.Id} \\(version 1\\)\n");
+        cli.Output.Text.ShouldMatch("parameters: +service=nginx\n");
+        (await cli.InvokeAsync("schedules", "list")).ShouldBe(0, cli.Error.Text);
+        cli.Output.Text.ShouldContain($"runbook {runbook.Id}");
     }
 
     [Fact]

@@ -36,7 +36,8 @@ internal static class DatabaseInvariants
             SELECT a.id FROM approvals a JOIN tasks t ON t.id = a.task_id WHERE a.organization_id <> t.organization_id OR a.decided_by IS NOT NULL
               AND NOT EXISTS (SELECT 1 FROM audit_events v WHERE v.organization_id = a.organization_id AND v.subject = a.task_id AND v.actor = a.decided_by
                 AND v.action IN ('task.approved', 'task.self_approved', 'task.rejected') AND v.detail LIKE '%' || a.id || '%')
-              AND NOT EXISTS (SELECT 1 FROM audit_events v WHERE v.organization_id = a.organization_id AND v.subject = a.task_id AND v.action = 'task.approval_inherited')
+              AND NOT EXISTS (SELECT 1 FROM audit_events v JOIN approvals f ON f.id = a.inherited_from WHERE v.organization_id = a.organization_id AND v.subject = a.task_id
+                AND v.action = 'task.approval_inherited' AND v.detail LIKE '%' || a.id || '%' AND f.state = 'consumed' AND f.action_hash = a.action_hash AND f.decided_by = a.decided_by)
             """),
         ("a task has one execution", "SELECT id FROM tasks t WHERE (SELECT count(*) FROM executions e WHERE e.task_id = t.id) <> 1"),
         ("max_parallel is kept", "SELECT id FROM executions e WHERE max_parallel > 0 AND (SELECT count(*) FROM steps s WHERE s.execution_id = e.id AND s.state = 'running') > max_parallel"),

@@ -175,9 +175,9 @@ public sealed class DoctrineEvaluatorTests
     {
         var scheduled = new TaskOrigin { ScheduleId = "sch_x" };
         DoctrineGate.OriginsOf(scheduled).ShouldBe([DoctrineOrigin.Schedule]);
-        DoctrineGate.OriginsOf(scheduled with { ChangedByPerson = true }).ShouldBe([DoctrineOrigin.Schedule, DoctrineOrigin.Request]);
-        DoctrineGate.OriginsOf(scheduled with { RunbookId = "rb_x", ChangedByPerson = true }).ShouldBe([DoctrineOrigin.Schedule, DoctrineOrigin.Runbook, DoctrineOrigin.Request]);
-        DoctrineGate.OriginsOf(TaskOrigin.Request with { ChangedByPerson = true }).ShouldBe([DoctrineOrigin.Request]);
+        DoctrineGate.OriginsOf(scheduled with { ByPerson = true }).ShouldBe([DoctrineOrigin.Schedule, DoctrineOrigin.Request]);
+        DoctrineGate.OriginsOf(scheduled with { RunbookId = "rb_x", ByPerson = true }).ShouldBe([DoctrineOrigin.Schedule, DoctrineOrigin.Runbook, DoctrineOrigin.Request]);
+        DoctrineGate.OriginsOf(TaskOrigin.Request with { ByPerson = true }).ShouldBe([DoctrineOrigin.Request]);
     }
 
     [Fact]

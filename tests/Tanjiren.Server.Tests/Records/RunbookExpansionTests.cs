@@ -86,6 +86,18 @@ public sealed class RunbookExpansionTests
         (task.Mode, task.Command, task.PromptText).ShouldBe((TaskMode.Prompt, null, "Restart {{where}}\nnow, then {{7*7}} and all."));
     }
 
+    [Fact]
+    public void What_would_grow_beyond_its_limit_is_refused_before_it_is_made()
+    {
+        var prompting = Blueprint with { Mode = TaskMode.Prompt, Command = null, PromptText = string.Concat(Enumerable.Repeat("{{where}}", 7000)) };
+        var intending = Blueprint with { IntentTemplate = string.Concat(Enumerable.Repeat("{{where}}", 55)) };
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        Wrong(Given(("service", "x"), ("where", new string('x', WireLimits.MaxParameterLength))), prompting).ShouldBe(["promptText"]);
+        Wrong(Given(("service", "x"), ("where", new string('x', 1_000_000))), intending).ShouldBe(["parameters.where"]);
+        (GC.GetAllocatedBytesForCurrentThread() - before).ShouldBeLessThan(20_000_000, "57 and 110 MB were made of them");
+        Expand(Given(("service", "x"), ("where", "yz")), prompting).PromptText!.Length.ShouldBe(14_000);
+    }
+
     /// <summary>What would let a value become part of a program is refused when the runbook is written.</summary>
     [Theory]
     [InlineData("sh", "-c", "{{service}}")]
@@ -94,6 +106,12 @@ public sealed class RunbookExpansionTests
     [InlineData("ssh", "host", "rm", "{{service}}")]
     [InlineData("pwsh", "-Command", "Get-Item", "{{service}}")]
     [InlineData("C:\\Windows\\cmd.exe", "/c", "echo", "{{service}}")]
+    [InlineData(@"C:\Program Files\Git\bin\BASH.EXE", "-c", "{{service}}")]
+    [InlineData("PowerShell.exe", "-Command", "{{service}}")]
+    [InlineData("wsl", "ls", "{{service}}")]
+    [InlineData("wsl.exe", "ls", "{{service}}")]
+    [InlineData("npm.cmd", "run", "{{service}}")]
+    [InlineData(@".\Deploy.BAT", "{{service}}")]
     [InlineData("echo", "x{{service}}")]
     [InlineData("{{service}}", "x")]
     [InlineData("echo", "{{nobody}}")]
@@ -121,10 +139,10 @@ public sealed class RunbookExpansionTests
         return task;
     }
 
-    private static IEnumerable<string> Wrong(CreateTaskRequest request)
+    private static IEnumerable<string> Wrong(CreateTaskRequest request, RunbookFields? runbook = null)
     {
         var errors = new FieldErrors();
-        RunbookExpansion.Expand(Blueprint, request, errors);
+        RunbookExpansion.Expand(runbook ?? Blueprint, request, errors);
         return errors.ToProblem().Value.Errors!.Keys.Order(StringComparer.Ordinal);
     }
 

@@ -118,7 +118,7 @@ public sealed class ScheduleRouteTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
-    public async Task Whoever_gives_another_task_becomes_its_owner(DatabaseKind kind)
+    public async Task Whoever_gives_another_task_or_time_becomes_its_owner(DatabaseKind kind)
     {
         await using var server = await ServerFixture.StartAsync(kind);
         await server.NewInstanceAsync("box");
@@ -126,8 +126,9 @@ public sealed class ScheduleRouteTests
         var me = (await member.GetBodyAsync<IdentityBody>("/api/auth/me")).UserId;
         var made = await server.Client.CreateScheduleAsync(Every("@daily", "box"));
         var path = "/api/schedules/" + made.Id;
-        (await (await member.PatchJsonAsync(path, new UpdateScheduleRequest { Cron = "@hourly" })).BodyAsync<ScheduleBody>()).OwnerId.ShouldBe(made.OwnerId);
+        (await (await member.PatchJsonAsync(path, new UpdateScheduleRequest { Name = "theirs" })).BodyAsync<ScheduleBody>()).OwnerId.ShouldBe(made.OwnerId);
         (await (await member.PatchJsonAsync(path, new UpdateScheduleRequest { Task = TaskCalls.On("box") })).BodyAsync<ScheduleBody>()).OwnerId.ShouldBe(me);
+        (await (await server.Client.PatchJsonAsync(path, new UpdateScheduleRequest { Cron = "@hourly" })).BodyAsync<ScheduleBody>()).OwnerId.ShouldBe(made.OwnerId);
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]

@@ -33,9 +33,9 @@ internal static class ApprovalsListCommand
     private static void Table(CliContext cli, IReadOnlyList<ApprovalBody> all)
     {
         var now = cli.Clock.GetUtcNow();
-        var table = new TableView(cli).Columns("JOB", "CLASS", "STATE", "ASKED", "FOR", "BECAUSE");
+        var table = new TableView(cli).Columns("JOB", "CLASS", "STATE", "ASKED", "FOR", "BECAUSE", "ID");
         foreach (var one in all)
-            table.Row(one.TaskId, Words.Of(one.Class), State(one.State), Text.Ago(one.RequestedAt, now), Text.Shorten(Text.Safe(one.Intent), 60), Text.Shorten(ApprovalNotice.Because(one), 60));
+            table.Row(one.TaskId, Words.Of(one.Class), State(one.State), Text.Ago(one.RequestedAt, now), Text.Shorten(Text.Safe(one.Intent), 60), Text.Shorten(ApprovalNotice.Because(one), 60), one.Id);
         table.Write();
     }
 

@@ -15,7 +15,7 @@ internal static class ApprovalsWatchCommand
         var command = new CliCommand("watch", "Tell of each approval that a job begins to wait for, until Ctrl-C")
         {
             Options = { json },
-            Details = "Those that wait already come first. Each is told once, on standard output; answer it with `jobs approve` or `jobs reject`.",
+            Details = "Those that wait already come first. Each is told once, on standard output; answer it with `jobs approve --approval ID` or `jobs reject`.",
         };
         var server = new ServerOptions(command);
         command.SetAction(async (parse, _) =>
@@ -66,6 +66,6 @@ internal static class ApprovalsWatchCommand
     private static void Tell(CliContext cli, ApprovalBody one, bool json)
     {
         if (json) Json.WriteLine(cli, one, w => w.ApprovalBody);
-        else cli.Out.WriteLine($"{one.TaskId}  {Words.Of(one.Class)}  {Text.Shorten(Text.Safe(one.Intent), 80)}  ({ApprovalNotice.Because(one)}; until {Text.Instant(one.ExpiresAt, cli.Clock)})");
+        else cli.Out.WriteLine($"{one.TaskId}  {one.Id}  {Words.Of(one.Class)}  {Text.Shorten(Text.Safe(one.Intent), 80)}  ({ApprovalNotice.Because(one)}; until {Text.Instant(one.ExpiresAt, cli.Clock)})");
     }
 }

@@ -73,12 +73,12 @@ internal static class JobsShowCommand
         if (job.Approvals is not [.., var newest]) return null;
         var who = newest.State switch
         {
-            ApprovalState.Pending => $", until {Text.Instant(newest.ExpiresAt, cli.Clock)}; `tanvrit-compute jobs approve {job.Id}`",
+            ApprovalState.Pending => $", until {Text.Instant(newest.ExpiresAt, cli.Clock)}; `tanvrit-compute jobs approve {job.Id} --approval {newest.Id}`",
             ApprovalState.Approved => $" by {newest.DecidedBy}; must start by {Text.Instant(newest.ExpiresAt, cli.Clock)}",
             ApprovalState.Consumed or ApprovalState.Rejected => $" by {newest.DecidedBy}",
             _ => "",
         };
-        return $"{Words.Of(newest.State)}{(newest.SelfApproved ? " (own)" : "")}{who} ({Words.Of(newest.Class)}: {ApprovalNotice.Because(newest)}){(newest.Reason is null ? "" : $": {newest.Reason}")}";
+        return $"{Words.Of(newest.State)}{(newest.SelfApproved ? " (own)" : "")}{(newest.InheritedFrom is null ? "" : " (inherited)")}{who} ({Words.Of(newest.Class)}: {ApprovalNotice.Because(newest)}){(newest.Reason is null ? "" : $": {newest.Reason}")}";
     }
 
     private static string Result(StepBody step) => step.State switch

@@ -24,7 +24,7 @@ internal static class SchedulesListCommand
                 var table = new TableView(cli).Columns("NAME", "CRON", "ZONE", "NEXT RUN", "STATE", "RUNS", "INTENT", "ID");
                 foreach (var one in all)
                     table.Row(one.Name, one.Cron, one.TimeZone, Text.Instant(one.NextRunAt, cli.Clock), State(one), one.Runs.ToString(),
-                        Text.Shorten(Text.Safe(one.Task.Intent), 40), one.Id);
+                        Text.Shorten(Text.Safe(one.Task.Intent ?? $"runbook {one.Task.RunbookId}"), 40), one.Id);
                 table.Write();
             }
             return ExitCode.Ok;

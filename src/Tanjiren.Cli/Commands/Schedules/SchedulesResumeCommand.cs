@@ -12,7 +12,7 @@ internal static class SchedulesResumeCommand
         var command = new CliCommand("resume", "Go on with a paused schedule")
         {
             Arguments = { which },
-            Details = "It goes on with the next tick; those of the pause are not made up for. When its owner may run nothing here any more it becomes yours.",
+            Details = "It goes on with the next tick; those of the pause are not made up for. It is yours from then on, and runs its runbook as that is now.",
         };
         var output = new OutputOptions(command, "Print the schedule as JSON");
         var server = new ServerOptions(command);

@@ -26,15 +26,18 @@ internal static class SchedulesShowCommand
 
     private static void Show(CliContext cli, ScheduleBody schedule)
     {
-        var command = Words.Command(schedule.Task.Command!);
+        var task = schedule.Task;
+        var command = task.Command is null ? null : Words.Command(task.Command);
         new FieldList()
             .Add("id", schedule.Id)
             .Add("name", schedule.Name)
             .Add("cron", $"{schedule.Cron} ({schedule.TimeZone})")
             .Add("next run", schedule.NextRunAt is null ? null : Text.Instant(schedule.NextRunAt, cli.Clock))
             .Add("paused", schedule.PausedAt is null ? null : $"since {Text.Instant(schedule.PausedAt, cli.Clock)}{(schedule.PauseReason is null ? "" : ": " + schedule.PauseReason)}")
-            .Add("intent", schedule.Task.Intent)
-            .Add("command", command == schedule.Task.Intent ? null : command)
+            .Add("intent", task.Intent)
+            .Add("runbook", task.RunbookId is null ? null : $"{task.RunbookId} (version {schedule.RunbookVersion})")
+            .Add("parameters", string.Join(", ", (task.Parameters ?? new Dictionary<string, string>()).Select(p => $"{p.Key}={p.Value}")))
+            .Add("command", command == task.Intent ? null : command)
             .Add("overlap", Words.Of(schedule.Overlap))
             .Add("missed runs", Words.Of(schedule.MissedRuns))
             .Add("owner", schedule.OwnerId)

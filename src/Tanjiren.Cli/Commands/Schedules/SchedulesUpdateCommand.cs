@@ -18,7 +18,7 @@ internal static class SchedulesUpdateCommand
             Operands = "SCHEDULE [-- COMMAND ARGS…]",
             Arguments = { which },
             Options = { name, cron, zone, overlap, missed },
-            Details = "What is not given stays. A command (or --shell) replaces the job as a whole, so give all of its options with it; the schedule is yours from then on.",
+            Details = "What is not given stays. A command (or --shell) replaces the job as a whole, so give all of its options with it. The schedule is yours from then on, unless you change nothing but its name.",
             Examples = ["tanvrit-compute schedules update nightly --cron '0 3 * * *'"],
         };
         var job = new JobRequestOptions(command);

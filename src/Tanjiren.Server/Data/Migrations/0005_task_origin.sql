@@ -3,6 +3,8 @@ ALTER TABLE tasks ADD COLUMN schedule_id TEXT;
 ALTER TABLE tasks ADD COLUMN schedule_tick_at BIGINT;
 ALTER TABLE tasks ADD COLUMN runbook_id TEXT;
 ALTER TABLE tasks ADD COLUMN investigation_id TEXT;
+-- A person has said what it runs, or that it runs now: beside a schedule or runbook a request too. Who changed it says so in changed_by.
+ALTER TABLE tasks ADD COLUMN by_person INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tasks ADD COLUMN retry_of_task_id TEXT;
 ALTER TABLE tasks ADD COLUMN root_task_id TEXT;
 ALTER TABLE tasks ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;

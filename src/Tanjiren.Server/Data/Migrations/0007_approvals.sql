@@ -36,6 +36,7 @@ CREATE TABLE approvals (
   reason            TEXT,
   self_approved     INTEGER NOT NULL DEFAULT 0,
   consumed_at       BIGINT,
+  inherited_from    TEXT,                         -- the approval of the attempt before, whose answer it repeats
   UNIQUE (task_id, number),
   CHECK ((decided_by IS NULL) = (decided_at IS NULL)),
   CHECK ((consumed_at IS NOT NULL) = (state = 'consumed')),

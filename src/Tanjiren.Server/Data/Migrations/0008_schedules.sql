@@ -8,6 +8,7 @@ CREATE TABLE schedules (
   overlap             TEXT NOT NULL CHECK (overlap IN ('allow', 'forbid', 'queue')),
   missed_runs         TEXT NOT NULL CHECK (missed_runs IN ('skip', 'once')),
   task                TEXT NOT NULL,              -- JSON: CreateTaskRequest, every default filled in
+  runbook_version     BIGINT,                     -- of the runbook that the task names: what its owner saw
   owner_id            TEXT NOT NULL,              -- in whose name ticks run; perhaps no member any more
   created_at          BIGINT NOT NULL,
   updated_at          BIGINT NOT NULL,

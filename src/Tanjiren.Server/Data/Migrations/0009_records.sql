@@ -26,6 +26,7 @@ CREATE TABLE runbooks (
   fields           TEXT NOT NULL,                  -- JSON: RunbookFields
   version          BIGINT NOT NULL,
   created_by       TEXT NOT NULL,
+  updated_by       TEXT NOT NULL,
   created_at       BIGINT NOT NULL,
   updated_at       BIGINT NOT NULL,
   UNIQUE (organization_id, name)

@@ -26,6 +26,8 @@ internal sealed class PostgresProvider(string connectionString) : ISqlProvider
     public string Name => "postgres";
     public string BlobType => "BYTEA";
     public string ForUpdate => " FOR UPDATE";
+    public string ForShare => " FOR SHARE";
+    public string ForNoKeyUpdate => " FOR NO KEY UPDATE";
 
     public string IsOneOf(string column, string argument) => $"{column} IN (SELECT jsonb_array_elements_text(@{argument}::jsonb))";
 

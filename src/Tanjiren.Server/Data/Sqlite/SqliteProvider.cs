@@ -53,6 +53,8 @@ internal sealed class SqliteProvider : ISqlProvider
     public string Name => "sqlite";
     public string BlobType => "BLOB";
     public string ForUpdate => "";
+    public string ForShare => "";
+    public string ForNoKeyUpdate => "";
 
     public string IsOneOf(string column, string argument) => $"{column} IN (SELECT value FROM json_each(@{argument}))";
 

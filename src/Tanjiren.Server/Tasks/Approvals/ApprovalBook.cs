@@ -19,14 +19,19 @@ internal static class ApprovalBook
         sql.FirstAsync<ApprovalRow>("SELECT * FROM approvals WHERE task_id = @taskId ORDER BY number DESC LIMIT 1", new { taskId });
 
     /// <summary>
-    /// One under which a step may start: given and in time, or used already; of at least this number and class, and for exactly what the task is now. One that is used
-    /// goes before one that is not, which was given for another step's second start; then the newest.
+    /// The one under which a step may start: given and in time, or used already; for exactly what the task is now, and of at least this class. It is the first from the
+    /// number that the step waits for: what was withdrawn or ran out went on in the next, with all that it named, but what was asked for after a used one was asked for
+    /// other steps. A step that waits for none was named to nobody.
     /// </summary>
-    public static Task<ApprovalRow?> CoveringAsync(SqlSession sql, StartSubject task, int from, ApprovalClass needed) => sql.FirstAsync<ApprovalRow>("""
-        SELECT * FROM approvals WHERE task_id = @taskId AND number >= @from AND action_hash = @actionHash AND (state = 'consumed' OR state = 'approved' AND expires_at > @now)
-          AND (class = 'production_mutation' OR @highest = 0)
-        ORDER BY CASE state WHEN 'consumed' THEN 0 ELSE 1 END, number DESC LIMIT 1
-        """, new { taskId = task.TaskId, from, actionHash = task.ActionHash, now = task.Now, highest = needed == ApprovalClass.ProductionMutation ? 1 : 0 });
+    public static async Task<ApprovalRow?> CoveringAsync(SqlSession sql, StartSubject task, int from, ApprovalClass needed)
+    {
+        if (from == 0) return null;
+        var first = await sql.FirstAsync<ApprovalRow>("""
+            SELECT * FROM approvals WHERE task_id = @TaskId AND number >= @from AND action_hash = @ActionHash AND (state = 'consumed' OR state = 'approved' AND expires_at > @Now)
+            ORDER BY number LIMIT 1
+            """, new { task.TaskId, from, task.ActionHash, task.Now });
+        return first?.ParsedClass >= needed ? first : null;
+    }
 
     /// <summary>Asks for an approval of what the task is now. None may be open. Returns its number.</summary>
     public static async Task<int> AskAsync(WriteTransaction tx, LockedExecution locked, ApprovalClass wanted, IReadOnlyList<ApprovalFindingBody> findings)
@@ -50,30 +55,34 @@ internal static class ApprovalBook
     }
 
     /// <summary>
-    /// The used approval of an attempt that the next one goes on with: every rule that wants one says <c>inherit</c>, it is of the class that is wanted, and it was given
-    /// for exactly this, under this version of the doctrine. Null: the attempt asks for its own.
+    /// The approval that an attempt goes on with: that of the one before, used, for exactly this action and of this class, in the same name, when every rule that wants it
+    /// lets it. Null: somebody has to be asked; as when the last thing that was asked of the one before was not granted.
     /// </summary>
-    public static async Task<ApprovalRow?> InheritableAsync(SqlSession sql, string taskId, TaskPlan plan) =>
-        await sql.FirstAsync<ApprovalRow>("SELECT * FROM approvals WHERE task_id = @taskId AND state = 'consumed' AND action_hash = @ActionHash ORDER BY number DESC LIMIT 1",
-            new { taskId, plan.ActionHash }) is { } used && plan.Inherits(used.ParsedClass) && used.ParsedClass >= plan.Class ? used : null;
+    public static async Task<ApprovalRow?> InheritedAsync(SqlSession sql, string userId, TaskPlan plan, string? retryOf)
+    {
+        if (retryOf is null || await NewestAsync(sql, retryOf) is not { ParsedState: ApprovalState.Consumed } used) return null;
+        if (used.ActionHash != plan.ActionHash || used.ParsedClass < plan.Class || !plan.Inherits(used.ParsedClass)) return null;
+        return await sql.FirstAsync<string>("SELECT coalesce(changed_by, created_by) FROM tasks WHERE id = @retryOf", new { retryOf }) == userId ? used : null;
+    }
 
-    /// <summary>The first approval of a task is the one that another was given; it lasts as if it had been given now. Returns what happened, for the audit log.</summary>
-    public static async Task<string> InheritAsync(WriteTransaction tx, LockedExecution locked, ApprovalRow from, long? frozenUntil)
+    /// <summary>Repeats the answer for a new task, to be used by <paramref name="startBy"/> as any other. Returns its id.</summary>
+    public static async Task<string> InheritAsync(WriteTransaction tx, LockedExecution locked, ApprovalRow used, long startBy)
     {
         var id = Ids.New(Ids.Approval, TaskMapping.Instant(locked.Now));
         await tx.ExecuteAsync("""
             INSERT INTO approvals (id, organization_id, task_id, number, class, state, action_hash, doctrine_version, findings, requested_by, requested_at, expires_at,
-              decided_by, decided_at, reason, self_approved)
-            VALUES (@id, @organizationId, @taskId, 1, @Class, 'approved', @actionHash, @doctrineVersion, @Findings, @actorId, @now, @expiresAt, @DecidedBy, @DecidedAt, @Reason, @SelfApproved)
+              decided_by, decided_at, reason, self_approved, inherited_from)
+            VALUES (@id, @OrganizationId, @TaskId, 1, @Class, 'approved', @ActionHash, @DoctrineVersion, @Findings, @ActorId, @Now, @startBy,
+              @DecidedBy, @DecidedAt, @Reason, @SelfApproved, @from)
             """,
             new
             {
-                id, organizationId = locked.OrganizationId, taskId = locked.TaskId, from.Class, actionHash = locked.ActionHash, doctrineVersion = locked.DoctrineVersion, from.Findings,
-                actorId = locked.ActorId, now = locked.Now, expiresAt = ApprovalRules.StartBy(locked.Now, frozenUntil), from.DecidedBy, from.DecidedAt, from.Reason, from.SelfApproved,
+                id, locked.OrganizationId, locked.TaskId, used.Class, used.ActionHash, used.DoctrineVersion, used.Findings, locked.ActorId, locked.Now, startBy,
+                used.DecidedBy, used.DecidedAt, used.Reason, used.SelfApproved, from = used.Id,
             });
         locked.SetApproval(ApprovalStatus.Approved);
-        locked.AddEvent("approved", detail: id);
-        return $"{from.Class} {id} {locked.ActionHash}: from {from.Id} of {from.TaskId}";
+        locked.AddEvent("approvalInherited", detail: $"{id} from {used.Id}");
+        return id;
     }
 
     /// <summary>False when it is not in the state that <paramref name="approval"/> was read in, and nothing has changed.</summary>
@@ -87,11 +96,6 @@ internal static class ApprovalBook
         return moved;
     }
 
-    /// <summary>What a pending one is asked for now.</summary>
-    public static Task NoteAsync(WriteTransaction tx, ApprovalRow pending, IReadOnlyList<ApprovalFindingBody> findings) => tx.ExecuteAsync(
-        "UPDATE approvals SET findings = @findings WHERE id = @id AND state = 'pending'",
-        new { id = pending.Id, findings = JsonSerializer.Serialize(findings, WireJson.Default.IReadOnlyListApprovalFindingBody) });
-
     /// <summary>A person's answer. False when it is answered already.</summary>
     public static async Task<bool> AnswerAsync(
         WriteTransaction tx, ApprovalRow pending, ApprovalState to, string userId, string? reason, bool selfApproved, long now, long expiresAt)
@@ -104,17 +108,27 @@ internal static class ApprovalBook
         return answered;
     }
 
-    /// <summary>Whether this person made the task or ever changed it: what somebody else changed after them still has their part in it.</summary>
+    /// <summary>
+    /// Whether this person made, changed or asked for the task, or any that it is an attempt of: what somebody else changed or tried again after them still has their part in it.
+    /// </summary>
     public static async Task<bool> IsOwnAsync(SqlSession sql, LockedExecution locked, string userId) =>
         userId == locked.CreatedBy || userId == locked.ActorId || await sql.FirstAsync<bool>("""
-            SELECT EXISTS (SELECT 1 FROM approvals WHERE task_id = @taskId AND requested_by = @userId)
-              OR EXISTS (SELECT 1 FROM step_events WHERE task_id = @taskId AND kind = 'changed' AND detail = @userId)
-            """, new { taskId = locked.TaskId, userId });
+            SELECT EXISTS (SELECT 1 FROM tasks t WHERE (t.id = @taskId OR t.id = @rootId OR t.root_task_id = @rootId) AND (t.created_by = @userId OR t.changed_by = @userId
+              OR EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id AND a.requested_by = @userId)
+              OR EXISTS (SELECT 1 FROM step_events v WHERE v.task_id = t.id AND v.kind = 'changed' AND v.detail = @userId)))
+            """, new { taskId = locked.TaskId, rootId = locked.Origin.RootTaskId ?? locked.TaskId, userId });
 
     /// <summary>Takes back what was asked or given: the task is not what it was for any more.</summary>
     public static async Task WithdrawAsync(WriteTransaction tx, LockedExecution locked)
     {
         if (await OpenAsync(tx, locked.TaskId) is { } open) await MoveAsync(tx, open, ApprovalState.Withdrawn, locked.Now);
+    }
+
+    /// <summary>It was not answered, or not used, in time.</summary>
+    public static async Task ExpireAsync(WriteTransaction tx, LockedExecution locked, ApprovalRow open)
+    {
+        await MoveAsync(tx, open, ApprovalState.Expired, locked.Now);
+        locked.AddEvent("approvalExpired", detail: open.Id);
     }
 
     /// <summary>The number of the newest that was used, 0 when none was: steps that need a higher one wait, the others go on.</summary>

@@ -59,8 +59,7 @@ internal sealed partial class ApprovalLoop(
     {
         // The candidate was read without the lock: it may have been answered, used or asked for again since.
         if (await ApprovalBook.OpenAsync(tx, locked.TaskId) is not { } open || open.ExpiresAt > locked.Now) return null;
-        await ApprovalBook.MoveAsync(tx, open, ApprovalState.Expired, locked.Now);
-        locked.AddEvent("approvalExpired", detail: open.Id);
+        await ApprovalBook.ExpireAsync(tx, locked, open);
         if (open.ParsedState == ApprovalState.Pending)
         {
             locked.SetApproval(ApprovalStatus.Expired);
@@ -82,6 +81,7 @@ internal sealed partial class ApprovalLoop(
     {
         if (await tx.ExecuteAsync("UPDATE tasks SET frozen_until = NULL WHERE id = @taskId AND frozen_until <= @now", new { taskId = locked.TaskId, now = locked.Now }) == 0) return null;
         locked.AddEvent("thawed");
+        await locked.RestartQueueTimeAsync();
         await locked.WakeTargetsAsync(wakeUps, dispatcher);
         return "thawed";
     }

@@ -24,6 +24,7 @@ internal sealed record ApprovalRow
     public string? Reason { get; init; }
     public int SelfApproved { get; init; }
     public long? ConsumedAt { get; init; }
+    public string? InheritedFrom { get; init; }
 
     public string Intent { get; init; } = "";
 
@@ -51,5 +52,6 @@ internal sealed record ApprovalRow
         Reason = Reason,
         SelfApproved = SelfApproved != 0,
         ConsumedAt = TaskMapping.Instant(ConsumedAt),
+        InheritedFrom = InheritedFrom,
     };
 }

@@ -59,7 +59,11 @@ internal sealed class ApprovalService(
                 throw new InvalidOperationException($"The approval {approval.Id} was answered beside the lock of its task.");
             locked.SetApproval(ApprovalStatus.Approved);
             locked.AddEvent("approved", detail: approval.Id);
-            if (locked.TaskState == TaskState.Executing) await locked.WakeTargetsAsync(wakeUps, dispatcher);
+            if (locked.TaskState == TaskState.Executing)
+            {
+                await locked.RestartQueueTimeAsync(await ApprovalBook.UsedAsync(tx, taskId) + 1);
+                await locked.WakeTargetsAsync(wakeUps, dispatcher);
+            }
             await audit.AppendAsync(tx, caller, own ? "task.self_approved" : "task.approved", taskId, Detail(approval, reason));
             await locked.SaveAsync(wakeUps, metrics);
             return null;

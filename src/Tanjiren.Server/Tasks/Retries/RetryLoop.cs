@@ -9,8 +9,13 @@ internal sealed class RetryLoop(Database database, RetryService retries, WakeUps
 {
     private const int Batch = 200;
 
-    /// <summary>Since a restore, those of held tasks wait for the owner.</summary>
-    private const string Pending = "FROM retries r JOIN tasks t ON t.id = r.task_id WHERE t.held_at IS NULL";
+    /// <summary>
+    /// Since a restore, those of held tasks wait for the owner. Those of a schedule whose overlap rule is not <c>allow</c> wait while another task of it is open, whose end wakes the loop.
+    /// </summary>
+    private const string Pending = """
+        FROM retries r JOIN tasks t ON t.id = r.task_id WHERE t.held_at IS NULL AND NOT EXISTS (SELECT 1 FROM schedules s JOIN tasks o ON o.schedule_id = s.id
+          WHERE s.id = r.schedule_id AND s.overlap <> 'allow' AND o.state IN ('planned', 'queued', 'executing'))
+        """;
 
     public override async Task<DateTimeOffset?> RunOnceAsync(CancellationToken cancellationToken)
     {

@@ -5,6 +5,7 @@ using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations;
 using Tanjiren.Server.Problems;
+using Tanjiren.Server.Schedules;
 
 namespace Tanjiren.Server.Tasks.Retries;
 
@@ -14,6 +15,8 @@ internal enum RetryOutcome
     /// <summary>Another server, or a person, was first.</summary>
     Nothing,
     Made,
+    /// <summary>A freeze refuses it; it is due again when that ends.</summary>
+    Frozen,
     /// <summary>The attempt can not be made; the failed task's events say why.</summary>
     Dropped,
 }
@@ -25,22 +28,32 @@ internal enum RetryOutcome
 internal sealed class RetryService(
     Database database, TaskService tasks, Idempotency idempotency, AuditLog audit, WakeUps wakeUps, RunMetrics metrics, TimeProvider clock)
 {
-    /// <summary>Makes the attempt of a pending retry that is due, in the name of the task's creator with the role that they have now.</summary>
+    /// <summary>
+    /// Makes the attempt of a pending retry that is due, in the name of the failed task's actor with the role that they have now. It stays due while the overlap rule of its
+    /// schedule makes it wait for another task, and when this server can't read the doctrine, which another one may.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">This server can't read the doctrine.</exception>
     public Task<RetryOutcome> MakeDueAsync(string taskId, CancellationToken cancellationToken) => database.WriteAsync(async tx =>
     {
         var locked = await LockedExecution.OfTaskAsync(tx, taskId, clock);
-        if (locked is null || await tx.ExecuteAsync("DELETE FROM retries WHERE task_id = @taskId AND due_at <= @now", new { taskId, now = locked.Now }) == 0) return RetryOutcome.Nothing;
+        if (locked is null || !await tx.FirstAsync<bool>("SELECT EXISTS (SELECT 1 FROM retries WHERE task_id = @taskId AND due_at <= @now)", new { taskId, now = locked.Now })) return RetryOutcome.Nothing;
+        if (await ExclusiveScheduleAsync(tx, locked) is { } schedule && await ScheduleRow.IsOpenAsync(tx, schedule.Id)) return RetryOutcome.Nothing;
+
         var failed = (await tx.FirstAsync<TaskRow>("SELECT * FROM tasks WHERE id = @taskId", new { taskId }))!;
-        var creator = await ActingMember.FindAsync(tx, failed.OrganizationId, failed.CreatedBy);
-        var why = creator is null ? $"Its creator {failed.CreatedBy} may run no tasks here any more."
-            : await MakeInAsync(tx, locked, failed, creator, Ids.New(Ids.Task, clock), inherits: true) is { } problem ? problem.Value.Detail : null;
+        var actor = await ActingMember.FindAsync(tx, failed.OrganizationId, locked.ActorId);
+        var unmade = actor is null ? null : await MakeInAsync(tx, locked, failed, actor, Ids.New(Ids.Task, clock), locked.Origin.ByPerson);
+        if (unmade?.Refused is { Unreadable: true }) throw new InvalidOperationException($"The attempt after {taskId} waits: {unmade.Problem.Value.Detail}");
+        if (unmade?.Refused is { Forbidden: false, FrozenUntil: { } until }) return await PutOffAsync(tx, locked, until);
+
+        var why = actor is null ? $"{locked.ActorId}, in whose name it ran, may run no tasks here any more." : unmade?.Problem.Value.Detail;
+        await tx.ExecuteAsync("DELETE FROM retries WHERE task_id = @taskId", new { taskId });
         if (why is not null)
         {
             locked.AddEvent("retryDropped", detail: why);
             await audit.AppendAsync(tx, failed.OrganizationId, "server", "task.retry_dropped", taskId, why, address: null);
+            // With the last attempt the schedule that made the first has nothing open any more.
+            tx.OnCommit(() => wakeUps.Notify(WakeUps.Schedules));
         }
-        // With the last attempt the schedule that made the first has nothing open any more.
-        if (why is not null) tx.OnCommit(() => wakeUps.Notify(WakeUps.Schedules));
         await locked.SaveAsync(wakeUps, metrics);
         return why is null ? RetryOutcome.Made : RetryOutcome.Dropped;
     }, cancellationToken);
@@ -58,7 +71,8 @@ internal sealed class RetryService(
             var problem = locked is null || locked.OrganizationId != caller.OrganizationId ? Problem.NotFound("task", taskId)
                 : locked.TaskState is not (TaskState.Failed or TaskState.Cancelled) ? NotOver(locked.TaskState)
                 : await tx.FirstAsync<string>("SELECT id FROM tasks WHERE retry_of_task_id = @taskId", new { taskId }) is { } existing ? Retried(taskId, existing)
-                : await MakeInAsync(tx, locked, (await tx.FirstAsync<TaskRow>("SELECT * FROM tasks WHERE id = @taskId", new { taskId }))!, caller, attemptId, inherits: false);
+                : await ExclusiveScheduleAsync(tx, locked) is { } schedule && await ScheduleRow.IsBusyAsync(tx, schedule.Id, retryOf: taskId) ? ScheduleService.Busy(schedule)
+                : (await MakeInAsync(tx, locked, (await tx.FirstAsync<TaskRow>("SELECT * FROM tasks WHERE id = @taskId", new { taskId }))!, caller, attemptId, byPerson: true))?.Problem;
             if (problem is not null)
             {
                 await idempotency.ReleaseAsync(tx, caller, key);
@@ -78,20 +92,38 @@ internal sealed class RetryService(
         return true;
     }
 
-    /// <summary><paramref name="inherits"/>: the doctrine may let it go on with the approval of the attempt before. What a person asks for is asked about.</summary>
-    private async Task<Problem?> MakeInAsync(WriteTransaction tx, LockedExecution locked, TaskRow old, Caller actor, string attemptId, bool inherits)
+    /// <summary>
+    /// The schedule of the task, held, if it lets no two tasks of it run at once. Whoever makes a task of it holds it; the task comes first, for a tick locks none but its own.
+    /// </summary>
+    private static async Task<ScheduleRow?> ExclusiveScheduleAsync(WriteTransaction tx, LockedExecution locked)
+    {
+        if (locked.Origin.ScheduleId is not { } id) return null;
+        var row = await ScheduleRow.LockAsync(tx, "id = @id", new { id });
+        return row?.OverlapRule == OverlapRule.Allow ? null : row;
+    }
+
+    /// <summary>What a freeze refuses is not lost with it. The first time the failed task's events say so.</summary>
+    private async Task<RetryOutcome> PutOffAsync(WriteTransaction tx, LockedExecution locked, DateTimeOffset until)
+    {
+        await tx.ExecuteAsync("UPDATE retries SET due_at = @dueAt WHERE task_id = @TaskId", new { locked.TaskId, dueAt = until.ToUnixTimeMilliseconds() });
+        if (!await tx.FirstAsync<bool>("SELECT EXISTS (SELECT 1 FROM step_events WHERE task_id = @TaskId AND kind = 'retryFrozen')", new { locked.TaskId })) locked.AddEvent("retryFrozen");
+        await locked.SaveAsync(wakeUps, metrics);
+        return RetryOutcome.Frozen;
+    }
+
+    private async Task<Unmade?> MakeInAsync(WriteTransaction tx, LockedExecution locked, TaskRow old, Caller actor, string attemptId, bool byPerson)
     {
         // Anew, as for any other task: the request may be older than this version of the rules.
         var errors = new FieldErrors();
         var spec = tasks.Template(old.ParseSpec(), errors);
-        if (errors.Any) return errors.ToProblem();
+        if (errors.Any) return new Unmade(errors.ToProblem());
         // Of the same schedule, so that its overlap rule knows of it; not of the same tick, of which there is one task.
         var origin = new TaskOrigin
         {
             ScheduleId = old.ScheduleId, RunbookId = old.RunbookId, InvestigationId = old.InvestigationId,
-            RetryOfTaskId = old.Id, RootTaskId = old.RootTaskId ?? old.Id, Attempt = old.Attempt + 1,
+            RetryOfTaskId = old.Id, RootTaskId = old.RootTaskId ?? old.Id, Attempt = old.Attempt + 1, ByPerson = byPerson,
         };
-        if (await tasks.CreateInAsync(tx, actor, attemptId, spec, origin, old.Trace, inherits ? old.Id : null) is { } problem) return problem;
+        if (await tasks.CreateInAsync(tx, actor, attemptId, spec, origin, old.Trace) is { } unmade) return unmade;
         locked.AddEvent("retried", detail: attemptId);
         return null;
     }

@@ -37,24 +37,34 @@ public sealed class ApprovalCommandsTests(AgentsFixture fixture) : IClassFixture
         await Eventually.TrueAsync(() => asker.Error.Text.Contains("jobs approve", StringComparison.Ordinal), () => asker.Error.Text, FaultScene.StartLimit);
         asker.Error.Text.ShouldStartWith($"{first.TaskId} waits for an approval (production_mutation: The task asks for it itself); an admin gives it with `tanvrit-compute jobs approve {first.TaskId}`");
 
-        (await member.InvokeAsync("jobs", "approve", first.TaskId)).ShouldBe(125);
+        (await member.InvokeAsync("jobs", "approve", first.TaskId, "--yes")).ShouldBe(125);
         member.Error.Text.ShouldContain("error: This needs the role admin");
         (await member.InvokeAsync("jobs", "update", first.TaskId, "--intent", "changed", "--", "echo", "at last", "and else")).ShouldBe(0, member.Error.Text);
         member.Error.Text.ShouldBe($"{first.TaskId} is changed, and waits for an approval (production_mutation)\n");
         (await owner.InvokeAsync("jobs", "approve", first.TaskId, "--approval", first.Id)).ShouldBe(125, "what was looked at is not what it is now");
         owner.Error.Text.ShouldContain("The task was changed since");
 
+        (await owner.InvokeAsync("jobs", "approve", first.TaskId)).ShouldBe(125, "nobody is there to be asked");
+        owner.Error.Text.ShouldMatch("add --approval apr_[0-9a-z]{26} if you have looked at it, or --yes");
+        (owner.Terminal, owner.Input) = (true, "\n");
+        (await owner.InvokeAsync("jobs", "approve", first.TaskId)).ShouldBe(130, "no yes");
+        owner.Error.Text.ShouldEndWith("[y/N] nothing approved\n");
+        owner.Input = "yes\n";
         (await owner.InvokeAsync("jobs", "approve", first.TaskId, "--reason", "looked at it", "--json")).ShouldBe(0, owner.Error.Text);
+        foreach (var shown in new[] { "command: +echo 'at last' 'and else'", "targets: +a workstation with tag gpu", "approval: +apr_[0-9a-z]{26} \\(production_mutation\\)", "because: +The task asks for it itself" })
+            owner.Error.Text.ShouldMatch(shown);
+        (owner.Terminal, owner.Input) = (false, "");
         Read(owner, WireJson.Default.TaskBody).ApprovalStatus.ShouldBe(ApprovalStatus.Approved);
         (await run).ShouldBe(0, asker.Error.Text);
         asker.Output.Text.ShouldBe("at last and else\n");
         asker.Error.Text.ShouldContain($"{first.TaskId} was approved by usr_");
         asker.Error.Text.ShouldContain(": looked at it\n");
-        (await owner.InvokeAsync("jobs", "approve", first.TaskId)).ShouldBe(0, "the same answer again");
+        (await owner.InvokeAsync("jobs", "approve", first.TaskId, "--yes")).ShouldBe(125);
+        owner.Error.Text.ShouldContain($"nothing of {first.TaskId} waits for an approval: it is completed, its approval consumed");
         (await owner.InvokeAsync("jobs", "show", first.TaskId)).ShouldBe(0);
         owner.Output.Text.ShouldMatch("approval: +consumed by usr_");
         (await owner.InvokeAsync("approvals", "list", "--state", "all")).ShouldBe(0);
-        owner.Output.Text.Split('\n')[0].ShouldMatch("^JOB +CLASS +STATE +ASKED +FOR +BECAUSE$");
+        owner.Output.Text.Split('\n')[0].ShouldMatch("^JOB +CLASS +STATE +ASKED +FOR +BECAUSE +ID$");
         owner.Output.Text.ShouldMatch($"{first.TaskId} +production_mutation +withdrawn ");
         owner.Output.Text.ShouldMatch($"{first.TaskId} +production_mutation +consumed ");
         (await member.InvokeAsync("jobs", "update", first.TaskId, "--priority", "1")).ShouldBe(125);
@@ -70,8 +80,11 @@ public sealed class ApprovalCommandsTests(AgentsFixture fixture) : IClassFixture
         {
             (await asker.InvokeAsync("jobs", "run", "-d", "-w", machine, "--approval-class", "sensitive_write", "--", "true")).ShouldBe(0, asker.Error.Text);
             var job = asker.Output.Text.Trim();
-            (await owner.InvokeAsync("jobs", "approve", job)).ShouldBe(0, owner.Error.Text);
-            owner.Error.Text.ShouldBe($"{job}: true (true)\n{job} is approved and queued\n");
+            (await owner.InvokeAsync("approvals", "list", "-o", "id")).ShouldBe(0, owner.Error.Text);
+            var seen = owner.Output.Text.Trim().Split('\n')[^1];
+            (await owner.InvokeAsync("jobs", "approve", job, "--approval", seen)).ShouldBe(0, owner.Error.Text);
+            owner.Error.Text.ShouldBe($"{job} is approved and queued\n");
+            (await owner.InvokeAsync("jobs", "approve", job, "--approval", seen)).ShouldBe(0, "the same answer again");
             (await asker.InvokeAsync("jobs", "update", job, "--timeout", "5m", "--json")).ShouldBe(0, asker.Error.Text);
             var changed = Read(asker, WireJson.Default.TaskBody);
             (changed.State, changed.ApprovalStatus, changed.TimeoutSeconds).ShouldBe((TaskState.Planned, ApprovalStatus.Pending, 300));
@@ -103,7 +116,7 @@ public sealed class ApprovalCommandsTests(AgentsFixture fixture) : IClassFixture
         asker.Error.Text.ShouldContain($"{asked.TaskId} failed: Rejected by owner@example.org: no");
         member.Interrupts.Raise();
         (await watch).ShouldBe(0);
-        member.Output.Text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(line => line.StartsWith($"{asked.TaskId}  sensitive_write  watch me  ", StringComparison.Ordinal)).ShouldBe(1);
+        member.Output.Text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(line => line.StartsWith($"{asked.TaskId}  {asked.Id}  sensitive_write  watch me  ", StringComparison.Ordinal)).ShouldBe(1);
     }
 
     private async Task<ApprovalBody> PendingAsync(Func<ApprovalBody, bool> which)

@@ -211,11 +211,11 @@ public sealed class ApprovalTests
         await engine.ServeAsync(Engine.TtlSeconds + Engine.GraceSeconds + 2);
         task = await engine.TaskAsync(task.Id);
         task.Execution!.Steps[1].State.ShouldBe(StepState.Queued, "the neighbour was silent, and is to start again too");
-        task.Approvals!.Select(a => a.State).ShouldBe([ApprovalState.Consumed, ApprovalState.Pending], "one question for both");
+        task.Approvals!.Select(a => a.State).ShouldBe([ApprovalState.Consumed, ApprovalState.Withdrawn, ApprovalState.Pending], "one question for both, and another one than for the first alone");
         (await engine.Approvals.ApproveAsync(engine.Owner, task.Id, null, null, Token)).ShouldBeNull();
         (await engine.ClaimAsync(machine, await engine.StepAsync(task))).Refusal.ShouldBeNull();
         (await engine.ClaimAsync(neighbour, await engine.StepAsync(task, 1))).Refusal.ShouldBeNull();
-        (await engine.TaskAsync(task.Id)).Approvals!.Select(a => a.State).ShouldBe([ApprovalState.Consumed, ApprovalState.Consumed]);
+        (await engine.TaskAsync(task.Id)).Approvals!.Select(a => a.State).ShouldBe([ApprovalState.Consumed, ApprovalState.Withdrawn, ApprovalState.Consumed]);
         await engine.CheckInvariantsAsync(task.Id);
     }
 

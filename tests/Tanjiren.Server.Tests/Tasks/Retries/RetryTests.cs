@@ -176,7 +176,7 @@ public sealed class RetryTests
         (await TasksAsync(engine)).ShouldHaveSingleItem().RetryDueAt.ShouldBeNull();
         (await EventsAsync(engine, task.Id))[^1].ShouldBe("retryDropped");
         (await engine.QueryAsync<string>("SELECT actor || ' ' || detail FROM audit_events WHERE action = 'task.retry_dropped'"))
-            .ShouldBe($"server Its creator {engine.Owner.UserId} may run no tasks here any more.");
+            .ShouldBe($"server {engine.Owner.UserId}, in whose name it ran, may run no tasks here any more.");
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
