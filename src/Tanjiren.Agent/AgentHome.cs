@@ -25,6 +25,12 @@ internal sealed class AgentHome
 
     /// <summary>The key of a new pairing, until that has succeeded.</summary>
     public string NextKey => Key + ".next";
+
+    /// <summary>The new key of a rotation, until an admin has approved it and it is in place (<see cref="SuccessorKey"/>).</summary>
+    public string RotationKey => Key + ".rotation";
+
+    /// <summary>The new key of a recovery, until an admin has approved it.</summary>
+    public string RecoveryKey => Key + ".recovery";
     public string Identity => Path.Combine(Directory, "identity.json");
     public string Status => Path.Combine(Directory, "status.json");
 
@@ -46,17 +52,21 @@ internal sealed class AgentHome
 
     /// <summary>
     /// Puts the key that the identity names into its place. The identity is written first and names it, so a crash in between is finished by the next
-    /// start; a key that nothing names yet is left for the next try of its pairing.
+    /// start; a key that nothing names yet is left for the next try of its pairing, rotation or recovery.
     /// </summary>
     public void FinishPairing()
     {
-        if (!File.Exists(NextKey) || AgentIdentity.Load(Directory) is not { } identity) return;
-        using (var next = new FileKeyStore(NextKey).Load()!)
+        string[] waiting = [NextKey, RotationKey, RecoveryKey];
+        if (!waiting.Any(File.Exists) || AgentIdentity.Load(Directory) is not { } identity) return;
+        foreach (var path in waiting.Where(File.Exists))
         {
-            if (Jwk.FromKey(next).Thumbprint() != identity.KeyFingerprint) return;
+            using (var next = new FileKeyStore(path).Load())
+            {
+                if (next is null || Jwk.FromKey(next).Thumbprint() != identity.KeyFingerprint) continue;
+            }
+            File.Move(path, Key, overwrite: true);
+            DurableFiles.SyncDirectory(Directory);
         }
-        File.Move(NextKey, Key, overwrite: true);
-        DurableFiles.SyncDirectory(Directory);
     }
 
     /// <summary>Replaces a small private file so that a crash leaves the old or the new one, never half.</summary>

@@ -37,10 +37,10 @@ public static partial class AgentRuntime
         {
             return Refuse(log, AgentExit.NeedsAttention, e.Message);
         }
-        if (key is null) return Refuse(log, AgentExit.NeedsAttention, $"The private key of '{home.Directory}' is gone; pair this machine again, with 'agent pair'.");
+        if (key is null) return Refuse(log, AgentExit.NeedsAttention, $"The private key of '{home.Directory}' is gone; ask an admin for a recovery code ('workstations recover') and run 'agent recover'.");
 
         using (key)
-        using (var transport = new DeviceTransport(baseUrl, identity.InstanceId, key, options.Timeouts, clock, log))
+        using (var transport = new DeviceTransport(baseUrl, identity.InstanceId, key, options.Timeouts, clock, log, new SuccessorKey(home)))
         {
             var agent = new RunningAgent(options, identity, home, platform, transport, clock, logs);
             await using (agent)

@@ -19,6 +19,8 @@ using Tanjiren.Cli.Commands.Organizations;
 using Tanjiren.Cli.Commands.Prompts;
 using Tanjiren.Cli.Commands.Runbooks;
 using Tanjiren.Cli.Commands.Schedules;
+using Tanjiren.Cli.Commands.Webhook;
+using Tanjiren.Cli.Commands.Workers;
 using Tanjiren.Cli.Commands.Workstations;
 using Tanjiren.Cli.Output;
 using Tanjiren.Cli.Parsing;
@@ -41,7 +43,8 @@ internal static class CommandTree
             Group("jobs", "Run commands on workstations and read their output",
                 JobsRunCommand.Create(cli), JobsListCommand.Create(cli), JobsShowCommand.Create(cli), JobsLogsCommand.Create(cli),
                 JobsCancelCommand.Create(cli), JobsRetryCommand.Create(cli),
-                JobsApproveCommand.Create(cli), JobsRejectCommand.Create(cli), JobsUpdateCommand.Create(cli), JobsResumeCommand.Create(cli)),
+                JobsApproveCommand.Create(cli), JobsRejectCommand.Create(cli), JobsUpdateCommand.Create(cli), JobsResumeCommand.Create(cli),
+                JobsExplainCommand.Create(cli), JobsOverviewCommand.Create(cli)),
             Group("approvals", "See what waits for an approval",
                 ApprovalsListCommand.Create(cli), ApprovalsWatchCommand.Create(cli)),
             Group("schedules", "Run jobs by the clock",
@@ -60,9 +63,13 @@ internal static class CommandTree
                 PromptsCreateCommand.Create(cli), PromptsListCommand.Create(cli), PromptsShowCommand.Create(cli), PromptsUpdateCommand.Create(cli), PromptsDeleteCommand.Create(cli)),
             Group("workstations", "Register machines and manage them",
                 CreateCommand.Create(cli), ListCommand.Create(cli), ShowCommand.Create(cli), TagCommands.Tag(cli), TagCommands.Untag(cli),
-                PairCodeCommand.Create(cli), DrainCommand.Create(cli), UndrainCommand.Create(cli), RemoveCommand.Create(cli)),
+                PairCodeCommand.Create(cli), DrainCommand.Create(cli), UndrainCommand.Create(cli), RemoveCommand.Create(cli),
+                KeysCommand.Create(cli), ApproveKeyCommand.Create(cli), RejectKeyCommand.Create(cli), VerifyKeysCommand.Create(cli), RecoverCommand.Create(cli)),
+            Group("workers", "See what each workstation can do right now",
+                WorkersListCommand.Create(cli), WorkersShowCommand.Create(cli), WorkersRenameCommand.Create(cli)),
             Group("agent", "Run the agent that takes jobs on this machine",
-                AgentRunCommand.Create(cli), AgentPairCommand.Create(cli), AgentStatusCommand.Create(cli), AgentWatchdogCommand.Create(cli)),
+                AgentRunCommand.Create(cli), AgentPairCommand.Create(cli), AgentStatusCommand.Create(cli), AgentWatchdogCommand.Create(cli),
+                AgentRotateKeyCommand.Create(cli), AgentRecoverCommand.Create(cli)),
             Group("members", "See who is in the organization, and change what they may do",
                 MembersListCommand.Create(cli), MembersSetRoleCommand.Create(cli), MembersRemoveCommand.Create(cli), MembersLeaveCommand.Create(cli)),
             Group("invitations", "Invite people to the organization by a link",
@@ -71,6 +78,8 @@ internal static class CommandTree
                 OrganizationsListCommand.Create(cli), OrganizationsCreateCommand.Create(cli), OrganizationsTransferCommand.Create(cli)),
             Group("doctrine", "See and change what may run, and who has to agree first",
                 DoctrineGetCommand.Create(cli), DoctrineSetCommand.Create(cli), DoctrineHistoryCommand.Create(cli), DoctrineTestCommand.Create(cli)),
+            Group("webhook", "Have approvals told to an address of yours",
+                WebhookSetCommand.Create(cli), WebhookShowCommand.Create(cli), WebhookTestCommand.Create(cli), WebhookDeliveriesCommand.Create(cli), WebhookRemoveCommand.Create(cli)),
             Group("auth", "Sign in to a control plane",
                 LoginCommand.Create(cli), LogoutCommand.Create(cli), WhoamiCommand.Create(cli), PrintTokenCommand.Create(cli),
                 GrantsCommand.Create(cli), RevokeCommand.Create(cli)),

@@ -57,7 +57,15 @@ internal sealed class ServerFixture : IAsyncDisposable
         };
         var app = ControlPlane.Build(configure?.Invoke(options) ?? options);
         configureApp?.Invoke(app);
-        await app.StartAsync();
+        try
+        {
+            await app.StartAsync();
+        }
+        catch
+        {
+            await app.DisposeAsync(); // and with it the lock on the database
+            throw;
+        }
         var owner = app.Services.GetRequiredService<ControlPlaneOptions>().OfferSetup
             ? new LocalCredentials("", "")
             : await LocalWorkspace.EnsureAsync(app, CancellationToken.None);

@@ -19,7 +19,7 @@ internal sealed class FileKeyStore(string path) : IKeyStore
         catch (Exception e) when (e is ArgumentException or CryptographicException)
         {
             key.Dispose();
-            throw new InvalidDataException($"The private key in '{path}' cannot be read; restore it, or pair this machine again.", e);
+            throw new InvalidDataException($"The private key in '{path}' cannot be read; restore it, or recover it with 'agent recover'.", e);
         }
         return key;
     }
@@ -43,6 +43,6 @@ internal sealed class FileKeyStore(string path) : IKeyStore
         if (OperatingSystem.IsWindows()) return;
         const UnixFileMode others = UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.OtherRead | UnixFileMode.OtherWrite;
         if ((File.GetUnixFileMode(path) & others) != UnixFileMode.None)
-            throw new InvalidDataException($"Others may read the private key in '{path}'; run 'chmod 600' on it, and pair again if someone did.");
+            throw new InvalidDataException($"Others may read the private key in '{path}'; run 'chmod 600' on it, and replace it with 'agent rotate-key' if someone did.");
     }
 }

@@ -31,6 +31,19 @@ internal sealed class InstanceApi(ApiClient api)
     public Task<InstanceBody> RegisterAgainAsync(string id, CancellationToken cancellation) =>
         api.PostAsync(Path(id) + "/registration", WireJson.Default.InstanceBody, cancellation);
 
+    public Task<KeyChainBody> KeysAsync(string id, CancellationToken cancellation) => api.GetAsync(Path(id) + "/keys", WireJson.Default.KeyChainBody, cancellation);
+
+    public Task<PairingCodeBody> RecoveryCodeAsync(string id, CancellationToken cancellation) =>
+        api.PostAsync(Path(id) + "/recovery-code", WireJson.Default.PairingCodeBody, cancellation);
+
+    public Task<KeyRotationBody> ApproveKeyAsync(string id, string rotationId, string fingerprint, CancellationToken cancellation) =>
+        api.SendAsync(HttpMethod.Post, $"{Path(id)}/key-rotations/{Uri.EscapeDataString(rotationId)}/approve", new ApproveKeyRotationRequest { Fingerprint = fingerprint },
+            WireJson.Default.ApproveKeyRotationRequest, WireJson.Default.KeyRotationBody, cancellation);
+
+    public Task<KeyRotationBody> RejectKeyAsync(string id, string rotationId, string? reason, CancellationToken cancellation) =>
+        api.SendAsync(HttpMethod.Post, $"{Path(id)}/key-rotations/{Uri.EscapeDataString(rotationId)}/reject", new RejectKeyRotationRequest { Reason = reason },
+            WireJson.Default.RejectKeyRotationRequest, WireJson.Default.KeyRotationBody, cancellation);
+
     public Task RemoveAsync(string id, CancellationToken cancellation) => api.DeleteAsync(Path(id), cancellation);
 
     private static string Path(string id) => "/api/instances/" + Uri.EscapeDataString(id);

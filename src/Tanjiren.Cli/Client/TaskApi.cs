@@ -64,6 +64,13 @@ internal sealed class TaskApi(ApiClient api, ClientTimeouts timeouts, TimeProvid
     /// <summary>After a restore: lets the held tasks of the organization go on.</summary>
     public Task<ResumedTasks> ResumeAsync(CancellationToken cancellation) => api.PostAsync("/api/tasks/resume", WireJson.Default.ResumedTasks, cancellation);
 
+    /// <summary>Why it is waiting.</summary>
+    public Task<TaskExplanationBody> ExplainAsync(string id, CancellationToken cancellation) =>
+        api.GetAsync(Path(id) + "/explain", WireJson.Default.TaskExplanationBody, cancellation);
+
+    public Task<RuntimeOverviewBody> OverviewAsync(CancellationToken cancellation) =>
+        api.GetAsync("/api/tasks/runtime-overview", WireJson.Default.RuntimeOverviewBody, cancellation);
+
     public Task<Page<LogChunkBody>> LogsAsync(string id, string stepId, string? cursor, int limit, CancellationToken cancellation) =>
         api.GetAsync($"{Path(id)}/steps/{Uri.EscapeDataString(stepId)}/logs" + Query.Of(("cursor", cursor), ("limit", limit.ToString())),
             WireJson.Default.PageLogChunkBody, cancellation);

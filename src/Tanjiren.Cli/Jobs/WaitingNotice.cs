@@ -39,7 +39,7 @@ internal sealed class WaitingNotice : IDisposable
     private void Tell()
     {
         if (Interlocked.Exchange(ref done, 1) == 0)
-            cli.Say($"{task.Id} waits for {For(task.Targets)} (`tanvrit-compute workstations list` shows who is online; Ctrl-C cancels the job)");
+            cli.Say($"{task.Id} waits for {For(task.Targets)} (`tanvrit-compute jobs explain {task.Id}` says what keeps it; Ctrl-C cancels the job)");
     }
 
     /// <summary>The workstations that are meant, in words.</summary>

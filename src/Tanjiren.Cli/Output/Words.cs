@@ -39,5 +39,12 @@ internal static class Words
         _ => Output.Cell.Good(Of(instance.Status)),
     };
 
+    public static Cell Cell(WorkerBody worker) => worker switch
+    {
+        { Status: WorkerStatus.Offline } => Output.Cell.Bad(Of(worker.Status)),
+        { Readiness.Ready: false } => Output.Cell.Warn(Of(worker.Status)),
+        _ => Output.Cell.Good(Of(worker.Status)),
+    };
+
     public static string Command(CommandSpec command) => command.Shell ?? Text.CommandLine(command.Argv ?? []);
 }

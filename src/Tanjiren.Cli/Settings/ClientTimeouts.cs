@@ -42,4 +42,7 @@ internal sealed record ClientTimeouts
 
     /// <summary>Between two looks at the inbox of approvals.</summary>
     public TimeSpan WatchApprovals { get; init; } = TimeSpan.FromSeconds(3);
+
+    /// <summary>How long the first try of a webhook's message is waited for: the server gives a receiver 10 s, and may have to wait for a place.</summary>
+    public TimeSpan WebhookTry { get; init; } = TimeSpan.FromSeconds(30);
 }

@@ -14,7 +14,7 @@ public enum ChainFaultKind
     Reordered,
     /// <summary>The end, or the beginning, was cut off.</summary>
     Truncated,
-    /// <summary>A signature does not hold, or is by another key.</summary>
+    /// <summary>A signature does not hold, is by another key, or does not reach so far.</summary>
     Unsigned,
     /// <summary>A line is not of an export.</summary>
     Unreadable,

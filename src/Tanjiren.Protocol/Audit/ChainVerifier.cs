@@ -7,7 +7,7 @@ namespace Tanjiren.Protocol;
 /// finds what an export alone can't show: an end that was cut off, and a chain that was made anew by whoever can write the database.
 /// </summary>
 /// <param name="heads">The head file, from outside the database; null: none at hand.</param>
-/// <param name="pinnedKey">The fingerprint that all signatures must be by; null: that of the first one.</param>
+/// <param name="pinnedKey">The fingerprint that all signatures must be by; null: that of the head file's first line of this chain, or without one that of the export's.</param>
 public sealed class ChainVerifier(HeadFile? heads, string? pinnedKey)
 {
     private AuditHead? checkpoint;
@@ -55,6 +55,11 @@ public sealed class ChainVerifier(HeadFile? heads, string? pinnedKey)
     private void Take(AuditHead head)
     {
         if (gap is not null) return;
+        if (head.Chain is null)
+        {
+            FindUnreadable();
+            return;
+        }
         if (!IsOurs(head)) return;
         if (checkpoint is null && head.Kind == AuditHead.Checkpoint) Begin(head);
         else if (checkpoint is null) Find(ChainFaultKind.Unreadable, 0, null, "the export does not begin with a checkpoint");
@@ -66,12 +71,18 @@ public sealed class ChainVerifier(HeadFile? heads, string? pinnedKey)
     {
         (checkpoint, hash, sequence, lastMatched) = (head, head.Hash, head.Sequence, head.Sequence);
         if (heads is null || head.Sequence == 0) return;
-        if (heads.At(head.Chain, head.Sequence) is { } signed && signed.Hash != head.Hash)
+        if (!Matches(head.Sequence))
+        {
             Find(ChainFaultKind.Altered, head.Sequence, null, $"the checkpoint of row {head.Sequence} was signed over another row than the head file's");
-        var known = heads.CheckpointsOf(head.Chain);
-        var newest = heads.HeadsOf(head.Chain).Concat(known).Select(h => h.At).DefaultIfEmpty().Max();
+            return;
+        }
+        // Of a deletion in several steps the file may know the last one only; that row is still to come, and is held against it.
+        if (heads.CheckpointsOf(head.Chain).Any(known => known.Sequence >= head.Sequence)) return;
+        var newest = heads.HeadsOf(head.Chain).ToList();
+        if (newest.Count > 0 && newest[^1].Sequence < head.Sequence)
+            Find(ChainFaultKind.Truncated, 1, null, $"the export begins after row {head.Sequence}, and the head file knows the chain up to row {newest[^1].Sequence} only: nothing in one can be held against the other");
         // A head file that was copied before the deletion can't know of it.
-        if (!known.Any(k => k.Sequence == head.Sequence && k.Hash == head.Hash) && newest >= head.At)
+        else if (newest.Select(h => h.At).DefaultIfEmpty().Max() >= head.At)
             Find(ChainFaultKind.Truncated, 1, null, $"the export begins after row {head.Sequence}, and the head file knows of no deletion up to there");
     }
 
@@ -111,16 +122,24 @@ public sealed class ChainVerifier(HeadFile? heads, string? pinnedKey)
     private void Advance(AuditEventBody row, long number)
     {
         (sequence, hash, previousId) = (number, row.Hash!, row.Id);
-        if (heads?.At(checkpoint!.Chain, number) is not { } head) return;
-        if (!IsOurs(head)) return;
-        if (head.Hash == hash) (lastMatched, matched) = (number, matched + 1);
-        else
-            Find(ChainFaultKind.Altered, lastMatched + 1, null, $"the chain was made anew: of rows {lastMatched + 1} to {number} at least one was altered after {head.At:u}, when the head of row {number} was signed");
+        if (!Matches(number))
+            Find(ChainFaultKind.Altered, lastMatched + 1, null,
+                $"the chain was made anew: of rows {lastMatched + 1} to {number} at least one was altered after {heads!.At(checkpoint!.Chain, number)!.At:u}, when the head of row {number} was signed");
+    }
+
+    /// <summary>Whether the head file says the same of this row; true when it says nothing.</summary>
+    private bool Matches(long number)
+    {
+        if (heads?.At(checkpoint!.Chain, number) is not { } head || !IsOurs(head)) return true;
+        if (head.Hash != hash) return false;
+        (lastMatched, matched) = (number, matched + 1);
+        return true;
     }
 
     private void CheckEnd()
     {
-        if (end!.Sequence != sequence) Find(ChainFaultKind.Truncated, sequence + 1, null, $"rows {sequence + 1} to {end.Sequence} were cut off: the export's own head tells of them");
+        if (end!.Sequence < sequence) Find(ChainFaultKind.Unsigned, end.Sequence + 1, null, $"rows {end.Sequence + 1} to {sequence} are not in what the head of row {end.Sequence} signs");
+        else if (end.Sequence != sequence) Find(ChainFaultKind.Truncated, sequence + 1, null, $"rows {sequence + 1} to {end.Sequence} were cut off: the export's own head tells of them");
         else if (end.Hash != hash) Find(ChainFaultKind.Altered, sequence, previousId, $"the head of row {sequence} was signed over another row");
         else if (heads is not null) CheckReach();
     }
@@ -133,6 +152,8 @@ public sealed class ChainVerifier(HeadFile? heads, string? pinnedKey)
         else if (newest.Sequence > sequence)
             Find(ChainFaultKind.Truncated, sequence + 1, null,
                 $"rows {sequence + 1} to {newest.Sequence} were cut off, or the export is older than the head file, which tells of them at {newest.At:u}");
+        else if (heads.UnsignedLineOf(checkpoint.Chain) is { } bad)
+            Find(ChainFaultKind.Unsigned, sequence, null, $"line {bad} of the head file is of this chain and carries no valid signature of its key: no server wrote it");
     }
 
     private bool IsOurs(AuditHead head)
@@ -143,7 +164,8 @@ public sealed class ChainVerifier(HeadFile? heads, string? pinnedKey)
             return false;
         }
         var signer = head.Key.Thumbprint();
-        key ??= signer;
+        // Whoever forges an export signs it with a key of their own: what comes from outside the database says whose key counts.
+        key ??= heads?.KeyOf(head.Chain) ?? signer;
         if (signer == key) return true;
         Find(ChainFaultKind.Unsigned, head.Sequence, null, $"the {head.Kind} of row {head.Sequence} is signed by {signer}, not by {key}");
         return false;

@@ -29,8 +29,10 @@ public enum ErrorCode
     UseDpopNonce,
     /// <summary>401: RFC 6750 §3.1, the access token is expired, malformed or bound to another key.</summary>
     InvalidToken,
-    /// <summary>401: the workstation was removed or its key revoked; pair it again.</summary>
+    /// <summary>401: the workstation was removed, or its key revoked; pair or recover it.</summary>
     KeyRevoked,
+    /// <summary>401: an admin has approved another key for this workstation; go on with that one.</summary>
+    KeyRotated,
     /// <summary>401: the sign-in that this workstation was registered with has ended; sign in and run the agent again.</summary>
     SignedOut,
 
@@ -93,6 +95,8 @@ public enum ErrorCode
     IdempotencyKeyReused,
     /// <summary>422 (one answer for unknown, used and expired codes): the pairing code does not work.</summary>
     InvalidPairingCode,
+    /// <summary>422: what was typed is not the end of the new key's fingerprint; the detail says how many tries are left.</summary>
+    FingerprintMismatch,
     /// <summary>422: the set-up code does not work; restart the server for a new one.</summary>
     InvalidSetupCode,
     /// <summary>422 (one answer for unknown, used, expired and revoked ones, and those for another address): the invitation does not work.</summary>

@@ -27,24 +27,38 @@ internal sealed partial class AuditHeadFile : IDisposable
 
     public bool IsKept => _path is not null;
 
-    /// <summary>Appends what these chains have reached since they were last written, and answers how many lines that took. Durable when it returns.</summary>
-    public int Append(IReadOnlyList<ChainRow> chains)
+    /// <summary>
+    /// Appends what these chains have reached since they were last written, and answers how many lines that took. Durable when it returns. What our key has not signed is left
+    /// out and added to <paramref name="failures"/>: the database may say anything, this file only what was sealed.
+    /// </summary>
+    public int Append(IReadOnlyList<ChainRow> chains, List<Exception> failures)
     {
-        var moved = chains.Where(c => _written.GetValueOrDefault(c.Chain) != (c.HeadSeq, c.StartSeq)).ToList();
-        if (moved.Count == 0) return 0;
-        var lines = new List<AuditHead>();
-        foreach (var chain in moved)
+        var (lines, moved) = (new List<AuditHead>(), new List<ChainRow>());
+        foreach (var chain in chains)
         {
-            var (head, start) = _written.GetValueOrDefault(chain.Chain);
-            if (chain.StartSeq > start) lines.Add(chain.Checkpoint(_seal.PublicKey));
-            if (chain.HeadSeq > head) lines.Add(chain.Head(_seal.PublicKey));
+            if (_written.GetValueOrDefault(chain.Chain) == (chain.HeadSeq, chain.StartSeq)) continue;
+            var fresh = Fresh(chain).ToList();
+            if (fresh.FirstOrDefault(line => !AuditChain.IsSigned(line)) is { } foreign)
+            {
+                failures.Add(new BrokenChainException(chain.Chain, $"its {foreign.Kind} of row {foreign.Sequence} carries no signature of its key"));
+                continue;
+            }
+            lines.AddRange(fresh);
+            moved.Add(chain);
         }
-        Write(lines);
+        if (lines.Count > 0) Write(lines);
         foreach (var chain in moved) _written[chain.Chain] = (chain.HeadSeq, chain.StartSeq);
         return lines.Count;
     }
 
     public void Dispose() => Close();
+
+    private IEnumerable<AuditHead> Fresh(ChainRow chain)
+    {
+        var (head, start) = _written.GetValueOrDefault(chain.Chain);
+        if (chain.StartSeq > start) yield return chain.Checkpoint(_seal.PublicKey);
+        if (chain.HeadSeq > head) yield return chain.Head(_seal.PublicKey);
+    }
 
     private void Write(List<AuditHead> lines)
     {

@@ -15,7 +15,8 @@ internal sealed class AuditPurge(Database database, AuditSealer sealer, AuditSea
     public async Task<int> RunAsync(DateTimeOffset cutoff, CancellationToken cancellationToken)
     {
         var total = 0;
-        foreach (var chain in await database.ReadAsync(sql => sql.ListAsync<string>("SELECT chain FROM audit_chains ORDER BY chain"), cancellationToken))
+        var chains = await database.ReadAsync(sql => sql.ListAsync<string>("SELECT chain FROM audit_chains ORDER BY chain"), cancellationToken);
+        var failures = await ChainPass.EachAsync(chains, async chain =>
         {
             int deleted;
             do
@@ -24,7 +25,8 @@ internal sealed class AuditPurge(Database database, AuditSealer sealer, AuditSea
                 total += deleted;
             }
             while (deleted == Batch);
-        }
+        }, cancellationToken);
+        failures.ThrowIfAny();
         return total;
     }
 
@@ -32,10 +34,13 @@ internal sealed class AuditPurge(Database database, AuditSealer sealer, AuditSea
     {
         // The chain's lock: two purges, or a purge and a sealer, never move it at once.
         var chained = await sealer.LockAsync(tx, chain);
-        var oldest = await tx.ListAsync<AuditRow>($"SELECT * FROM audit_events WHERE {AuditSealer.Sealed} AND chain_seq > @StartSeq ORDER BY chain_seq LIMIT @Batch",
-            new { chain, chained.StartSeq, Batch });
-        // Only an unbroken run from the start: a hole is not ours to hide under a checkpoint.
-        var prefix = oldest.TakeWhile((row, i) => row.At <= cutoff && row.ChainSeq == chained.StartSeq + i + 1).ToList();
+        // One more than goes: the one after the last must stand on it.
+        var oldest = await tx.ListAsync<AuditRow>($"SELECT * FROM audit_events WHERE {AuditSealer.Sealed} AND chain_seq > @StartSeq ORDER BY chain_seq LIMIT @limit",
+            new { chain, chained.StartSeq, limit = Batch + 1 });
+        // Only an unbroken run from the start: neither a hole nor an altered row is ours to hide under a checkpoint.
+        bool IsNext(AuditRow row, int i) => row.ChainSeq == chained.StartSeq + i + 1 && row.PreviousHash == (i == 0 ? chained.StartHash : oldest[i - 1].Hash)
+            && AuditChain.HashOf(chain, row.ToBody()) == row.Hash && (i + 1 == oldest.Count || oldest[i + 1].PreviousHash == row.Hash);
+        var prefix = oldest.Take(Batch).TakeWhile((row, i) => row.At <= cutoff && IsNext(row, i)).ToList();
         if (prefix.Count == 0) return 0;
         var (last, now) = (prefix[^1], seal.Now);
         await tx.ExecuteAsync($"DELETE FROM audit_events WHERE {AuditSealer.Sealed} AND chain_seq <= @ChainSeq", new { chain, last.ChainSeq });

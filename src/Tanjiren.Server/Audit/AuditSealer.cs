@@ -27,6 +27,7 @@ internal sealed class AuditSealer(Database database, AuditSeal seal)
         $"SELECT DISTINCT coalesce(organization_id, '{AuditChain.ServerChain}') FROM audit_events WHERE chain_seq IS NULL"), cancellationToken);
 
     /// <summary>Seals everything of one chain that is committed when it begins, and answers how many rows that were. The chain exists afterwards.</summary>
+    /// <exception cref="BrokenChainException">What is sealed is not what this server signed.</exception>
     public async Task<int> SealAsync(string chain, CancellationToken cancellationToken)
     {
         var total = 0;
@@ -50,13 +51,25 @@ internal sealed class AuditSealer(Database database, AuditSeal seal)
     public void Advanced(string chain) => _advanced[chain] = true;
 
     /// <summary>The chain's row, locked until the transaction ends; made when it is not there.</summary>
+    /// <exception cref="BrokenChainException">It is not what this server signed.</exception>
     public async Task<ChainRow> LockAsync(WriteTransaction tx, string chain)
     {
         var select = "SELECT * FROM audit_chains WHERE chain = @chain" + tx.ForUpdate;
-        if (await tx.FirstAsync<ChainRow>(select, new { chain }) is { } known) return known;
+        var row = await tx.FirstAsync<ChainRow>(select, new { chain });
+        if (row is null)
+        {
+            await MakeAsync(tx, chain);
+            row = (await tx.FirstAsync<ChainRow>(select, new { chain }))!;
+        }
+        await RequireOursAsync(tx, row);
+        return row;
+    }
+
+    private Task MakeAsync(WriteTransaction tx, string chain)
+    {
         var now = seal.Now;
         // Two first rows at once: the loser waits for the winner's commit, does nothing, and then reads what that one made.
-        await tx.ExecuteAsync("""
+        return tx.ExecuteAsync("""
             INSERT INTO audit_chains (chain, head_seq, head_hash, head_at, head_signature, start_seq, start_hash, start_at, start_signature)
             VALUES (@chain, 0, @Genesis, @at, @head, 0, @Genesis, @at, @start) ON CONFLICT (chain) DO NOTHING
             """,
@@ -65,7 +78,20 @@ internal sealed class AuditSealer(Database database, AuditSeal seal)
                 chain, AuditChain.Genesis, at = now.ToUnixTimeMilliseconds(), head = seal.Sign(AuditHead.Head, chain, 0, AuditChain.Genesis, now),
                 start = seal.Sign(AuditHead.Checkpoint, chain, 0, AuditChain.Genesis, now),
             });
-        return (await tx.FirstAsync<ChainRow>(select, new { chain }))!;
+    }
+
+    /// <summary>
+    /// What is signed next vouches for all before it. Whoever writes the database without the key and hashes an edited row and those after it anew can't sign the head that
+    /// this gives, and the last row must be the one that was signed. The rows in between are the business of a verification.
+    /// </summary>
+    private async Task RequireOursAsync(WriteTransaction tx, ChainRow row)
+    {
+        if (!AuditChain.IsSigned(row.Head(seal.PublicKey))) throw new BrokenChainException(row.Chain, $"its head of row {row.HeadSeq} carries no signature of its key");
+        if (!AuditChain.IsSigned(row.Checkpoint(seal.PublicKey))) throw new BrokenChainException(row.Chain, $"its checkpoint of row {row.StartSeq} carries no signature of its key");
+        var last = await tx.FirstAsync<AuditRow>($"SELECT * FROM audit_events WHERE {Sealed} ORDER BY chain_seq DESC LIMIT 1", new { chain = row.Chain });
+        var (sequence, hash) = last is null ? (row.StartSeq, row.StartHash) : (last.ChainSeq!.Value, last.Hash);
+        if (sequence != row.HeadSeq) throw new BrokenChainException(row.Chain, $"its head was signed at row {row.HeadSeq}, and its last row is {sequence}");
+        if (hash != row.HeadHash) throw new BrokenChainException(row.Chain, $"its head was signed over another row {row.HeadSeq}");
     }
 
     private async Task<int> SealBatchAsync(WriteTransaction tx, string chain)

@@ -13,6 +13,8 @@ internal sealed class AuditSealerLoop(Database database, AuditSealer sealer, Aud
 {
     private static readonly TimeSpan AllChainsInterval = TimeSpan.FromSeconds(30);
 
+    /// <summary>When each was found broken: it is reported every 30 s, not twice a second.</summary>
+    private readonly Dictionary<string, long> _broken = [];
     private long? _lookedAtAll;
 
     /// <summary>Half of the second that a row may be unsealed.</summary>
@@ -20,10 +22,30 @@ internal sealed class AuditSealerLoop(Database database, AuditSealer sealer, Aud
 
     public override async Task RunOnceAsync(CancellationToken cancellationToken)
     {
-        foreach (var chain in await sealer.WaitingAsync(cancellationToken)) Count("sealed", await sealer.SealAsync(chain, cancellationToken));
+        var waiting = (await sealer.WaitingAsync(cancellationToken)).Where(chain => !_broken.TryGetValue(chain, out var found) || Clock.GetElapsedTime(found) >= AllChainsInterval);
+        var failures = await ChainPass.EachAsync(waiting, chain => SealAsync(chain, cancellationToken), cancellationToken);
+        if (heads.IsKept) await KeepHeadsAsync(failures, cancellationToken);
+        else sealer.TakeAdvanced();
+        failures.ThrowIfAny();
+    }
 
+    private async Task SealAsync(string chain, CancellationToken cancellationToken)
+    {
+        _broken.Remove(chain);
+        try
+        {
+            Count("sealed", await sealer.SealAsync(chain, cancellationToken));
+        }
+        catch (BrokenChainException)
+        {
+            _broken[chain] = Clock.GetTimestamp();
+            throw;
+        }
+    }
+
+    private async Task KeepHeadsAsync(List<Exception> failures, CancellationToken cancellationToken)
+    {
         var advanced = sealer.TakeAdvanced();
-        if (!heads.IsKept) return;
         var all = _lookedAtAll is not { } last || Clock.GetElapsedTime(last) >= AllChainsInterval;
         if (all) _lookedAtAll = Clock.GetTimestamp();
         else if (advanced.Count == 0) return;
@@ -31,6 +53,6 @@ internal sealed class AuditSealerLoop(Database database, AuditSealer sealer, Aud
         var rows = await database.ReadAsync(sql => all
             ? sql.ListAsync<ChainRow>("SELECT * FROM audit_chains ORDER BY chain")
             : sql.ListAsync<ChainRow>($"SELECT * FROM audit_chains WHERE {sql.IsOneOf("chain", "chains")}", new { chains = JsonSerializer.Serialize(advanced) }), cancellationToken);
-        Count("heads", heads.Append(rows));
+        Count("heads", heads.Append(rows, failures));
     }
 }

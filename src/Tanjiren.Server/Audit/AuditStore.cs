@@ -35,7 +35,7 @@ internal sealed class AuditStore(Database database, AuditSealer sealer, AuditSea
         }, cancellationToken);
 
     /// <summary>How far the chain reaches, with everything sealed that is committed now.</summary>
-    public async Task<AuditHead> HeadAsync(string chain, CancellationToken cancellationToken) => (await SealedAsync(chain, cancellationToken)).Head(seal.PublicKey);
+    public async Task<AuditHead> HeadAsync(string chain, CancellationToken cancellationToken) => (await SealedAsync(chain, cancellationToken)).Row.Head(seal.PublicKey);
 
     /// <summary>
     /// The lines of a whole export: the checkpoint that the chain starts from, every row after it, the head. Rows are read a batch at a time, so that a slow reader
@@ -44,19 +44,22 @@ internal sealed class AuditStore(Database database, AuditSealer sealer, AuditSea
     /// <exception cref="IOException">Retention deleted rows that were about to be exported: the export must be asked for again.</exception>
     public async IAsyncEnumerable<byte[]> ExportAsync(string chain, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        var chained = await SealedAsync(chain, cancellationToken);
+        var (chained, broken) = await SealedAsync(chain, cancellationToken);
+        // Rows behind the head: sealed since, or what a head that was set back is to hide.
+        var upTo = broken ? long.MaxValue : chained.HeadSeq;
         yield return Line(chained.Checkpoint(seal.PublicKey));
         var after = chained.StartSeq;
         while (true)
         {
-            var (start, rows) = await database.ReadAsync(async sql => (
-                await sql.FirstAsync<long>("SELECT start_seq FROM audit_chains WHERE chain = @chain", new { chain }),
+            // The start after the rows: what retention deleted before the rows were read is then in it.
+            var (rows, start) = await database.ReadAsync(async sql => (
                 await sql.ListAsync<AuditRow>($"""
                     SELECT * FROM audit_events WHERE {AuditSealer.Sealed}
-                      AND chain_seq > @after AND chain_seq <= @HeadSeq ORDER BY chain_seq LIMIT @ExportBatch
-                    """, new { chain, after, chained.HeadSeq, ExportBatch })), cancellationToken);
+                      AND chain_seq > @after AND chain_seq <= @upTo ORDER BY chain_seq LIMIT @ExportBatch
+                    """, new { chain, after, upTo, ExportBatch }),
+                await sql.FirstAsync<long>("SELECT start_seq FROM audit_chains WHERE chain = @chain", new { chain })), cancellationToken);
             // Rows that are missing for any other reason are exported as they are not: that is what a verification is to find.
-            if (start > after && after < chained.HeadSeq) throw new IOException("Retention deleted rows of the audit log while they were exported.");
+            if (start > after && after < chained.HeadSeq && rows.FirstOrDefault()?.ChainSeq != after + 1) throw new IOException("Retention deleted rows of the audit log while they were exported.");
             foreach (var row in rows) yield return JsonSerializer.SerializeToUtf8Bytes(row.ToBody(), WireJson.Default.AuditEventBody);
             if (rows.Count < ExportBatch) break;
             after = rows[^1].ChainSeq!.Value;
@@ -66,9 +69,19 @@ internal sealed class AuditStore(Database database, AuditSealer sealer, AuditSea
 
     private static byte[] Line(AuditHead head) => JsonSerializer.SerializeToUtf8Bytes(head, WireJson.Default.AuditHead);
 
-    private async Task<ChainRow> SealedAsync(string chain, CancellationToken cancellationToken)
+    private async Task<(ChainRow Row, bool Broken)> SealedAsync(string chain, CancellationToken cancellationToken)
     {
-        await sealer.SealAsync(chain, cancellationToken);
-        return (await database.ReadAsync(sql => sql.FirstAsync<ChainRow>("SELECT * FROM audit_chains WHERE chain = @chain", new { chain }), cancellationToken))!;
+        var broken = false;
+        try
+        {
+            await sealer.SealAsync(chain, cancellationToken);
+        }
+        catch (BrokenChainException)
+        {
+            // It is answered as it stands: what is wrong with it is what a verification is to find. The sealer's loop reports it.
+            broken = true;
+        }
+        var row = await database.ReadAsync(sql => sql.FirstAsync<ChainRow>("SELECT * FROM audit_chains WHERE chain = @chain", new { chain }), cancellationToken);
+        return (row ?? throw new BrokenChainException(chain, "its head is gone, and rows that it was signed over are not"), broken);
     }
 }

@@ -7,8 +7,8 @@ using Tanjiren.Server.Data.Postgres;
 namespace Tanjiren.Server.Backups;
 
 /// <summary>
-/// Copies of a PostgreSQL database by its own programs, <c>pg_dump</c> and <c>pg_restore</c>, in the custom format. A table that stands while a restore is not
-/// finished keeps servers off (<see cref="UnfinishedTable"/>).
+/// Copies of a PostgreSQL database by its own programs, <c>pg_dump</c> and <c>pg_restore</c>, in the custom format. While a restore works, a lock keeps servers off
+/// (<see cref="PostgresProvider.ServingLock"/>); after one that broke off, a table does (<see cref="UnfinishedTable"/>).
 /// </summary>
 internal sealed class PostgresDump(string url) : IDatabaseDump
 {
@@ -37,17 +37,30 @@ internal sealed class PostgresDump(string url) : IDatabaseDump
 
     public async Task LoadAsync(string dump, bool force, Func<string, Task> finish, CancellationToken cancellationToken)
     {
-        // Their connections for wake-ups are the ones that a server always has.
-        if (await ScalarAsync<long>($"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = '{PostgresProvider.LastingName}'", cancellationToken) > 0)
-            throw new BackupException("a control plane runs on this database", "stop all of them first");
+        // Its lock keeps servers off for the whole time; closed with the process, whatever becomes of that.
+        await using var alone = new NpgsqlConnection(new NpgsqlConnectionStringBuilder(_connection.ConnectionString) { KeepAlive = 15 }.ConnectionString);
+        await alone.OpenAsync(cancellationToken);
+        await using (var command = new NpgsqlCommand($"SELECT pg_try_advisory_lock({PostgresProvider.ServingLock})", alone))
+            if (await command.ExecuteScalarAsync(cancellationToken) is not true) throw new BackupException("a control plane runs on this database, or another restore", "stop all of them first");
+        await RequireNoServerAsync(cancellationToken);
         var tables = await ScalarAsync<string>("SELECT string_agg(quote_ident(tablename), ', ') FROM pg_tables WHERE schemaname = current_schema()", cancellationToken);
         if (tables is not null && !force)
             throw new BackupException($"'{_connection.Database}' is not empty", "restore into a new database (createdb), or give up every table in it with --force");
-        if (tables is not null) await ExecuteAsync($"DROP TABLE {tables} CASCADE", cancellationToken);
-        await ExecuteAsync($"DROP FUNCTION IF EXISTS tanjiren_now(); CREATE TABLE {UnfinishedTable} (since TIMESTAMPTZ NOT NULL DEFAULT now())", cancellationToken);
+        // In one transaction: at no moment is the place empty, for a server would make a new database of it.
+        await ExecuteAsync($"{(tables is null ? "" : $"DROP TABLE {tables} CASCADE; ")}DROP FUNCTION IF EXISTS tanjiren_now(); CREATE TABLE {UnfinishedTable} (since TIMESTAMPTZ NOT NULL DEFAULT now())", cancellationToken);
+        await RequireNoServerAsync(cancellationToken);
         await RunAsync("pg_restore", ["--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", "--dbname", _connection.Database!, dump], cancellationToken);
         await finish(url);
-        await ExecuteAsync($"DROP TABLE {UnfinishedTable}", cancellationToken);
+        // By the connection that has the lock: had it been lost, this would fail, and the place stay unfit to be served.
+        await using var finished = new NpgsqlCommand($"DROP TABLE {UnfinishedTable}", alone);
+        await finished.ExecuteNonQueryAsync(cancellationToken);
+    }
+
+    /// <summary>A server whose connection with the lock is lost for a moment shows by its others.</summary>
+    private async Task RequireNoServerAsync(CancellationToken cancellationToken)
+    {
+        if (await ScalarAsync<long>($"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = '{PostgresProvider.LastingName}'", cancellationToken) > 0)
+            throw new BackupException("a control plane runs on this database", "stop all of them first");
     }
 
     /// <summary>Refuses to serve a database whose restore has not come to its end.</summary>

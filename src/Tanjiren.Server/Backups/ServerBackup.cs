@@ -10,7 +10,8 @@ namespace Tanjiren.Server.Backups;
 /// <summary>What a restore did.</summary>
 /// <param name="Manifest">Of the backup.</param>
 /// <param name="HeldTasks">Open tasks that wait for <c>jobs resume</c>.</param>
-public sealed record RestoreReport(BackupManifest Manifest, int HeldTasks);
+/// <param name="PausedSchedules">Schedules that wait for <c>schedules resume</c>.</param>
+public sealed record RestoreReport(BackupManifest Manifest, int HeldTasks, int PausedSchedules);
 
 /// <summary>Takes a whole control plane into one file while it runs, and brings it back so that nothing runs twice.</summary>
 public static class ServerBackup
@@ -35,7 +36,7 @@ public static class ServerBackup
 
     /// <summary>
     /// Puts a backup into <paramref name="database"/>, an empty place unless <paramref name="force"/>: migrated to this version, its leases ended, its generations far
-    /// above all that were given out since, its unused approvals void, its open tasks held, the ticks up to now dealt with.
+    /// above all that were given out since, its unused approvals void, its open tasks held, its schedules paused.
     /// </summary>
     /// <exception cref="BackupException">It can't be; the words are for the operator.</exception>
     /// <exception cref="FormatException">The database's name can't be understood.</exception>
@@ -50,25 +51,26 @@ public static class ServerBackup
             throw new BackupException($"the backup is of a {manifest.Database} database and can't be restored into {target.Kind}", $"name a {manifest.Database} database with --database");
         using var work = new WorkDirectory(database.StartsWith("sqlite:", StringComparison.Ordinal) ? Path.GetFullPath(database["sqlite:".Length..]) : Path.GetFullPath(file));
         await BackupArchive.ExtractAsync(file, manifest, work.Database, cancellationToken);
-        var held = 0;
-        await target.LoadAsync(work.Database, force, async url => held = await FinishAsync(url, manifest, clock, cancellationToken), cancellationToken);
-        return new RestoreReport(manifest, held);
+        var report = new RestoreReport(manifest, 0, 0);
+        await target.LoadAsync(work.Database, force, async url => report = await FinishAsync(url, manifest, clock, cancellationToken), cancellationToken);
+        return report;
     }
 
-    private static async Task<int> FinishAsync(string url, BackupManifest manifest, TimeProvider clock, CancellationToken cancellationToken)
+    private static async Task<RestoreReport> FinishAsync(string url, BackupManifest manifest, TimeProvider clock, CancellationToken cancellationToken)
     {
         await using var app = ControlPlane.Build(new ControlPlaneOptions { Urls = ["http://127.0.0.1:0"], Database = url, OfferSetup = false, Clock = clock, ConfigureLogging = _ => { } });
         await using var database = app.Services.GetRequiredService<Database>();
         await app.Services.GetRequiredService<Migrator>().MigrateAsync(cancellationToken);
         var held = await app.Services.GetRequiredService<HeldTasks>().HoldAllAsync(cancellationToken);
-        await app.Services.GetRequiredService<ScheduleFiring>().SkipDueAsync(cancellationToken);
+        var paused = await app.Services.GetRequiredService<ScheduleFiring>().PauseAllAsync(
+            $"The server was restored from a backup of {manifest.TakenAt:u}. Resume it if it is still wanted as it stands here.", cancellationToken);
         var audit = app.Services.GetRequiredService<AuditLog>();
         await database.WriteAsync(async tx =>
         {
             foreach (var organizationId in await tx.ListAsync<string>("SELECT id FROM organizations ORDER BY id"))
-                await audit.AppendAsync(tx, organizationId, "server", "server.restored", organizationId, $"from a backup of {manifest.TakenAt:u}; open tasks are held", address: null);
+                await audit.AppendAsync(tx, organizationId, "server", "server.restored", organizationId, $"from a backup of {manifest.TakenAt:u}; open tasks are held, schedules paused", address: null);
         }, cancellationToken);
-        return held;
+        return new RestoreReport(manifest, held, paused);
     }
 
     private static IDatabaseDump DumpOf(string database, TimeProvider clock) =>

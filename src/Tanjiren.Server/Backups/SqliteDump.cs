@@ -9,8 +9,11 @@ namespace Tanjiren.Server.Backups;
 /// </summary>
 internal sealed class SqliteDump(string path, TimeProvider clock) : IDatabaseDump
 {
-    /// <summary>What stands beside a database and belongs to it. The old head file too: heads of rows that a backup does not have would accuse the restored chain for ever.</summary>
-    private static readonly string[] Suffixes = ["", "-wal", "-shm", ".audit-heads"];
+    /// <summary>
+    /// What stands beside a database and belongs to it. The old head file too: heads of rows that a backup does not have would accuse the restored chain for ever. The log is there
+    /// when the database can't be opened any more, and must not be read into another one.
+    /// </summary>
+    private static readonly string[] Beside = [".audit-heads", "-wal", "-shm"];
 
     private readonly string _path = Path.GetFullPath(path);
 
@@ -50,8 +53,24 @@ internal sealed class SqliteDump(string path, TimeProvider clock) : IDatabaseDum
         await finish("sqlite:" + dump);
         await FoldLogAsync(dump, cancellationToken);
         var aside = $".before-restore-{clock.GetUtcNow():yyyyMMddHHmmss}";
-        foreach (var old in Suffixes.Select(suffix => _path + suffix).Where(File.Exists)) File.Move(old, old + aside);
-        File.Move(dump, _path);
+        if (File.Exists(_path)) await FoldOldLogAsync(cancellationToken);
+        foreach (var old in Beside.Select(suffix => _path + suffix).Where(File.Exists)) File.Move(old, old + aside);
+        // The old one is linked aside and the new one renamed over it: at no moment is there none, for a server would make an empty one then.
+        if (File.Exists(_path)) File.Replace(dump, _path, _path + aside);
+        else File.Move(dump, _path);
+    }
+
+    /// <summary>The old database, as one file. What is no database any more is kept with its log as it is.</summary>
+    private async Task FoldOldLogAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await FoldLogAsync(_path, cancellationToken);
+        }
+        catch (Exception e) when (e is SqliteException or InvalidOperationException)
+        {
+            // Given up with --force, perhaps for just that.
+        }
     }
 
     /// <summary>One file, whatever its write-ahead log still held: only that one is renamed.</summary>

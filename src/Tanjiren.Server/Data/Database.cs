@@ -21,20 +21,25 @@ internal sealed class Database(ISqlProvider provider, StatementObserver? observe
 
     /// <summary>
     /// Runs <paramref name="work"/> in one transaction and commits. A deadlock or serialization failure runs it again from the start, so the work
-    /// must not have effects of its own; those belong in <see cref="WriteTransaction.OnCommit"/>.
+    /// must not have effects of its own; those belong in <see cref="WriteTransaction.OnCommit"/>. So does what the work lacks (<see cref="NotPreparedException"/>), once it
+    /// has been made with no transaction open.
     /// </summary>
     public async Task<T> WriteAsync<T>(Func<WriteTransaction, Task<T>> work, CancellationToken cancellationToken)
     {
         for (var attempt = 1; ; attempt++)
         {
             var scope = await provider.BeginWriteAsync(cancellationToken);
-            WriteTransaction transaction;
-            T result;
+            var transaction = new WriteTransaction(provider, scope, observer, cancellationToken) { MayBeginAnew = attempt < MaxAttempts };
+            NotPreparedException? lacking = null;
+            var result = default(T)!;
             try
             {
-                transaction = new WriteTransaction(provider, scope, observer, cancellationToken);
                 result = await work(transaction);
                 await transaction.CommitAsync();
+            }
+            catch (NotPreparedException e) when (attempt < MaxAttempts)
+            {
+                lacking = e;
             }
             catch (DbException e) when (provider.IsTransient(e) && attempt < MaxAttempts)
             {
@@ -44,6 +49,11 @@ internal sealed class Database(ISqlProvider provider, StatementObserver? observe
             finally
             {
                 await scope.ReleaseAsync();
+            }
+            if (lacking is not null)
+            {
+                await lacking.MakeAsync();
+                continue;
             }
             transaction.RunCommitActions();
             return result;
@@ -58,6 +68,15 @@ internal sealed class Database(ISqlProvider provider, StatementObserver? observe
         }, cancellationToken);
 
     public ValueTask DisposeAsync() => provider.DisposeAsync();
+}
+
+/// <summary>
+/// A transaction needs what takes long to make and depends on nothing but what it has read. Others wait for a transaction, on SQLite all of them: it is undone, this is
+/// made, and it begins anew, with whatever is true then. Thrown only while <see cref="WriteTransaction.MayBeginAnew"/>.
+/// </summary>
+internal sealed class NotPreparedException(Func<Task> make) : Exception("A transaction needs something that is made outside of it, and begins anew then.")
+{
+    public Task MakeAsync() => make();
 }
 
 /// <summary>Called before every statement of a write transaction; the interleaving suite pauses transactions there.</summary>
@@ -117,6 +136,9 @@ internal sealed class WriteTransaction(ISqlProvider provider, WriteScope scope, 
     : SqlSession(provider, scope.Connection, scope.Transaction, observer, cancellationToken)
 {
     private readonly List<Action> _commitActions = [];
+
+    /// <summary>False at the last attempt: then what is lacking has to be made in it.</summary>
+    public bool MayBeginAnew { get; init; }
 
     /// <summary>Adds something to do once the transaction is durable: wake-ups, counters. It must not throw and must not block.</summary>
     public void OnCommit(Action action) => _commitActions.Add(action);

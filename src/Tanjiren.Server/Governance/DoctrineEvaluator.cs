@@ -29,9 +29,15 @@ internal static class DoctrineEvaluator
     /// <summary>Longer text is read by no pattern, in bytes of UTF-8 (64 KiB).</summary>
     internal const int MaxTextBytes = 64 * 1024;
 
-    public static DoctrineDecision Evaluate(Doctrine doctrine, int version, DoctrineCase task, TimeSpan? budget = null)
+    public static DoctrineDecision Evaluate(Doctrine doctrine, int version, DoctrineCase task, TimeSpan? budget = null) =>
+        Evaluate(doctrine, version, task, IsRead(task.Text) ? doctrine.Patterns.Read(task.Text, budget) : null);
+
+    /// <summary>Whether patterns read it.</summary>
+    public static bool IsRead(string text) => Encoding.UTF8.GetByteCount(text) <= MaxTextBytes;
+
+    /// <summary><paramref name="patterns"/>: a reading of the task's text; null when patterns do not read it.</summary>
+    public static DoctrineDecision Evaluate(Doctrine doctrine, int version, DoctrineCase task, PatternSet.Reading? patterns)
     {
-        var patterns = Encoding.UTF8.GetByteCount(task.Text) > MaxTextBytes ? null : doctrine.Patterns.Read(task.Text, budget);
         var findings = new List<DoctrineFinding>();
         var (highest, forbidden, refuses, selfApproval, inherit) = (ApprovalClass.None, false, false, true, true);
         DateTimeOffset? frozenUntil = null;

@@ -56,31 +56,24 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
     /// <summary>Which version is which document takes some 200 bytes, and saves reading 64 KiB from the database.</summary>
     private const int MaxVersions = 20_000;
 
+    /// <summary>Texts that were read outside of the transactions that need them; at most 128 KB each.</summary>
+    private const int MaxReadings = 64;
+
+    /// <summary>Characters times patterns that a transaction may read in its own time: some hundreds of microseconds, a command line before the largest doctrine.</summary>
+    private const int MaxReadInside = 128 * 1024;
+
+    /// <summary>How long such a reading counts. One that ran out of its budget, because the machine was busy, is made again then.</summary>
+    private static readonly TimeSpan KeepReading = TimeSpan.FromMinutes(1);
+
     /// <summary>How long a task is held back by a version that can't be read before it is asked again; each asking reads the document once more.</summary>
     private static readonly TimeSpan HoldUnreadable = TimeSpan.FromMinutes(1);
 
     private readonly RecentlyUsed<(string OrganizationId, int Version), string> _hashes = new(MaxVersions);
     private readonly RecentlyUsed<string, Doctrine> _compiled = new(MaxCompiled);
-    private readonly RecentlyUsed<string, bool> _prepared = new(MaxCompiled);
+    private readonly RecentlyUsed<(PatternSet Patterns, string Text), (PatternSet.Reading Reading, DateTimeOffset At)> _readings = new(MaxReadings);
 
-    /// <summary>
-    /// Before a transaction that decides: makes the patterns of the newest version while nobody waits. Once for each organization; what other server processes write
-    /// later is made within the budget of the decision that meets it first.
-    /// </summary>
-    public async Task PrepareAsync(Database database, string organizationId, CancellationToken cancellationToken)
-    {
-        if (_prepared.TryGet(organizationId, out _)) return;
-        try
-        {
-            var (_, doctrine) = await database.ReadAsync(sql => AtAsync(sql, organizationId, null), cancellationToken);
-            doctrine.Patterns.Compile();
-            _prepared.GetOrAdd(organizationId, true);
-        }
-        catch (UnreadableDoctrineException)
-        {
-            // The decision itself tells it.
-        }
-    }
+    /// <summary>For how long a transaction may read all the same, should the patterns be slow ones, and for how long it is read outside; others than these in tests only.</summary>
+    internal (TimeSpan Inside, TimeSpan Outside) Budgets { get; set; } = (TimeSpan.FromMilliseconds(20), PatternSet.Budget);
 
     /// <summary>A version that can't be read lets nothing start: it is told as a freeze that refuses, which is asked again after <see cref="HoldUnreadable"/>.</summary>
     public async Task<DoctrineDecision> DecideAsync(SqlSession sql, DoctrineQuestion question)
@@ -88,7 +81,7 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
         try
         {
             var (version, doctrine) = await AtAsync(sql, question.OrganizationId, question.AtVersion);
-            return DoctrineEvaluator.Evaluate(doctrine, version, new DoctrineCase
+            return Evaluate(sql, doctrine, version, new DoctrineCase
             {
                 Mode = question.Spec.Mode ?? TaskMode.Command,
                 Text = DoctrineCase.TextOf(question.Spec.Command),
@@ -108,7 +101,7 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
 
     /// <summary>
     /// The newest version, or the one that is named. An organization that was never given a doctrine is without rules, as version 0. Its patterns are made here, unless
-    /// others wait for the transaction: then each is made when it is needed, within the budget of what needs it.
+    /// others wait for the transaction: then <see cref="DecideAsync"/> has them made, if it needs them.
     /// </summary>
     /// <exception cref="InvalidOperationException">There is no such version.</exception>
     /// <exception cref="UnreadableDoctrineException">This server can't read it.</exception>
@@ -134,13 +127,46 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
     /// <summary>A document that this process has just compiled for a new version: the next decision, which others wait for, need not do it once more.</summary>
     public void Keep(string document, Doctrine doctrine) => _compiled.GetOrAdd(HashOf(document), doctrine);
 
-    /// <summary>The first of these tags that a rule names, and the rule; null: none is guarded.</summary>
-    public async Task<(string Tag, string Rule)?> FindGuardedAsync(SqlSession sql, string organizationId, IEnumerable<string> tags)
+    /// <summary>Why only admins may set and remove one of these tags; null: anybody who may tag a workstation. A version that can't be read may name any.</summary>
+    public async Task<string?> GuardAsync(SqlSession sql, string organizationId, IEnumerable<string> tags)
     {
-        var (_, doctrine) = await AtAsync(sql, organizationId, null);
-        foreach (var tag in tags)
-            if (doctrine.RuleNaming(tag) is { } rule) return (tag, rule);
-        return null;
+        try
+        {
+            var (_, doctrine) = await AtAsync(sql, organizationId, null);
+            foreach (var tag in tags)
+                if (doctrine.RuleNaming(tag) is { } rule) return $"The tag '{tag}' is named by the rule '{rule}' of the organization's doctrine: only admins set and remove it.";
+            return null;
+        }
+        catch (UnreadableDoctrineException e)
+        {
+            LogUnreadable(logger, e.Message);
+            return $"This server can't read version {e.Version} of the organization's doctrine, which may name any tag: only admins set and remove tags.";
+        }
+    }
+
+    /// <summary>
+    /// Patterns may take half a second for one text, and a transaction is waited for. So within one a decision reads what is short, by expressions that are made; for
+    /// anything else the transaction begins anew after the reading. What it then decides by is true then: another version or other tags are judged as they are, and only
+    /// the reading of the text is taken over, which depends on neither.
+    /// </summary>
+    private DoctrineDecision Evaluate(SqlSession sql, Doctrine doctrine, int version, DoctrineCase task)
+    {
+        if (doctrine.Patterns.Count == 0 || sql is not WriteTransaction { MayBeginAnew: true } || !DoctrineEvaluator.IsRead(task.Text)) return DoctrineEvaluator.Evaluate(doctrine, version, task);
+        if (_readings.TryGet((doctrine.Patterns, task.Text), out var kept) && task.Now - kept.At < KeepReading) return DoctrineEvaluator.Evaluate(doctrine, version, task, kept.Reading);
+        if ((long)doctrine.Patterns.Count * task.Text.Length <= MaxReadInside)
+        {
+            var reading = doctrine.Patterns.Read(task.Text, Budgets.Inside, onlyMade: true);
+            var decision = DoctrineEvaluator.Evaluate(doctrine, version, task, reading);
+            if (reading is { IsLacking: false, IsSpent: false }) return decision;
+        }
+        throw new NotPreparedException(() =>
+        {
+            doctrine.Patterns.Compile();
+            var reading = doctrine.Patterns.Read(task.Text, Budgets.Outside);
+            DoctrineEvaluator.Evaluate(doctrine, version, task, reading);
+            _readings.Set((doctrine.Patterns, task.Text), (reading, task.Now));
+            return Task.CompletedTask;
+        });
     }
 
     /// <summary>What a person has a part in is theirs too: a rule for requests must not be avoided by changing what a schedule made, or by naming a runbook beside one's own command.</summary>

@@ -15,6 +15,8 @@ internal sealed class Pattern(string text, int group)
 
     public Regex Regex => _regex.Value;
 
+    public bool IsMade => _regex.IsValueCreated;
+
     /// <summary>False for lookarounds, backreferences, atomic groups and very many repeats.</summary>
     public bool IsLinear()
     {
@@ -38,8 +40,8 @@ internal sealed class PatternSet
     public static readonly PatternSet Empty = new();
 
     /// <summary>
-    /// For one text before all patterns, their making included, because it passes within a transaction that others wait for. What was begun within it is
-    /// ended, so the whole takes at most the making of one filter and <see cref="MatchTimeout"/> more.
+    /// For one text before all patterns, their making included. What was begun within it is ended, so the whole takes at most the making of one filter and
+    /// <see cref="MatchTimeout"/> more.
     /// </summary>
     public static readonly TimeSpan Budget = TimeSpan.FromMilliseconds(500);
 
@@ -78,8 +80,8 @@ internal sealed class PatternSet
     /// </summary>
     public IReadOnlyList<Pattern> Compile() => [.. _patterns.Where(pattern => _filters[pattern.Group].Value is null && !pattern.IsLinear())];
 
-    /// <summary>One text; <paramref name="budget"/> is <see cref="Budget"/> but for tests.</summary>
-    public Reading Read(string text, TimeSpan? budget = null) => new(_filters, text, budget ?? Budget);
+    /// <summary>One text; <paramref name="budget"/> is <see cref="Budget"/> but for tests. <paramref name="onlyMade"/>: makes no expression, and tells if one is missing.</summary>
+    public Reading Read(string text, TimeSpan? budget = null, bool onlyMade = false) => new(_filters, text, budget ?? Budget, onlyMade);
 
     internal static Regex Linear(string text) => new(text, RegexOptions.NonBacktracking | RegexOptions.CultureInvariant, MatchTimeout);
 
@@ -97,23 +99,50 @@ internal sealed class PatternSet
         }
     }
 
-    /// <summary>One text before the patterns of a set. For one thread.</summary>
-    internal sealed class Reading(IReadOnlyList<Lazy<Regex?>> filters, string text, TimeSpan budget)
+    /// <summary>One text before the patterns of a set. It looks at each pattern once, however often it is asked. For any thread.</summary>
+    internal sealed class Reading(IReadOnlyList<Lazy<Regex?>> filters, string text, TimeSpan budget, bool onlyMade)
     {
-        private readonly long _begun = Stopwatch.GetTimestamp();
+        private readonly Lock _gate = new();
         private readonly bool?[] _mayMatch = new bool?[filters.Count];
+        private readonly Dictionary<Pattern, bool> _matches = [];
+        private TimeSpan _spent;
 
         /// <summary>Whether the budget is spent: from then on nothing is looked at, and every pattern counts as one that matches.</summary>
         public bool IsSpent { get; private set; }
 
-        /// <summary>Whether it matches; a pattern that takes too long counts as one that does: the stricter mistake.</summary>
-        public bool Matches(Pattern pattern) =>
-            Spend() || ((_mayMatch[pattern.Group] ??= filters[pattern.Group].Value is not { } filter || IsMatch(filter)) && (Spend() || IsMatch(pattern)));
+        /// <summary>Whether an expression was needed that is not made yet: what was said since is worth nothing.</summary>
+        public bool IsLacking { get; private set; }
 
-        private bool Spend() => IsSpent = IsSpent || Stopwatch.GetElapsedTime(_begun) >= budget;
+        /// <summary>Whether it matches; a pattern that takes too long counts as one that does: the stricter mistake.</summary>
+        public bool Matches(Pattern pattern)
+        {
+            lock (_gate)
+            {
+                if (_matches.TryGetValue(pattern, out var known)) return known;
+                if (IsOver()) return true;
+                var began = Stopwatch.GetTimestamp();
+                _mayMatch[pattern.Group] ??= MayMatch(filters[pattern.Group]);
+                _spent += Stopwatch.GetElapsedTime(began);
+                if (_mayMatch[pattern.Group] == false) return _matches[pattern] = false;
+                if (IsOver()) return true;
+                began = Stopwatch.GetTimestamp();
+                var matches = IsMatch(pattern);
+                _spent += Stopwatch.GetElapsedTime(began);
+                return IsLacking || (_matches[pattern] = matches);
+            }
+        }
+
+        private bool IsOver() => IsLacking || (IsSpent = IsSpent || _spent >= budget);
+
+        private bool MayMatch(Lazy<Regex?> filter)
+        {
+            if (onlyMade && !filter.IsValueCreated) return IsLacking = true;
+            return filter.Value is not { } regex || IsMatch(regex);
+        }
 
         private bool IsMatch(Pattern pattern)
         {
+            if (onlyMade && !pattern.IsMade) return IsLacking = true;
             try
             {
                 return IsMatch(pattern.Regex);

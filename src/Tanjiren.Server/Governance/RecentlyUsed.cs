@@ -40,6 +40,16 @@ internal sealed class RecentlyUsed<TKey, TValue>(int capacity) where TKey : notn
         }
     }
 
+    /// <summary>In place of what is there.</summary>
+    public void Set(TKey key, TValue value)
+    {
+        lock (_lock)
+        {
+            if (_nodes.Remove(key, out var old)) _order.Remove(old);
+            GetOrAdd(key, value);
+        }
+    }
+
     private void Touch(LinkedListNode<(TKey, TValue)> node)
     {
         _order.Remove(node);

@@ -14,6 +14,7 @@ using Tanjiren.Server.Records;
 using Tanjiren.Server.Retention;
 using Tanjiren.Server.Schedules;
 using Tanjiren.Server.Tasks;
+using Tanjiren.Server.Webhooks;
 using Tanjiren.Server.Workstations;
 using Tanjiren.Server.Workstations.Sessions;
 
@@ -50,7 +51,8 @@ public static class ControlPlane
             .AddSchedules()
             .AddAudit()
             .AddRetention()
-            .AddRecords();
+            .AddRecords()
+            .AddWebhooks();
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().UseUrls([.. options.Urls]);
 
         var app = builder.Build();
@@ -76,6 +78,7 @@ public static class ControlPlane
         app.MapSchedules();
         app.MapAudit();
         app.MapRecords();
+        app.MapWebhooks();
         return app;
     }
 

@@ -60,26 +60,15 @@ internal sealed class ScheduleFiring(Database database, TaskService tasks, Runbo
     }
 
     /// <summary>
-    /// Passes over every tick up to now, and over those that wait: after a restore nobody here can know which of them ran since the backup. Answers how many schedules
-    /// that moved. For a database that no server serves.
+    /// Pauses every schedule that is not paused: after a restore nobody here can know which ticks ran since the backup, nor which schedules were changed, paused or deleted
+    /// since. Answers how many that were. For a database that no server serves.
     /// </summary>
-    public async Task<int> SkipDueAsync(CancellationToken cancellationToken)
+    public async Task<int> PauseAllAsync(string reason, CancellationToken cancellationToken)
     {
-        var now = clock.GetUtcNow();
-        var due = await database.ReadAsync(sql => sql.ListAsync<string>("SELECT id FROM schedules WHERE next_run_at <= @now OR waiting_tick_at IS NOT NULL ORDER BY id",
-            new { now = now.ToUnixTimeMilliseconds() }), cancellationToken);
-        foreach (var id in due)
-            await database.WriteAsync(async tx =>
-            {
-                var row = (await ScheduleRow.LockAsync(tx, "id = @id", new { id }))!;
-                await tx.ExecuteAsync("UPDATE schedules SET waiting_tick_at = NULL, skipped = skipped + 1 WHERE id = @id AND waiting_tick_at IS NOT NULL", new { id });
-                if (row.NextRunAt is not { } first || first > now.ToUnixTimeMilliseconds()) return;
-                if (row.ParseCron() is not { } cron || cron.Next(now) is not { } next) return; // the loop pauses it and says why
-                var plan = ScheduleRules.Plan(cron, TaskMapping.Instant(first), now, MissedRunRule.Skip);
-                await tx.ExecuteAsync("UPDATE schedules SET next_run_at = @next, last_tick_at = @latest, missed = missed + @missed WHERE id = @id",
-                    new { id, next = next.ToUnixTimeMilliseconds(), latest = plan.Latest.ToUnixTimeMilliseconds(), missed = plan.Missed + (plan.Fire is null ? 0 : 1) });
-            }, cancellationToken);
-        return due.Count;
+        var active = await database.ReadAsync(sql => sql.ListAsync<string>("SELECT id FROM schedules WHERE paused_at IS NULL ORDER BY id"), cancellationToken);
+        foreach (var id in active)
+            await database.WriteAsync(async tx => await PauseAsync(tx, (await ScheduleRow.LockAsync(tx, "id = @id", new { id }))!, reason), cancellationToken);
+        return active.Count;
     }
 
     /// <summary>Makes the task that waited for the one before to end.</summary>

@@ -7,12 +7,18 @@ using Tanjiren.Server.Tasks.Approvals;
 
 namespace Tanjiren.Server.Tasks;
 
+/// <summary>What came of a resume.</summary>
+/// <param name="Tasks">So many go on.</param>
+/// <param name="NotBefore">None does before this instant: somewhere one of them may still run. Null: nothing stands in the way.</param>
+internal readonly record struct ResumeResult(int Tasks, DateTimeOffset? NotBefore = null);
+
 /// <summary>
 /// Tasks after a restore. Their steps may have run since the backup without this database knowing it, and so may the attempt after a failed one: none starts by
 /// itself. Every open task, and every failed one whose next attempt is pending, is held until its organization's owner, who can know, resumes. Tasks that are made
 /// afterwards are not held.
 /// </summary>
-internal sealed class HeldTasks(Database database, TimeProvider clock, WakeUps wakeUps, AnyDispatcher dispatcher, RunMetrics metrics, AuditLog audit, ApprovalGate gate)
+internal sealed class HeldTasks(Database database, TimeProvider clock, WakeUps wakeUps, AnyDispatcher dispatcher, RunMetrics metrics, AuditLog audit, ApprovalGate gate,
+    LeaseOptions options)
 {
     /// <summary>
     /// Far above any generation that was given out between the backup and the restore: what an agent brings back from that time can't fit by chance.
@@ -41,14 +47,19 @@ internal sealed class HeldTasks(Database database, TimeProvider clock, WakeUps w
         }, cancellationToken);
     }
 
-    /// <summary>Lets the held tasks of the caller's organization go on, each with its whole queue timeout before it, and answers how many there were.</summary>
-    public Task<int> ResumeAsync(Caller caller, CancellationToken cancellationToken) => database.WriteAsync(async tx =>
+    /// <summary>
+    /// Lets the held tasks of the caller's organization go on, each with its whole queue timeout before it. Refused until no agent can still run one of them: what it was given
+    /// after the backup this database does not know, and an agent that is cut off trusts its lease for TTL and grace after its last renewal, which was before the restore.
+    /// </summary>
+    public Task<ResumeResult> ResumeAsync(Caller caller, CancellationToken cancellationToken) => database.WriteAsync(async tx =>
     {
-        var were = await tx.ListAsync<TaskRow>("UPDATE tasks SET held_at = NULL WHERE organization_id = @OrganizationId AND held_at IS NOT NULL RETURNING *", new { caller.OrganizationId });
+        var were = await tx.ListAsync<TaskRow>("SELECT * FROM tasks WHERE organization_id = @OrganizationId AND held_at IS NOT NULL ORDER BY id" + tx.ForUpdate, new { caller.OrganizationId });
         // Some may have been cancelled meanwhile, and so may the attempts to come of those that had failed.
         var retried = await tx.ListAsync<string>("SELECT task_id FROM retries WHERE organization_id = @OrganizationId", new { caller.OrganizationId });
         var held = were.Where(task => task.EndedAt is null || retried.Contains(task.Id)).ToList();
-        if (held.Count == 0) return 0;
+        if (held.Count > 0 && await SafeAtAsync(tx, caller.OrganizationId, held) is var safeAt && safeAt > clock.GetUtcNow()) return new ResumeResult(0, safeAt);
+        await tx.ExecuteAsync("UPDATE tasks SET held_at = NULL WHERE organization_id = @OrganizationId AND held_at IS NOT NULL", new { caller.OrganizationId });
+        if (held.Count == 0) return new ResumeResult(0);
         tx.OnCommit(() => wakeUps.Notify(WakeUps.Retries));
         foreach (var task in held)
         {
@@ -58,8 +69,16 @@ internal sealed class HeldTasks(Database database, TimeProvider clock, WakeUps w
             tx.OnCommit(() => Wake(steps));
         }
         await audit.AppendAsync(tx, caller, "tasks.resumed", caller.OrganizationId, $"{held.Count} tasks, held since a restore");
-        return held.Count;
+        return new ResumeResult(held.Count);
     }, cancellationToken);
+
+    /// <summary>When the last lease has ended that may have been given on one of these tasks before the restore: by its own grace, and the longest TTL that is known here.</summary>
+    private async Task<DateTimeOffset> SafeAtAsync(WriteTransaction tx, string organizationId, List<TaskRow> held)
+    {
+        var ttlMs = Math.Max(options.TtlMs, await tx.FirstAsync<long?>(
+            "SELECT max(lease_ttl_ms) FROM steps WHERE task_id IN (SELECT id FROM tasks WHERE organization_id = @organizationId)", new { organizationId }) ?? 0);
+        return TaskMapping.Instant(held.Max(task => task.HeldAt!.Value + ttlMs + task.ParseSpec().LeaseGraceSeconds!.Value * 1000L));
+    }
 
     private void Wake(IReadOnlyList<QueuedStep> steps)
     {

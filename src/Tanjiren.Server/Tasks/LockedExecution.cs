@@ -78,6 +78,8 @@ internal sealed class LockedExecution
     /// <summary>The wall clock of this transaction, in Unix milliseconds.</summary>
     public long Now => _now;
 
+    public StartSubject Subject => new(TaskId, OrganizationId, ParsedSpec, Origin, ActorRole, DoctrineVersion, ActionHash, Now);
+
     /// <summary>Whether the session given to <see cref="OfStepAsync"/> is its workstation's open one.</summary>
     public bool SessionOpen => _row.SessionOpen;
 

@@ -5,6 +5,7 @@ using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Tasks.Approvals;
+using Tanjiren.Server.Workstations;
 using Tanjiren.Server.Workstations.Sessions;
 
 namespace Tanjiren.Server.Tasks;
@@ -60,9 +61,8 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         if (step.State != "queued" || step.LeaseGeneration != expectedGeneration)
             return ClaimResult.Refused(ClaimRefusal.Moved, step.State);
         if (locked.Held) return ClaimResult.Refused(ClaimRefusal.HeldAfterRestore, "held_after_restore");
-        if (claimer.Draining != 0 || claimer.AgentDraining != 0) return ClaimResult.Refused(ClaimRefusal.Draining, step.State);
-        if (locked.MaxParallel != 0 && locked.ActiveSteps >= locked.MaxParallel) return ClaimResult.Refused(ClaimRefusal.MaxParallel, step.State);
-        if (step.RunningHere >= claimer.MaxConcurrent) return ClaimResult.Refused(ClaimRefusal.AtCapacity, step.State);
+        if (RefusalOf(WorkerRules.Unready(claimer.AsWorker(step.RunningHere))) is { } unready) return ClaimResult.Refused(unready, step.State);
+        if (!StartRules.HasPlace(locked.MaxParallel, locked.ActiveSteps)) return ClaimResult.Refused(ClaimRefusal.MaxParallel, step.State);
         // Last, because it uses the approval up.
         if (await gate.AdmitAsync(tx, locked, step, claimer.Id, claimer.ParseTags()) is { } refusal) return ClaimResult.Refused(refusal, step.State);
 
@@ -109,6 +109,14 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         return TargetSelector.Parse(canonical!).Matches(claimer.Id, claimer.ParseTags(), claimer.ParseLabels());
     }
 
+    /// <summary>By the first of them.</summary>
+    private static ClaimRefusal? RefusalOf(IEnumerable<WaitReason> unready) => unready.Select<WaitReason, ClaimRefusal?>(reason => reason switch
+    {
+        WaitReason.Draining => ClaimRefusal.Draining,
+        WaitReason.AtCapacity => ClaimRefusal.AtCapacity,
+        _ => throw new InvalidOperationException($"A workstation that claims is not {reason}."),
+    }).FirstOrDefault();
+
     private static ClaimResponse Answer(LockedExecution locked, StepRow step, long generation, long timeoutMs, long ttlMs, bool cancelRequested)
     {
         var spec = locked.ParsedSpec;
@@ -148,6 +156,12 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         public int MaxConcurrent { get; init; }
         public string Tags { get; init; } = "[]";
         public string Labels { get; init; } = "{}";
+
+        /// <summary>It is there, and is who it says: its request proved that. That its sign-in stands was asked with its session.</summary>
+        public WorkerState AsWorker(long active) => new()
+        {
+            Online = true, Trusted = true, SignedOut = false, Draining = Draining != 0 || AgentDraining != 0, Active = active, MaxConcurrent = MaxConcurrent,
+        };
 
         public IReadOnlyCollection<string> ParseTags() => JsonSerializer.Deserialize<string[]>(Tags)!;
         public IReadOnlyDictionary<string, string> ParseLabels() => JsonSerializer.Deserialize<Dictionary<string, string>>(Labels)!;

@@ -1,8 +1,6 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using Tanjiren.Protocol;
-using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
-using Tanjiren.Server.Governance;
 using Tanjiren.Server.Problems;
 using Tanjiren.Server.Workstations.Sessions;
 
@@ -21,14 +19,13 @@ internal static class StepEndpoints
     }
 
     private static async Task<Results<Ok<ClaimResponse>, Problem>> ClaimAsync(
-        string id, ClaimRequest request, Device device, StepClaimer claimer, DoctrineGate doctrine, Database database, HttpContext context, CancellationToken cancellationToken)
+        string id, ClaimRequest request, Device device, StepClaimer claimer, HttpContext context, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
         errors.Require(Ids.IsValid(request.ClaimId, Ids.Claim), "claimId", "must be a claim id (clm_…)");
         RequireGeneration(request.ExpectedGeneration, "expectedGeneration", 0, errors);
         if (errors.Any) return errors.ToProblem();
 
-        await doctrine.PrepareAsync(database, device.OrganizationId, cancellationToken);
         var result = await claimer.ClaimAsync(device, id, request.ClaimId!, request.ExpectedGeneration!.Value, cancellationToken);
         return result.Refusal switch
         {

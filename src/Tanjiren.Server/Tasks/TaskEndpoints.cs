@@ -1,8 +1,6 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Mvc;
 using Tanjiren.Protocol;
-using Tanjiren.Server.Data;
-using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Problems;
@@ -18,7 +16,7 @@ internal static class TaskEndpoints
         var tasks = routes.MapGroup("/api/tasks").WithTags("Tasks");
         tasks.MapPost("/", CreateAsync).RequireRole(Role.Member).AnswersProblems(400, 408, 409, 413, 415, 422).WithName("createTask").WithMetadata(IdempotencyKeyTaken.Instance);
         tasks.MapGet("/", ListAsync).RequireRole(Role.Viewer).AnswersProblems(400, 422).WithName("listTasks");
-        tasks.MapPost("/resume", ResumeAsync).RequireRole(Role.Owner).WithName("resumeTasks").WithSummary("After a restore: lets the held tasks of the organization go on.");
+        tasks.MapPost("/resume", ResumeAsync).RequireRole(Role.Owner).AnswersProblems(409).WithName("resumeTasks").WithSummary("After a restore: lets the held tasks of the organization go on.");
         tasks.MapGet("/{id}", GetAsync).RequireRole(Role.Viewer).AnswersProblems(404).WithName("getTask");
         tasks.MapPatch("/{id}", UpdateAsync).RequireRole(Role.Member).AnswersProblems(400, 404, 409, 408, 413, 415, 422).WithName("updateTask")
             .WithSummary("Changes a task that nobody has claimed; its approval is asked for again.");
@@ -31,13 +29,11 @@ internal static class TaskEndpoints
     }
 
     private static async Task<Results<Created<TaskBody>, Ok<TaskBody>, Problem>> CreateAsync(
-        CreateTaskRequest request, HttpContext context, Caller caller, TaskService service, TaskStore store, DoctrineGate doctrine, Database database,
-        CancellationToken cancellationToken)
+        CreateTaskRequest request, HttpContext context, Caller caller, TaskService service, TaskStore store, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
         var key = Idempotency.Read(context, request, errors);
         if (errors.Any) return errors.ToProblem();
-        await doctrine.PrepareAsync(database, caller.OrganizationId, cancellationToken);
         var result = await service.CreateAsync(caller, request, key, cancellationToken);
         if (result.Problem is not null) return result.Problem;
         var task = (await store.FindAsync(caller.OrganizationId, result.TaskId!, cancellationToken))!;
@@ -66,9 +62,8 @@ internal static class TaskEndpoints
         await store.FindAsync(caller.OrganizationId, id, cancellationToken) is { } task ? TypedResults.Ok(task) : Problem.NotFound("task", id);
 
     private static async Task<Results<Ok<TaskBody>, Problem>> UpdateAsync(
-        string id, UpdateTaskRequest request, Caller caller, TaskEditor editor, TaskStore store, DoctrineGate doctrine, Database database, CancellationToken cancellationToken)
+        string id, UpdateTaskRequest request, Caller caller, TaskEditor editor, TaskStore store, CancellationToken cancellationToken)
     {
-        await doctrine.PrepareAsync(database, caller.OrganizationId, cancellationToken);
         if (await editor.UpdateAsync(caller, id, request, cancellationToken) is { } problem) return problem;
         return TypedResults.Ok((await store.FindAsync(caller.OrganizationId, id, cancellationToken))!);
     }
@@ -101,8 +96,16 @@ internal static class TaskEndpoints
         var task = (await store.FindAsync(caller.OrganizationId, result.TaskId!, cancellationToken))!;
         return result.Repeated ? TypedResults.Ok(task) : TypedResults.Created($"/api/tasks/{task.Id}", task);
     }
-    private static async Task<Ok<ResumedTasks>> ResumeAsync(Caller caller, HeldTasks held, CancellationToken cancellationToken) =>
-        TypedResults.Ok(new ResumedTasks { Resumed = await held.ResumeAsync(caller, cancellationToken) });
+
+    private static async Task<Results<Ok<ResumedTasks>, Problem>> ResumeAsync(Caller caller, HeldTasks held, TimeProvider clock, CancellationToken cancellationToken)
+    {
+        var result = await held.ResumeAsync(caller, cancellationToken);
+        if (result.NotBefore is not { } notBefore) return TypedResults.Ok(new ResumedTasks { Resumed = result.Tasks });
+        var seconds = Math.Max(1, (int)Math.Ceiling((notBefore - clock.GetUtcNow()).TotalSeconds));
+        return new Problem(Problem.Conflict(ErrorCode.StateConflict, $"An agent that is cut off may still run one of the held tasks until {notBefore:u}.",
+            $"Resume in {seconds} s. Cancel meanwhile what has run since the backup.", "held_after_restore").Value)
+        { RetryAfterSeconds = seconds };
+    }
 
     private static async Task<Results<Ok<Page<LogChunkBody>>, Problem>> LogsAsync(
         string id, string stepId, int? limit, string? cursor, Caller caller, TaskStore store, CancellationToken cancellationToken)

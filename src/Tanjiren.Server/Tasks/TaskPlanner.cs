@@ -35,7 +35,7 @@ internal sealed partial class TaskPlanner(TargetResolver resolver, DoctrineJudge
 
     /// <summary>
     /// The same of a task that stands, for what must go on without a plan: null also when it can't be made, because this server can't read the doctrine. A database that
-    /// fails is another matter: its transaction is lost, and tried again.
+    /// fails is another matter, and so is what is not prepared: the transaction is lost, and tried again.
     /// </summary>
     public async Task<TaskPlan?> TryPlanAsync(SqlSession sql, LockedExecution locked)
     {
@@ -43,7 +43,7 @@ internal sealed partial class TaskPlanner(TargetResolver resolver, DoctrineJudge
         {
             return await PlanAsync(sql, locked.OrganizationId, (locked.ParsedSpec, locked.Spec), locked.ActorRole, locked.Origin, new FieldErrors());
         }
-        catch (Exception e) when (e is not OperationCanceledException and not DbException)
+        catch (Exception e) when (e is not OperationCanceledException and not DbException and not NotPreparedException)
         {
             LogUnplanned(logger, locked.TaskId, e);
             return null;
@@ -51,12 +51,12 @@ internal sealed partial class TaskPlanner(TargetResolver resolver, DoctrineJudge
     }
 
     /// <summary>On one machine's tags. Forbid and freeze by the stricter of the snapshot and the present; the class is the present's, the approved one is on record.</summary>
-    public async Task<DoctrineDecision> DecideAtClaimAsync(SqlSession sql, LockedExecution locked, IReadOnlyCollection<string> tags)
+    public async Task<DoctrineDecision> DecideAtClaimAsync(SqlSession sql, StartSubject task, IReadOnlyCollection<string> tags)
     {
-        var question = new DoctrineQuestion(locked.OrganizationId, locked.ParsedSpec, [tags], locked.ActorRole, locked.Origin, clock.GetUtcNow());
+        var question = new DoctrineQuestion(task.OrganizationId, task.Spec, [tags], task.ActorRole, task.Origin, clock.GetUtcNow());
         var present = await judge(sql, question);
-        if (present.Version == locked.DoctrineVersion) return present;
-        var snapshot = await judge(sql, question with { AtVersion = locked.DoctrineVersion });
+        if (present.Version == task.DoctrineVersion) return present;
+        var snapshot = await judge(sql, question with { AtVersion = task.DoctrineVersion });
         return present with
         {
             Findings = [.. present.Findings, .. snapshot.Findings],

@@ -4,7 +4,7 @@ using Tanjiren.Protocol;
 namespace Tanjiren.Server.Tasks;
 
 /// <summary>A row of <c>tasks</c>.</summary>
-internal sealed record TaskRow
+internal record TaskRow
 {
     public string Id { get; init; } = "";
     public string OrganizationId { get; init; } = "";
@@ -25,6 +25,7 @@ internal sealed record TaskRow
     public string? ScheduleId { get; init; }
     public long? ScheduleTickAt { get; init; }
     public string? RunbookId { get; init; }
+    public int ByPerson { get; init; }
     public string? InvestigationId { get; init; }
     public string? RetryOfTaskId { get; init; }
     public string? RootTaskId { get; init; }

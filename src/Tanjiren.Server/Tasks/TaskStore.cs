@@ -52,14 +52,16 @@ internal sealed class TaskStore(Database database)
         string organizationId, string? state, string? mode, string? approval, string? workerInstanceId, string? investigationId, int limit, string? cursor, CancellationToken cancellationToken) =>
         database.ReadAsync(async sql =>
         {
-            var conditions = "organization_id = @organizationId";
-            if (state is not null) conditions += " AND state = @state";
-            if (mode is not null) conditions += " AND mode = @mode";
-            if (approval is not null) conditions += " AND approval_status = @approval";
-            if (investigationId is not null) conditions += " AND investigation_id = @investigationId";
-            if (cursor is not null) conditions += " AND id < @cursor";
+            var conditions = "tasks.organization_id = @organizationId";
+            if (state is not null) conditions += " AND tasks.state = @state";
+            if (mode is not null) conditions += " AND tasks.mode = @mode";
+            if (approval is not null) conditions += " AND tasks.approval_status = @approval";
+            // Said once more, so that the index of those that needed one fits.
+            if (approval is not null && approval != WireNames.Of(ApprovalStatus.NotRequired)) conditions += " AND tasks.approval_status <> 'not_required'";
+            if (investigationId is not null) conditions += " AND tasks.investigation_id = @investigationId";
+            if (cursor is not null) conditions += " AND tasks.id < @cursor";
             if (workerInstanceId is not null)
-                conditions += " AND EXISTS (SELECT 1 FROM steps s WHERE s.task_id = tasks.id AND (s.target_instance_id = @workerInstanceId OR s.claimed_by = @workerInstanceId))";
+                conditions += $" AND tasks.id IN ({OfWorker("s.target_instance_id = @workerInstanceId")} UNION {OfWorker("s.target_instance_id IS NULL AND s.claimed_by = @workerInstanceId")})";
             var rows = await sql.ListAsync<TaskRow>($"{Select} WHERE {conditions} ORDER BY id DESC LIMIT @take",
                 new { organizationId, state, mode, approval, cursor, workerInstanceId, investigationId, take = limit + 1 });
             return new Page<TaskBody>
@@ -67,6 +69,12 @@ internal sealed class TaskStore(Database database)
                 Items = [.. rows.Take(limit).Select(t => TaskMapping.ToBody(t, null))],
                 NextCursor = rows.Count > limit ? rows[limit - 1].Id : null,
             };
+
+            // From its own steps, newest first, and no more of them than the page takes: asked task by task, who ran little would be looked for in all tasks.
+            string OfWorker(string steps) => $"""
+                SELECT task_id FROM (SELECT s.task_id FROM steps s JOIN tasks ON tasks.id = s.task_id
+                  WHERE {steps}{(cursor is null ? "" : " AND s.task_id < @cursor")} AND {conditions} ORDER BY s.task_id DESC LIMIT @take) own
+                """;
         }, cancellationToken);
 
     /// <summary>

@@ -26,6 +26,7 @@ internal static class TasksFeature
         services.AddSingleton<WorkQuery>();
         services.AddSingleton<RunMetrics>();
         services.AddSingleton<RetryService>().AddLoop<RetryLoop>();
+        services.AddInsights();
         services.AddSingleton<HeldTasks>().AddSingleton<TaskPurge>();
         return services.AddLoop<AnyDispatcher>().AddLoop<LeaseReconciler>().AddLoop<ApprovalLoop>().AddLoop<WorkGauges>();
     }
@@ -33,6 +34,7 @@ internal static class TasksFeature
     public static void MapTasks(this IEndpointRouteBuilder routes)
     {
         routes.MapTaskEndpoints();
+        routes.MapInsightEndpoints();
         routes.MapApprovalEndpoints();
         routes.MapStepEndpoints();
     }

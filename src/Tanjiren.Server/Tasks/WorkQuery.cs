@@ -17,10 +17,11 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
     {
         var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
         var machine = await sql.FirstAsync<MachineRow>("""
-            SELECT draining, agent_draining, tags, labels FROM instances i WHERE id = @instanceId AND removed_at IS NULL AND last_heartbeat_at > @offline
-              AND NOT EXISTS (SELECT 1 FROM oauth_grants g WHERE g.id = i.grant_id AND g.revoked_at IS NOT NULL)
-            """, new { instanceId, offline = now - workstations.OfflineAfterSeconds * 1000L });
-        if (machine is null || machine.Draining != 0 || machine.AgentDraining != 0) return [];
+            SELECT draining, agent_draining, tags, labels, last_heartbeat_at,
+              EXISTS (SELECT 1 FROM oauth_grants g WHERE g.id = i.grant_id AND g.revoked_at IS NOT NULL) AS signed_out
+            FROM instances i WHERE id = @instanceId AND removed_at IS NULL
+            """, new { instanceId });
+        if (machine is null || WorkerRules.Unready(machine.AsWorker(now, workstations)).Any()) return [];
 
         var found = await sql.ListAsync<PendingRow>(Select("s.target_instance_id = @instanceId"), new { instanceId, now, limit = WireLimits.MaxPendingTasks });
         var selectors = await MatchingSelectorsAsync(sql, organizationId, instanceId, machine);
@@ -44,10 +45,9 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
     private static string Select(string target) => $"""
         SELECT s.id, s.task_id, s.lease_generation, s.priority, t.intent, t.trace_parent
         FROM steps s JOIN executions e ON e.id = s.execution_id JOIN tasks t ON t.id = s.task_id
-        WHERE s.state = 'queued' AND {target} AND (e.max_parallel = 0 OR e.active_steps < e.max_parallel) AND t.held_at IS NULL AND (t.frozen_until IS NULL OR t.frozen_until <= @now)
-          AND NOT EXISTS (SELECT 1 FROM step_holds h WHERE h.step_id = s.id AND h.instance_id = @instanceId AND h.held_until > @now)
-          AND (s.approval_from = 0 OR EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = s.task_id AND a.number >= s.approval_from
-            AND (a.state = 'consumed' OR a.state = 'approved' AND a.expires_at > @now)))
+        WHERE s.state = 'queued' AND {target} AND {StartRules.HasPlaceSql} AND {StartRules.NotHeldSql} AND {StartRules.NotFrozenSql}
+          AND NOT EXISTS (SELECT 1 FROM step_holds h WHERE h.step_id = s.id AND h.instance_id = @instanceId AND {StartRules.KeptFromSql})
+          AND {StartRules.ApprovedSql}
         ORDER BY s.priority DESC, s.id LIMIT @limit
         """;
 
@@ -67,8 +67,17 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
     {
         public int Draining { get; init; }
         public int AgentDraining { get; init; }
+        public long? LastHeartbeatAt { get; init; }
+        public bool SignedOut { get; init; }
         public string Tags { get; init; } = "[]";
         public string Labels { get; init; } = "{}";
+
+        /// <summary>That it is who it says is proved by its request. At full capacity it is told what waits all the same: when it has room again, nobody knows sooner than itself.</summary>
+        public WorkerState AsWorker(long now, WorkstationOptions options) => new()
+        {
+            Online = InstanceRow.IsOnline(LastHeartbeatAt, now, options), Trusted = true, SignedOut = SignedOut, Draining = Draining != 0 || AgentDraining != 0,
+            Active = 0, MaxConcurrent = 1,
+        };
     }
 
     private sealed record SelectorRow

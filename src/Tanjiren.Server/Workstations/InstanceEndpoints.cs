@@ -15,6 +15,7 @@ internal static class InstanceEndpoints
     public static IServiceCollection AddWorkstations(this IServiceCollection services) => services
         .AddFeatureOptions<WorkstationOptions>("Workstations")
         .AddSingleton<InstanceDirectory>()
+        .AddSingleton<FleetView>()
         .AddSingleton<InstanceService>();
 
     public static void MapWorkstations(this IEndpointRouteBuilder routes)
@@ -84,6 +85,7 @@ internal static class InstanceEndpoints
     {
         var errors = new FieldErrors();
         if (request.Name is not null) errors.Name(request.Name, Ids.Instance);
+        if (request.WorkerName is { Length: > 0 }) errors.Text(request.WorkerName, WireLimits.MaxNameLength, "workerName");
         TagRules.Check(errors, request.Tags, "tags");
         TagRules.Check(errors, request.AddTags, "addTags");
         TagRules.Check(errors, request.RemoveTags, "removeTags");

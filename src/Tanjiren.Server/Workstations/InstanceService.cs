@@ -63,10 +63,11 @@ internal sealed class InstanceService(
                 if (name != row.Name && await directory.FindAsync(tx, caller.OrganizationId, name) is not null) return new InstanceOutcome(InstanceChange.NameTaken);
                 var tags = TagRules.Normalize((request.Tags ?? row.Tags).Except(request.RemoveTags ?? []).Concat(request.AddTags ?? []));
                 if (tags.Count > WireLimits.MaxTags) return new InstanceOutcome(InstanceChange.TooManyTags);
-                if (name == row.Name && tags.SequenceEqual(row.Tags)) return new InstanceOutcome(InstanceChange.AlreadyDone, row);
+                var workerName = request.WorkerName is { } given ? given.Trim() is { Length: > 0 } chosen ? chosen : null : row.WorkerName;
+                if (name == row.Name && workerName == row.WorkerName && tags.SequenceEqual(row.Tags)) return new InstanceOutcome(InstanceChange.AlreadyDone, row);
                 if (await GuardAsync(tx, caller, actor, [.. tags.Except(row.Tags), .. row.Tags.Except(tags)]) is { } why) return InstanceOutcome.Guarded(why);
-                await tx.ExecuteAsync("UPDATE instances SET name = @name, tags = @tags WHERE id = @Id", new { name, tags = TagRules.Format(tags), row.Id });
-                await audit.AppendAsync(tx, caller, "workstation.updated", row.Id, $"name {name}; tags {string.Join(' ', tags)}");
+                await tx.ExecuteAsync("UPDATE instances SET name = @name, worker_name = @workerName, tags = @tags WHERE id = @Id", new { name, workerName, tags = TagRules.Format(tags), row.Id });
+                await audit.AppendAsync(tx, caller, "workstation.updated", row.Id, $"name {name}{(workerName is null ? "" : $"; worker {workerName}")}; tags {string.Join(' ', tags)}");
                 Wake(tx, row.Id);
                 return new InstanceOutcome(InstanceChange.Applied, await directory.FindAsync(tx, caller.OrganizationId, row.Id));
             }, cancellationToken);
@@ -109,6 +110,7 @@ internal sealed class InstanceService(
         await tx.ExecuteAsync("UPDATE instance_keys SET revoked_at = @now WHERE instance_id = @Id AND revoked_at IS NULL", change);
         await tx.ExecuteAsync("UPDATE instance_sessions SET ended_at = @now WHERE instance_id = @Id AND ended_at IS NULL", change);
         await tx.ExecuteAsync("DELETE FROM pairing_codes WHERE instance_id = @Id AND used_at IS NULL", change);
+        await tx.ExecuteAsync("UPDATE key_rotations SET state = 'withdrawn', reason = 'the workstation was removed' WHERE instance_id = @Id AND state = 'pending'", change);
         await audit.AppendAsync(tx, caller, "workstation.removed", row.Id, row.Name);
         Wake(tx, row.Id);
         return InstanceChange.Applied;
@@ -157,9 +159,8 @@ internal sealed class InstanceService(
     /// </summary>
     private async Task<string?> GuardAsync(WriteTransaction tx, Caller caller, MemberRow? actor, IReadOnlyList<string> changed)
     {
-        if (changed.Count == 0 || await doctrine.FindGuardedAsync(tx, caller.OrganizationId, changed) is not { } guarded) return null;
-        return actor?.ParsedRole >= Role.Admin ? null
-            : $"The tag '{guarded.Tag}' is named by the rule '{guarded.Rule}' of the organization's doctrine: only admins set and remove it.";
+        if (changed.Count == 0 || await doctrine.GuardAsync(tx, caller.OrganizationId, changed) is not { } why) return null;
+        return actor?.ParsedRole >= Role.Admin ? null : why;
     }
 
     /// <summary>

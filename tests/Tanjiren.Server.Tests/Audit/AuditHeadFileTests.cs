@@ -1,4 +1,5 @@
 using Tanjiren.Protocol;
+using Tanjiren.Server.Audit;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Server.Tests.Audit;
@@ -87,6 +88,23 @@ public sealed class AuditHeadFileTests : IDisposable
         var export = await one.ExportAsync("org_a");
         SealedLines.Verify(export).Fault.ShouldBeNull();
         Verify(export, HeadFile.Read(await File.ReadAllLinesAsync(path, Cancelled))).Fault!.Kind.ShouldBe(ChainFaultKind.Altered);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task It_takes_from_the_database_only_what_the_server_signed(DatabaseKind kind)
+    {
+        await using var database = await TestDatabase.CreateAsync(kind, ServerFixture.MigrateAsync);
+        var path = _directory.File("heads");
+        await using var one = await SealingProcess.StartAsync(database, new ManualTimeProvider(), path);
+        foreach (var organization in new[] { "org_a", "org_b" }) await one.WriteAsync(organization, "x");
+        await one.PassAsync();
+        // Nothing is to be sealed, so nobody but the file looks at the chain.
+        await one.Database.WriteAsync(tx => tx.ExecuteAsync("UPDATE audit_chains SET head_seq = 9 WHERE chain = 'org_a'"), Cancelled);
+        await one.WriteAsync("org_b", "y");
+        one.Clock.Advance(TimeSpan.FromSeconds(30));
+        (await Should.ThrowAsync<BrokenChainException>(one.PassAsync)).Chain.ShouldBe("org_a");
+        var heads = HeadFile.Read(await File.ReadAllLinesAsync(path, Cancelled));
+        (heads.Unsigned, heads.HeadsOf("org_a").Last().Sequence, heads.HeadsOf("org_b").Last().Sequence).ShouldBe((0, 1, 2));
     }
 
     private static ChainReport Verify(IEnumerable<string> lines, HeadFile heads)

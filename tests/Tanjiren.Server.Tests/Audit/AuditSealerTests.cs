@@ -1,4 +1,6 @@
 using Tanjiren.Protocol;
+using Tanjiren.Server.Audit;
+using Tanjiren.Server.Data;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Server.Tests.Audit;
@@ -114,5 +116,81 @@ public sealed class AuditSealerTests
             await one.Database.WriteAsync(tx => tx.ExecuteAsync(what), Cancelled);
             SealedLines.Verify(await one.ExportAsync("org_a")).Fault.ShouldSatisfyAllConditions(f => f!.Kind.ShouldBe(kindOfFault, what), f => f!.Sequence.ShouldBe(row));
         }
+    }
+
+    /// <summary>Somebody who writes the database and has not the key. Each says what the export then shows.</summary>
+    public static TheoryData<DatabaseKind, string, ChainFaultKind, long> Forgeries { get; } = new(
+        from kind in new[] { DatabaseKind.Sqlite, DatabaseKind.Postgres }
+        from forgery in new (string, ChainFaultKind, long)[]
+        {
+            ("hashed anew with its head", ChainFaultKind.Unsigned, 6), ("hashed anew", ChainFaultKind.Altered, 6), ("a checkpoint of their own", ChainFaultKind.Unsigned, 2),
+            ("cut off", ChainFaultKind.Truncated, 5), ("set back", ChainFaultKind.Unsigned, 4),
+        }
+        select (kind, forgery.Item1, forgery.Item2, forgery.Item3));
+
+    [Theory, MemberData(nameof(Forgeries))]
+    public async Task What_was_changed_past_the_server_is_neither_signed_nor_hidden_and_other_chains_go_on(DatabaseKind kind, string forgery, ChainFaultKind fault, long at)
+    {
+        using var directory = new TemporaryDirectory();
+        await using var database = await TestDatabase.CreateAsync(kind, ServerFixture.MigrateAsync);
+        await using var one = await SealingProcess.StartAsync(database, new ManualTimeProvider(), directory.File("heads"));
+        for (var i = 1; i <= 3; i++) await one.WriteAsync("org_a", "s" + i);
+        await one.PassAsync();
+        var early = await one.Database.ReadAsync(sql => sql.FirstAsync<ChainRow>("SELECT * FROM audit_chains WHERE chain = 'org_a'"), Cancelled);
+        for (var i = 4; i <= 6; i++) await one.WriteAsync("org_a", "s" + i);
+        await one.PassAsync();
+        var known = await File.ReadAllTextAsync(directory.File("heads"), Cancelled);
+        await one.Database.WriteAsync(tx => ForgeAsync(tx, forgery, early!), Cancelled);
+
+        await one.WriteAsync("org_a", "after");
+        await one.WriteAsync("org_b", "x");
+        var broken = await Should.ThrowAsync<BrokenChainException>(one.PassAsync);
+        (broken.Chain, broken.Message.Contains("org_a", StringComparison.Ordinal), broken.ToString().Contains("org_a", StringComparison.Ordinal)).ShouldBe(("org_a", false, true));
+        (await one.SubjectsAsync("org_a")).ShouldNotContain("after");
+        (await one.SubjectsAsync("org_b")).ShouldBe(["x"], "another chain goes on");
+        (await File.ReadAllTextAsync(directory.File("heads"), Cancelled))[known.Length..].ShouldNotContain("org_a");
+        SealedLines.Verify(await one.ExportAsync("org_a")).Fault.ShouldSatisfyAllConditions(f => f!.Kind.ShouldBe(fault), f => f!.Sequence.ShouldBe(at));
+        await Should.ThrowAsync<BrokenChainException>(() => one.Purge.RunAsync(one.Clock.GetUtcNow(), Cancelled));
+        (await one.SubjectsAsync("org_b")).ShouldBeEmpty("which were all old");
+        (await one.SubjectsAsync("org_a")).ShouldContain("s1");
+
+        await one.PassAsync(); // it is told every 30 s, not with each pass
+        one.Clock.Advance(TimeSpan.FromSeconds(30));
+        await Should.ThrowAsync<Exception>(one.PassAsync);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_chain_whose_head_was_deleted_does_not_begin_anew(DatabaseKind kind)
+    {
+        await using var database = await TestDatabase.CreateAsync(kind, ServerFixture.MigrateAsync);
+        await using var one = await SealingProcess.StartAsync(database, new ManualTimeProvider());
+        await one.WriteAsync("org_a", "x");
+        await one.PassAsync();
+        await one.Database.WriteAsync(tx => tx.ExecuteAsync("DELETE FROM audit_chains"), Cancelled);
+        await Should.ThrowAsync<BrokenChainException>(() => one.ExportAsync("org_a"));
+        await one.WriteAsync("org_a", "y");
+        await Should.ThrowAsync<BrokenChainException>(one.PassAsync);
+        (await one.SubjectsAsync("org_a")).ShouldBe(["x"]);
+    }
+
+    private static async Task ForgeAsync(WriteTransaction tx, string forgery, ChainRow early)
+    {
+        if (forgery == "cut off") await tx.ExecuteAsync("DELETE FROM audit_events WHERE chain_seq > 4");
+        if (forgery == "set back")
+            await tx.ExecuteAsync("UPDATE audit_chains SET head_seq = @HeadSeq, head_hash = @HeadHash, head_at = @HeadAt, head_signature = @HeadSignature WHERE chain = 'org_a'", early);
+        if (forgery == "a checkpoint of their own")
+            await tx.ExecuteAsync("""
+                UPDATE audit_chains SET start_seq = 2, start_hash = (SELECT hash FROM audit_events WHERE chain_seq = 2) WHERE chain = 'org_a';
+                DELETE FROM audit_events WHERE chain_seq = 2;
+                """);
+        if (!forgery.StartsWith("hashed anew", StringComparison.Ordinal)) return;
+        var hash = "";
+        foreach (var row in await tx.ListAsync<AuditRow>("SELECT * FROM audit_events WHERE chain_seq >= 3 ORDER BY chain_seq"))
+        {
+            var body = row.ToBody() with { Actor = row.ChainSeq == 3 ? "usr_2" : row.Actor, PreviousHash = row.ChainSeq == 3 ? row.PreviousHash : hash };
+            hash = AuditChain.HashOf("org_a", body);
+            await tx.ExecuteAsync("UPDATE audit_events SET actor = @Actor, previous_hash = @PreviousHash, hash = @hash WHERE id = @Id", new { body.Id, body.Actor, body.PreviousHash, hash });
+        }
+        if (forgery == "hashed anew with its head") await tx.ExecuteAsync("UPDATE audit_chains SET head_hash = @hash WHERE chain = 'org_a'", new { hash });
     }
 }

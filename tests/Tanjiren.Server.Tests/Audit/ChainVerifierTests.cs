@@ -154,11 +154,67 @@ public sealed class ChainVerifierTests : IDisposable
     }
 
     [Fact]
-    public void A_line_of_the_head_file_that_was_torn_is_left_out_and_one_that_was_altered_is_refused()
+    public void An_export_that_somebody_signed_by_a_key_of_their_own_does_not_pass_beside_the_head_file()
     {
-        var torn = HeadFile.Read([Line(_chain.Head(5)), Line(_chain.Head(9))[..40], "", Line(_chain.Head(20))]);
-        (torn.Unreadable, torn.HeadsOf(Chain).Count()).ShouldBe((1, 2));
-        Should.Throw<FormatException>(() => HeadFile.Read([Line(_chain.Head(5)), Line(_chain.Head(9) with { Sequence = 8 })])).Message.ShouldContain("line 2");
+        AuditHead[] heads = [_chain.Head(5), _chain.Head(20)];
+        using var forged = new SealedLines().Make(30, "another story");
+        Verify(forged.Lines(startsAfter: 25)).Fault.ShouldBeNull("alone it is all by one hand");
+        // Behind everything that the head file knows: no row of it can be held against a head.
+        foreach (var startsAfter in new[] { 25, 20, 5, 0 }) Verify(forged.Lines(startsAfter), heads).Fault!.Kind.ShouldBe(ChainFaultKind.Unsigned, $"{startsAfter}");
+        // Only the head, or only the checkpoint, is theirs.
+        var lines = _chain.Lines();
+        lines[^1] = Line(_chain.Signed(AuditHead.Head, 20, by: forged.Key));
+        Verify(lines, heads).Fault!.Kind.ShouldBe(ChainFaultKind.Unsigned);
+        lines = _chain.Lines(startsAfter: 5);
+        lines[0] = Line(_chain.Signed(AuditHead.Checkpoint, 5, by: forged.Key));
+        Verify(lines, [.. heads, _chain.Signed(AuditHead.Checkpoint, 5)]).Fault.ShouldSatisfyAllConditions(f => f!.Kind.ShouldBe(ChainFaultKind.Unsigned), f => f!.Sequence.ShouldBe(5));
+    }
+
+    [Fact]
+    public void A_checkpoint_past_the_head_file_must_be_in_it()
+    {
+        // By the server's own key, which the database has: nothing of what the file knows is in the export.
+        AuditHead[] heads = [_chain.Head(5), _chain.Head(10)];
+        Verify(_chain.Lines(startsAfter: 15), heads).Fault.ShouldSatisfyAllConditions(f => f!.Kind.ShouldBe(ChainFaultKind.Truncated), f => f!.Message.ShouldContain("up to row 10 only"));
+        Verify(_chain.Lines(startsAfter: 10), [_chain.Head(5, at: 900), _chain.Head(10, at: 900)]).Fault.ShouldBeNull("it stands on a head that the file knows");
+        Verify(_chain.Lines(startsAfter: 15), [.. heads, _chain.Signed(AuditHead.Checkpoint, 15)]).ShouldSatisfyAllConditions(r => r.Fault.ShouldBeNull(), r => r.HeadsMatched.ShouldBe(1));
+        Verify(_chain.Lines(startsAfter: 15), [.. heads, _chain.Signed(AuditHead.Checkpoint, 15, new string('5', 64))]).Fault!.Kind.ShouldBe(ChainFaultKind.Altered);
+    }
+
+    [Fact]
+    public void An_export_from_the_middle_of_a_deletion_verifies_with_a_file_that_knows_its_end_only()
+    {
+        AuditHead[] heads = [_chain.Head(20, at: 900), _chain.Signed(AuditHead.Checkpoint, 14, at: 2000)];
+        Verify(_chain.Lines(startsAfter: 9), heads).ShouldSatisfyAllConditions(r => r.Fault.ShouldBeNull(), r => r.HeadsMatched.ShouldBe(2));
+        Verify(_chain.Lines(startsAfter: 9), [heads[0], _chain.Signed(AuditHead.Checkpoint, 14, new string('5', 64), at: 2000)]).Fault!.Kind.ShouldBe(ChainFaultKind.Altered, "row 14 is held against it");
+        Verify(_chain.Lines(startsAfter: 16), [_chain.Head(20, at: 3000), heads[1]]).Fault!.Kind.ShouldBe(ChainFaultKind.Truncated, "it knows of no deletion up to there");
+    }
+
+    [Fact]
+    public void Rows_behind_the_signed_head_are_not_passed_over()
+    {
+        var lines = _chain.Lines();
+        lines[^1] = Line(_chain.Head(15));
+        Kind(lines).ShouldBe((ChainFaultKind.Unsigned, 16));
+    }
+
+    [Fact]
+    public void A_bad_line_of_the_head_file_takes_nothing_from_the_others_and_is_a_fault_of_its_own_chain_only()
+    {
+        using var other = new SealedLines();
+        var altered = Line(_chain.Head(9) with { Sequence = 8 });
+        var foreign = Line(_chain.Signed(AuditHead.Checkpoint, 7, by: other.Key));
+        string[] lines = [Line(_chain.Head(5)), Line(_chain.Head(9))[..40], "", altered, foreign, """{"kind":"head","chain":null,"sequence":1,"hash":"","at":"2026-01-01T00:00:00Z","key":{},"signature":""}""", Line(_chain.Head(20))];
+        var read = HeadFile.Read(lines);
+        (read.Unreadable, read.Unsigned, read.UnsignedLineOf(Chain), read.UnsignedLineOf("org_2"), read.HeadsOf(Chain).Count(), read.CheckpointsOf(Chain).Count).ShouldBe((2, 2, 4, null, 2, 0));
+        Beside(lines).Fault.ShouldSatisfyAllConditions(f => f!.Kind.ShouldBe(ChainFaultKind.Unsigned), f => f!.Message.ShouldContain("line 4 of the head file"));
+        Beside([lines[0], lines[1], Line(_chain.Signed(AuditHead.Head, 3, chain: "org_2") with { Sequence = 4 }), lines[^1]]).ShouldSatisfyAllConditions(r => r.Fault.ShouldBeNull(), r => r.HeadsMatched.ShouldBe(2));
+        ChainReport Beside(string[] file)
+        {
+            var verifier = new ChainVerifier(HeadFile.Read(file), null);
+            foreach (var line in _chain.Lines()) verifier.Add(line);
+            return verifier.Finish();
+        }
     }
 
     private List<string> Replaced(int line, string by)

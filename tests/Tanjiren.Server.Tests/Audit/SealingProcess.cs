@@ -50,9 +50,11 @@ internal sealed class SealingProcess : IAsyncDisposable
     public async Task<IReadOnlyList<string>> ExportAsync(string chain)
     {
         var lines = new List<string>();
-        await foreach (var line in new AuditStore(Database, Sealer, _seal).ExportAsync(chain, Cancelled)) lines.Add(Encoding.UTF8.GetString(line));
+        await foreach (var line in OpenExport(chain)) lines.Add(Encoding.UTF8.GetString(line));
         return lines;
     }
+
+    public IAsyncEnumerable<byte[]> OpenExport(string chain) => new AuditStore(Database, Sealer, _seal).ExportAsync(chain, Cancelled);
 
     /// <summary>The subjects in the order of the chain.</summary>
     public Task<IReadOnlyList<string>> SubjectsAsync(string? organizationId) => Database.ReadAsync(sql => sql.ListAsync<string>(

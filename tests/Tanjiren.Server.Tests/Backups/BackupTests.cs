@@ -1,8 +1,12 @@
+using System.Collections.Concurrent;
 using System.IO.Compression;
 using System.Net;
+using Microsoft.Data.Sqlite;
+using Npgsql;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Backups;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Data.Postgres;
 using Tanjiren.Server.Tests.Audit;
 using Tanjiren.Server.Tests.Fuzzing;
 using Tanjiren.Server.Tests.Tasks.Http;
@@ -36,6 +40,10 @@ public sealed class BackupTests : IDisposable
             running = await first.Client.CreateTaskAsync(agent);
             await agent.ClaimAsync(running.StepId());
             waiting = await first.Client.CreateTaskAsync(agent);
+            (await first.Client.PostJsonAsync("/api/schedules", new CreateScheduleRequest
+            {
+                Name = "seldom", Cron = "@yearly", Task = new CreateTaskRequest { Command = new CommandSpec { Argv = ["true"] }, Targets = new TargetSpec { Workstations = [agent.InstanceId] } },
+            })).EnsureSuccessStatusCode();
             using var done = new CancellationTokenSource();
             var load = Enumerable.Range(0, 3).Select(_ => Task.Run(async () =>
             {
@@ -50,8 +58,10 @@ public sealed class BackupTests : IDisposable
             await agent.ClaimAsync(waiting.StepId());
         }
 
-        (await ServerBackup.RestoreAsync(place.Url, file, force: false, TimeProvider.System, Cancelled)).HeldTasks.ShouldBeGreaterThanOrEqualTo(1);
+        (await ServerBackup.RestoreAsync(place.Url, file, force: false, TimeProvider.System, Cancelled)).ShouldSatisfyAllConditions(r => r.HeldTasks.ShouldBeGreaterThanOrEqualTo(1), r => r.PausedSchedules.ShouldBe(1));
         await using var second = await ServerFixture.StartAsync(place.Url);
+        (await second.Client.GetBodyAsync<Page<ScheduleBody>>("/api/schedules")).Items.Single().ShouldSatisfyAllConditions(
+            s => s.NextRunAt.ShouldBeNull(), s => s.PausedAt.ShouldNotBeNull(), s => s.PauseReason!.ShouldContain("restored from a backup of"));
         (await DatabaseInvariants.BrokenAsync(second)).ShouldBeEmpty();
         (await second.Client.TaskAsync(running.Id)).ShouldSatisfyAllConditions(t => t.State.ShouldBe(TaskState.Failed), t => t.Execution!.Steps[0].Reason.ShouldBe(StepReason.WorkerLost));
         (await second.Client.TaskAsync(waiting.Id)).ShouldSatisfyAllConditions(t => t.State.ShouldBe(TaskState.Queued), t => t.Held.ShouldBeTrue());
@@ -66,6 +76,14 @@ public sealed class BackupTests : IDisposable
 
         (await same.BeatAsync()).PendingTasks.ShouldBeEmpty();
         (await same.TryClaimAsync(waiting.StepId(), expectedGeneration: Leap).ProblemAsync(HttpStatusCode.Conflict, ErrorCode.NotClaimable)).CurrentState.ShouldBe("held_after_restore");
+        using (var early = await second.Client.PostAsync("/api/tasks/resume", null, Cancelled))
+        {
+            (await early.ProblemAsync(HttpStatusCode.Conflict, ErrorCode.StateConflict)).CurrentState.ShouldBe("held_after_restore");
+            early.Headers.RetryAfter!.Delta!.Value.TotalSeconds.ShouldBeInRange(1, 90 + 120);
+        }
+        (await second.Client.TaskAsync(waiting.Id)).Held.ShouldBeTrue();
+        // The restore was so long ago that no lease from before it can last.
+        await second.Database.WriteAsync(tx => tx.ExecuteAsync("UPDATE tasks SET held_at = held_at - 210000 WHERE held_at IS NOT NULL"), Cancelled);
         var resumed = await (await second.Client.PostAsync("/api/tasks/resume", null, Cancelled)).BodyAsync<ResumedTasks>();
         resumed.Resumed.ShouldBeGreaterThanOrEqualTo(1);
         (await (await same.TryClaimAsync(waiting.StepId(), expectedGeneration: Leap)).BodyAsync<ClaimResponse>()).LeaseGeneration.ShouldBe(Leap + 1);
@@ -100,6 +118,55 @@ public sealed class BackupTests : IDisposable
         if (kind == DatabaseKind.Sqlite)
             Directory.GetFiles(Path.GetDirectoryName(database.Url["sqlite:".Length..])!).ShouldContain(path => path.Contains("tanjiren.db.before-restore-", StringComparison.Ordinal));
         Directory.GetFileSystemEntries(_directory.Path).ShouldBe([file], "nothing unfinished is left");
+    }
+
+    [Theory, InlineData(true), InlineData(false)]
+    public async Task What_a_forced_restore_replaces_is_kept_whole_and_at_no_moment_is_there_no_database(bool readable)
+    {
+        Prerequisite.Linux();
+        await using var database = await TestDatabase.CreateAsync(DatabaseKind.Sqlite, ServerFixture.MigrateAsync);
+        var (file, place) = (_directory.File("backup"), _directory.File("place/tanjiren.db"));
+        await ServerBackup.BackupAsync(database.Url, file, TimeProvider.System, Cancelled);
+        Directory.CreateDirectory(_directory.File("place"));
+        // As after a kill: what was written last is in the log only.
+        await using (var killed = new SqliteConnection($"Data Source={_directory.File("killed.db")};Pooling=False"))
+        {
+            await killed.OpenAsync(Cancelled);
+            await using var command = killed.CreateCommand();
+            command.CommandText = "PRAGMA journal_mode=WAL; CREATE TABLE last_words (said TEXT); INSERT INTO last_words VALUES ('hello')";
+            await command.ExecuteNonQueryAsync(Cancelled);
+            foreach (var suffix in new[] { "", "-wal" }) File.Copy(_directory.File("killed.db" + suffix), place + suffix);
+        }
+        if (!readable)
+        {
+            File.Delete(place + "-wal");
+            await File.WriteAllTextAsync(place, "this is no database", Cancelled);
+        }
+
+        var seen = new ConcurrentQueue<string>();
+        using (var watcher = new FileSystemWatcher(_directory.File("place")) { IncludeSubdirectories = false })
+        {
+            watcher.Created += (_, e) => seen.Enqueue("created " + e.Name);
+            watcher.Deleted += (_, e) => seen.Enqueue("deleted " + e.Name);
+            watcher.Renamed += (_, e) => seen.Enqueue($"deleted {e.OldName}, created {e.Name}");
+            watcher.EnableRaisingEvents = true;
+            await ServerBackup.RestoreAsync("sqlite:" + place, file, force: true, TimeProvider.System, Cancelled);
+            await File.WriteAllTextAsync(_directory.File("place/end"), "", Cancelled);
+            await Eventually.TrueAsync(() => seen.Contains("created end"));
+        }
+        seen.ShouldNotContain(what => what.StartsWith("deleted tanjiren.db", StringComparison.Ordinal) && !what.StartsWith("deleted tanjiren.db-", StringComparison.Ordinal));
+        File.Exists(place + "-wal").ShouldBeFalse("it is of another database");
+        var aside = Directory.GetFiles(_directory.File("place"), "tanjiren.db.before-restore-*").ShouldHaveSingleItem();
+        if (readable)
+        {
+            await using var kept = new SqliteConnection($"Data Source={aside};Pooling=False");
+            await kept.OpenAsync(Cancelled);
+            await using var command = kept.CreateCommand();
+            command.CommandText = "SELECT said FROM last_words";
+            (await command.ExecuteScalarAsync(Cancelled)).ShouldBe("hello");
+        }
+        else (await File.ReadAllTextAsync(aside, Cancelled)).ShouldBe("this is no database");
+        await using var restored = await ServerFixture.StartAsync("sqlite:" + place);
     }
 
     [Fact]
@@ -151,6 +218,31 @@ public sealed class BackupTests : IDisposable
         (await Should.ThrowAsync<FormatException>(() => ServerFixture.StartAsync(database.Url))).Message.ShouldContain("restore --force");
         await RestoreAsync(database, file, force: true);
         await using var served = await ServerFixture.StartAsync(database.Url);
+    }
+
+    [Fact]
+    public async Task While_a_restore_works_no_server_starts_no_second_one_begins_and_a_server_that_was_cut_off_stops()
+    {
+        Prepare(DatabaseKind.Postgres);
+        await using var database = await TestDatabase.CreateAsync(DatabaseKind.Postgres, ServerFixture.MigrateAsync);
+        var file = _directory.File("backup");
+        await ServerBackup.BackupAsync(database.Url, file, TimeProvider.System, Cancelled);
+        await using var server = await ServerFixture.StartAsync(database.Url);
+        await using (var beside = await ServerFixture.StartAsync(database.Url)) (await beside.Client.GetAsync("/api/status", Cancelled)).EnsureSuccessStatusCode();
+
+        await using var restore = new NpgsqlConnection(TestDatabase.ConnectionString(database.Url));
+        await restore.OpenAsync(Cancelled);
+        await using var alone = new NpgsqlCommand($"SELECT pg_advisory_lock({PostgresProvider.ServingLock})", restore);
+        var locked = alone.ExecuteNonQueryAsync(Cancelled);
+        await server.BlockedAsync(locked);
+        locked.IsCompleted.ShouldBeFalse("the server has it");
+        // The network cuts the server off; before it is back, a restore has begun.
+        await server.Database.ReadAsync(sql => sql.ListAsync<bool>(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = @name", new { name = PostgresProvider.LastingName }), Cancelled);
+        await locked;
+        await Eventually.TrueAsync(() => server.App.Lifetime.ApplicationStopping.IsCancellationRequested);
+        (await Should.ThrowAsync<FormatException>(() => ServerFixture.StartAsync(database.Url))).Message.ShouldContain("A restore into this database is under way");
+        (await RefusedAsync(() => RestoreAsync(database, file, force: true))).ShouldContain("another restore");
     }
 
     [Fact]

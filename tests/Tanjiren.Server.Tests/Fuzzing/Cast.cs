@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text.Json;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.DeviceTrust.Rotations;
 using Tanjiren.Server.Tests.Tasks.Http;
 
 namespace Tanjiren.Server.Tests.Fuzzing;
@@ -46,6 +47,8 @@ internal sealed class Cast : IDisposable
     public List<string> SpareInstances { get; } = [];
     public List<string> PlannedTasks { get; } = [];
     public List<string> PairingCodes { get; } = [];
+    public List<string> RecoveryCodes { get; } = [];
+    public List<RotationFact> Rotations { get; } = [];
     public List<string> Schedules { get; } = [];
 
     public static async Task<Cast> CreateAsync(ServerFixture server)
@@ -114,6 +117,30 @@ internal sealed class Cast : IDisposable
             PairingCodes.Add(await _server.NewPairingCodeAsync(instance.Id, _owner));
         }
         return PairingCodes[^1];
+    }
+
+    /// <summary>For a workstation of its own: the machine that redeems it takes the key of the one that it was made for.</summary>
+    public async Task<string> RecoveryCodeAsync()
+    {
+        if (RecoveryCodes.Count == 0)
+        {
+            using var lost = await _server.NewDeviceAsync(NewName(), admin: _owner);
+            RecoveryCodes.Add(await _owner.RecoveryCodeAsync(lost.InstanceId));
+        }
+        return RecoveryCodes[^1];
+    }
+
+    /// <summary>A request for another key that waits; made now, by a workstation of its own, if there is none.</summary>
+    public async Task<RotationFact> RotationAsync(Random random)
+    {
+        if (Rotations.Count == 0)
+        {
+            using var device = await _server.NewDeviceAsync(NewName(), admin: _owner);
+            using var next = device.WithNewKey();
+            var asked = await device.RequestKeyAsync(next);
+            Rotations.Add(new RotationFact(device.InstanceId, asked.Id, next.Last8()));
+        }
+        return Rotations[random.Next(Rotations.Count)];
     }
 
     public async Task<(string Id, Person Owner)> SpareTokenAsync()

@@ -180,8 +180,24 @@ internal static class DatabaseInvariants
             SELECT i.id FROM instances i WHERE i.removed_at IS NOT NULL AND (EXISTS (SELECT 1 FROM instance_keys k WHERE k.instance_id = i.id AND k.revoked_at IS NULL)
               OR EXISTS (SELECT 1 FROM instance_sessions s WHERE s.instance_id = i.id AND s.ended_at IS NULL))
             """),
-        ("a bound key came with a code", """
-            SELECT k.id FROM instance_keys k WHERE NOT EXISTS (SELECT 1 FROM pairing_codes c WHERE c.instance_id = k.instance_id AND c.used_jkt = k.jkt)
+        ("a bound key came with a code, or by a change that an admin approved", """
+            SELECT k.id FROM instance_keys k WHERE NOT EXISTS (SELECT 1 FROM pairing_codes c WHERE c.instance_id = k.instance_id AND c.used_jkt = k.jkt AND c.kind = 'pairing')
+              AND NOT EXISTS (SELECT 1 FROM key_rotations r WHERE r.instance_id = k.instance_id AND r.new_jkt = k.jkt AND r.state = 'approved')
+            """),
+        ("an approved change of a key has happened, and is in the audit log with its admin", """
+            SELECT r.id FROM key_rotations r WHERE r.state = 'approved' AND (r.decided_at IS NULL
+              OR NOT EXISTS (SELECT 1 FROM instance_keys k WHERE k.instance_id = r.instance_id AND k.jkt = r.new_jkt)
+              OR NOT EXISTS (SELECT 1 FROM instance_keys k WHERE k.instance_id = r.instance_id AND k.jkt = r.old_jkt AND k.revoked_at IS NOT NULL AND k.rotated = CASE r.kind WHEN 'rotation' THEN 1 ELSE 0 END)
+              OR NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = r.instance_id AND a.organization_id = r.organization_id AND a.actor = r.decided_by
+                AND a.action IN ('workstation.key_rotated', 'workstation.key_recovered') AND a.detail LIKE r.id || ':%'))
+            """),
+        ("the changes of a workstation's key are numbered without holes, each from the key of the one before", """
+            SELECT r.id FROM key_rotations r WHERE r.state = 'approved' AND (r.number > (SELECT count(*) FROM key_rotations n WHERE n.instance_id = r.instance_id AND n.state = 'approved')
+              OR r.number > 1 AND NOT EXISTS (SELECT 1 FROM key_rotations p WHERE p.instance_id = r.instance_id AND p.number = r.number - 1 AND p.new_jkt = r.old_jkt))
+            """),
+        ("a request for another key is of its workstation's organization, and waits for one that is there", """
+            SELECT r.id FROM key_rotations r JOIN instances i ON i.id = r.instance_id WHERE r.organization_id <> i.organization_id OR r.state = 'pending' AND (i.removed_at IS NOT NULL
+              OR NOT EXISTS (SELECT 1 FROM instance_keys k WHERE k.instance_id = i.id AND k.jkt = r.old_jkt AND k.revoked_at IS NULL))
             """),
 
         ("each task is in the audit log", Audited("tasks", "task.created")),
@@ -199,7 +215,8 @@ internal static class DatabaseInvariants
             """),
         ("each bound key is in the audit log", """
             SELECT k.id FROM instance_keys k JOIN instances i ON i.id = k.instance_id WHERE NOT EXISTS (SELECT 1 FROM audit_events a
-              WHERE a.organization_id = i.organization_id AND a.subject = i.id AND a.action = 'workstation.paired')
+              WHERE a.organization_id = i.organization_id AND a.subject = i.id AND a.action IN ('workstation.paired', 'workstation.key_rotated', 'workstation.key_recovered')
+                AND a.detail LIKE 'key ' || k.jkt || '%' OR a.subject = i.id AND a.detail LIKE '%: key ' || k.jkt || ' for %')
             """),
         ("each removal is in the audit log", "SELECT id FROM instances i WHERE removed_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = i.id AND a.action = 'workstation.removed')"),
         ("each cancel is in the audit log", "SELECT id FROM tasks t WHERE cancel_requested_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = t.id AND a.action = 'task.cancel')"),
@@ -222,6 +239,14 @@ internal static class DatabaseInvariants
               AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = k.resource_id AND a.organization_id = k.organization_id AND a.action LIKE '%.created')
             """),
 
+        ("each webhook is in the audit log", """
+            SELECT w.organization_id FROM webhooks w WHERE NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.organization_id = w.organization_id AND a.actor = w.updated_by AND a.action = 'webhook.set')
+            """),
+        ("a message is of an approval of its organization, or a test that somebody asked for", """
+            SELECT d.id FROM webhook_deliveries d WHERE CASE WHEN d.event = 'webhook.test'
+              THEN NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.organization_id = d.organization_id AND a.action = 'webhook.tested' AND a.detail = d.id)
+              ELSE NOT EXISTS (SELECT 1 FROM approvals a WHERE a.organization_id = d.organization_id AND a.id = d.approval_id) END
+            """),
         ("each schedule is in the audit log", Audited("schedules", "schedule.created")),
         ("a schedule knows its next tick, and one that is past was dealt with", "SELECT id FROM schedules WHERE (next_run_at IS NULL) <> (paused_at IS NOT NULL) OR next_run_at <= last_tick_at"),
         ("an attempt follows one that failed or was cancelled, in the same organization", """

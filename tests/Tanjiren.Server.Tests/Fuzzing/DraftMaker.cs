@@ -1,5 +1,6 @@
 using System.Text;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.DeviceTrust.Rotations;
 using Tanjiren.Server.Tests.Tasks.Http;
 
 namespace Tanjiren.Server.Tests.Fuzzing;
@@ -105,6 +106,11 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 return "worker:" + cast.Agent(random).InstanceId;
             case (_, "/api/organizations/{id}/doctrine/versions"):
                 return random.Next(1, cast.DoctrineVersion + 1).ToString();
+            case ("approveKeyRotation" or "rejectKeyRotation", "/api/instances"):
+                draft.Rotation = await cast.RotationAsync(random);
+                return draft.Rotation.InstanceId;
+            case ("approveKeyRotation" or "rejectKeyRotation", _):
+                return draft.Rotation!.Id;
             case ("removeInstance" or "createPairingCode", _):
                 return await cast.SpareInstanceAsync(random);
             case (_, "/api/instances") when draft.Route.Admission == Admission.Workstation:
@@ -165,6 +171,20 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 draft.Device = client.NewDevice();
                 draft.SetBody(new PairRequest { Code = await cast.PairingCodeAsync(), HostName = "host" });
                 break;
+            case "requestKeyRotation":
+                draft.NewKey = draft.Device!.WithNewKey();
+                draft.SetBody(draft.Device.RequestFor(draft.NewKey));
+                break;
+            case "approveKeyRotation":
+                draft.SetBody(new ApproveKeyRotationRequest { Fingerprint = random.Next(4) == 0 ? "AAAAAAAA" : draft.Rotation!.Last8 });
+                break;
+            case "rejectKeyRotation":
+                draft.SetBody(new RejectKeyRotationRequest { Reason = random.Next(2) == 0 ? "fuzz" : null });
+                break;
+            case "recover":
+                draft.Device = client.NewDevice();
+                draft.SetBody(new RecoverRequest { Code = await cast.RecoveryCodeAsync(), HostName = "host", Statement = draft.Device.OwnStatement() });
+                break;
             case "openSession":
                 var successor = random.Next(2) == 0;
                 draft.SetBody(new OpenSessionRequest
@@ -215,10 +235,13 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 draft.SetBody(new CreateInstanceRequest { Name = cast.NewName(), Tags = ["spare", "a/b:c"], MachineId = random.Next(3) == 0 ? cast.NewName() : null });
                 break;
             case "updateInstance":
-                draft.SetBody(new UpdateInstanceRequest { Name = random.Next(3) == 0 ? cast.NewName() : null, AddTags = ["t" + random.Next(5)], RemoveTags = ["t" + random.Next(5)] });
+                draft.SetBody(new UpdateInstanceRequest { Name = random.Next(3) == 0 ? cast.NewName() : null, AddTags = ["t" + random.Next(5)], RemoveTags = ["t" + random.Next(5)], WorkerName = random.Next(3) switch { 0 => cast.NewName(), 1 => "", _ => null } });
                 break;
             case "setDoctrine":
                 draft.SetBody(new SetDoctrineRequest { BasedOn = cast.DoctrineVersion, Document = NewDoctrine(random) });
+                break;
+            case "setWebhook":
+                draft.SetBody(new SetWebhookRequest { Url = $"https://{cast.NewName()}.invalid:8443/hook?token=1", RotateSecret = random.Next(2) == 0 ? random.Next(2) == 0 : null });
                 break;
             case "evaluateDoctrine":
                 draft.SetBody(new EvaluateDoctrineRequest

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.DeviceTrust.Rotations;
 
 namespace Tanjiren.Server.Tests.Fuzzing;
 
@@ -16,6 +17,9 @@ internal sealed class Lessons(Cast cast)
         }
         else if (answer.Status is 404 or 409 && draft.Step is { } step) Forget(draft, step, answer);
         else if (draft.Route.Name == "token") cast.WaysIn.LearnRefusal(draft, answer);
+        else if (draft.Rotation is { } refused && answer.Status is 404 or 409) cast.Rotations.Remove(refused);
+        else if (draft.Route.Name == "recover" && answer.Status == 422) cast.RecoveryCodes.Clear();
+        draft.NewKey?.Dispose();
         if (draft.Device is { } device && draft.Route.Admission == Admission.Key && !cast.Agents.Contains(device)) device.Dispose();
     }
 
@@ -88,6 +92,23 @@ internal sealed class Lessons(Cast cast)
             case "pair":
                 cast.SpareInstances.Remove(body.GetProperty("instanceId").GetString()!);
                 cast.PairingCodes.Clear(); // each works once, and which one was sent is not always known
+                break;
+            case "createRecoveryCode":
+                Cast.Note(cast.RecoveryCodes, body.GetProperty("code").GetString()!);
+                break;
+            case "recover":
+                // It takes the place of what waited there, and of its code.
+                cast.RecoveryCodes.Clear();
+                cast.Rotations.RemoveAll(r => r.InstanceId == body.GetProperty("instanceId").GetString());
+                Cast.Note(cast.Rotations, new RotationFact(body.GetProperty("instanceId").GetString()!, body.GetProperty("rotation").GetProperty("id").GetString()!, draft.Device!.Last8()));
+                break;
+            case "requestKeyRotation":
+                cast.Rotations.RemoveAll(r => r.InstanceId == body.GetProperty("instanceId").GetString());
+                Cast.Note(cast.Rotations, new RotationFact(body.GetProperty("instanceId").GetString()!, body.GetProperty("id").GetString()!, draft.NewKey!.Last8()));
+                break;
+            case "approveKeyRotation" or "rejectKeyRotation":
+                cast.Rotations.RemoveAll(r => r.Id == draft.Rotation!.Id);
+                cast.RecoveryCodes.Clear(); // made for the key before
                 break;
             case "createToken":
                 cast.SpareTokens.Add((body.GetProperty("token").GetProperty("id").GetString()!, draft.Person! with { Secret = body.GetProperty("secret").GetString()!, IsCookie = false }));

@@ -1,7 +1,9 @@
 using System.Text;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.DeviceTrust.Rotations;
 using Tanjiren.Server.Tests.Identity.OAuth;
 using Tanjiren.Server.Tests.Tasks.Http;
+using Tanjiren.Server.Tests.Webhooks;
 
 namespace Tanjiren.Server.Tests.Fuzzing;
 
@@ -17,6 +19,7 @@ internal sealed class OtherOrganization
         "SELECT * FROM credentials WHERE organization_id = @id ORDER BY id", "SELECT * FROM instances WHERE organization_id = @id ORDER BY id",
         "SELECT k.* FROM instance_keys k JOIN instances i ON i.id = k.instance_id WHERE i.organization_id = @id ORDER BY k.id",
         "SELECT c.* FROM pairing_codes c JOIN instances i ON i.id = c.instance_id WHERE i.organization_id = @id ORDER BY c.code_hash",
+        "SELECT * FROM key_rotations WHERE organization_id = @id ORDER BY id",
         "SELECT s.* FROM instance_sessions s JOIN instances i ON i.id = s.instance_id WHERE i.organization_id = @id ORDER BY s.id",
         "SELECT * FROM doctrine_versions WHERE organization_id = @id ORDER BY version",
         "SELECT * FROM tasks WHERE organization_id = @id ORDER BY id", "SELECT * FROM executions WHERE organization_id = @id ORDER BY id",
@@ -30,6 +33,7 @@ internal sealed class OtherOrganization
         "SELECT d.* FROM oauth_device_codes d JOIN oauth_grants g ON g.id = d.grant_id WHERE g.organization_id = @id ORDER BY d.device_code_hash",
         "SELECT u.* FROM users u JOIN memberships m ON m.user_id = u.id WHERE m.organization_id = @id ORDER BY u.id",
         "SELECT * FROM schedules WHERE organization_id = @id ORDER BY id", "SELECT * FROM retries WHERE organization_id = @id ORDER BY task_id",
+        "SELECT * FROM webhooks WHERE organization_id = @id ORDER BY organization_id", "SELECT * FROM webhook_deliveries WHERE organization_id = @id ORDER BY id",
         "SELECT * FROM investigations WHERE organization_id = @id ORDER BY id", "SELECT * FROM runbooks WHERE organization_id = @id ORDER BY id",
         "SELECT * FROM prompts WHERE organization_id = @id ORDER BY id", "SELECT * FROM artifacts WHERE organization_id = @id ORDER BY id",
         "SELECT id,at,actor,action,subject,detail,address FROM audit_events WHERE organization_id = @id ORDER BY id", "SELECT * FROM idempotency_keys WHERE organization_id = @id ORDER BY idempotency_key",
@@ -64,6 +68,9 @@ internal sealed class OtherOrganization
         using var agent = await server.NewAgentAsync(other.Mark + " machine", [other.Mark], admin: owner);
         var waiting = await server.NewInstanceAsync(other.Mark + " unpaired", admin: owner);
         await server.NewPairingCodeAsync(waiting.Id, owner);
+        using var rotating = await server.NewDeviceAsync(other.Mark + " rotating", admin: owner);
+        using var next = rotating.WithNewKey();
+        other.Add(rotating.InstanceId, (await rotating.RequestKeyAsync(next)).Id);
         foreach (var run in new[] { true, false, false })
         {
             var task = await owner.CreateTaskAsync(TaskCalls.On(agent.InstanceId) with { Intent = other.Mark });
@@ -77,6 +84,8 @@ internal sealed class OtherOrganization
         other.Add(asking.Id, asking.Approvals!.Single().Id);
         var schedule = await owner.PostJsonAsync("/api/schedules", new CreateScheduleRequest { Name = other.Mark, Cron = "@yearly", Task = TaskCalls.On(agent.InstanceId) with { Intent = other.Mark } });
         other.Add((await schedule.BodyAsync<ScheduleBody>()).Id);
+        // Set last, so that it has nothing to tell.
+        (await owner.PutAsync(server.WebhookUrl(id), JsonHttp.Content(new SetWebhookRequest { Url = $"https://{other.Mark}.invalid/" }), TestContext.Current.CancellationToken)).EnsureSuccessStatusCode();
         var token = await (await owner.PostJsonAsync("/api/auth/tokens", new CreateTokenRequest { Name = other.Mark })).BodyAsync<CreatedToken>();
         var invitation = await (await owner.PostJsonAsync($"/api/organizations/{id}/invitations", new CreateInvitationRequest { Email = other.Mark + "@invited.test", Role = Role.Member })).BodyAsync<CreatedInvitation>();
         using var browser = new Browser(server, me.Email);

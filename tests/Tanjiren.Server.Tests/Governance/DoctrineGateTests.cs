@@ -96,17 +96,73 @@ public sealed class DoctrineGateTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
-    public async Task Patterns_are_made_before_a_transaction_and_never_all_at_once_within_it(DatabaseKind kind)
+    public async Task A_transaction_makes_no_pattern_and_reads_nothing_long_but_begins_anew_after_the_reading(DatabaseKind kind)
     {
         await using var server = await ServerFixture.StartAsync(kind);
         var gate = server.App.Services.GetRequiredService<DoctrineGate>();
-        var organization = server.Owner.OrganizationId;
-        await server.WriteVersionAsync(2, Doctrines.Approval("pattern: never-there"));
-        (await server.Database.WriteAsync(tx => gate.AtAsync(tx, organization, null), Cancelled)).Doctrine.Patterns.IsCompiled.ShouldBeFalse();
-        await gate.PrepareAsync(server.Database, organization, Cancelled);
-        (await server.Database.WriteAsync(tx => gate.AtAsync(tx, organization, null), Cancelled)).Doctrine.Patterns.IsCompiled.ShouldBeTrue();
-        await server.WriteVersionAsync(3, Doctrines.Approval("pattern: nor-there"));
-        (await server.Database.ReadAsync(sql => gate.AtAsync(sql, organization, null), Cancelled)).Doctrine.Patterns.IsCompiled.ShouldBeTrue("nobody waits for a read");
+        gate.Budgets = (Doctrines.Ample, Doctrines.Ample);
+        await server.WriteVersionAsync(2, Doctrines.Approval("pattern: [" + string.Join(", ", Enumerable.Range(0, 20).Select(i => $"needle{i}$")) + "]"));
+        var now = Doctrines.Noon;
+        async Task<(int Begun, ApprovalClass Class)> DecideAsync(string text)
+        {
+            var begun = 0;
+            var question = new DoctrineQuestion(server.Owner.OrganizationId, new CreateTaskRequest { Command = new CommandSpec { Shell = text } }, [[]], Role.Member, TaskOrigin.Request, now);
+            var decision = await server.Database.WriteAsync(tx =>
+            {
+                begun++;
+                return gate.DecideAsync(tx, question);
+            }, Cancelled);
+            return (begun, decision.Class);
+        }
+
+        (await DecideAsync("make")).ShouldBe((2, ApprovalClass.None), "nothing was made yet");
+        (await DecideAsync("make test")).ShouldBe((1, ApprovalClass.None));
+        (await DecideAsync("a needle3")).ShouldBe((2, ApprovalClass.SensitiveWrite), "that one was not made");
+        (await DecideAsync("the needle3")).ShouldBe((1, ApprovalClass.SensitiveWrite));
+
+        var hay = new string('x', 10_000);
+        (await DecideAsync(hay)).ShouldBe((2, ApprovalClass.None), "it is long");
+        (await DecideAsync(hay)).ShouldBe((1, ApprovalClass.None), "it was read");
+        now += TimeSpan.FromMinutes(1);
+        (await DecideAsync(hay)).ShouldBe((2, ApprovalClass.None), "a minute ago");
+        (await DecideAsync(new string('x', 70_000))).ShouldBe((1, ApprovalClass.SensitiveWrite), "no pattern reads it");
+        gate.Budgets = (TimeSpan.Zero, Doctrines.Ample);
+        (await DecideAsync("make nothing")).ShouldBe((2, ApprovalClass.None), "no time was left for it inside");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_has_changed_while_the_text_was_read_is_judged_as_it_is(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var gate = server.App.Services.GetRequiredService<DoctrineGate>();
+        gate.Budgets = (Doctrines.Ample, Doctrines.Ample);
+        await server.WriteVersionAsync(2, Doctrines.Approval("tags: production, pattern: ['^x+$', " + string.Join(", ", Enumerable.Range(0, 20).Select(i => $"n{i}")) + "]"));
+        var begun = 0;
+        var decision = await server.Database.WriteAsync(tx =>
+        {
+            // Tagged by somebody in between.
+            string[] tags = ++begun == 1 ? [] : ["production"];
+            return gate.DecideAsync(tx, new DoctrineQuestion(server.Owner.OrganizationId, new CreateTaskRequest { Command = new CommandSpec { Shell = new string('x', 10_000) } },
+                [tags], Role.Member, TaskOrigin.Request, Doctrines.Noon));
+        }, Cancelled);
+        (begun, decision.Class).ShouldBe((2, ApprovalClass.SensitiveWrite));
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task While_the_doctrine_can_not_be_read_tags_come_and_go_by_admins_only(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        await server.NewInstanceAsync("box");
+        using var member = await server.NewMemberAsync(Role.Member);
+        var me = await member.GetBodyAsync<IdentityBody>("/api/auth/me");
+        await server.WriteVersionAsync(2, "later: []");
+        // Past the admission, as somebody who was an admin when the request came.
+        var caller = new Caller(me.UserId, me.Email, me.Organization.Id, me.Organization.Name, Role.Admin, "", "127.0.0.1");
+        var service = server.App.Services.GetRequiredService<InstanceService>();
+        var outcome = await service.UpdateAsync(caller, "box", new UpdateInstanceRequest { AddTags = ["gpu"] }, Cancelled);
+        outcome.Change.ShouldBe(InstanceChange.TagGuarded);
+        outcome.Why.ShouldNotBeNull().ShouldStartWith("This server can't read version 2 of the organization's doctrine");
+        (await (await server.Client.PatchJsonAsync("/api/instances/box", new UpdateInstanceRequest { AddTags = ["gpu"] })).BodyAsync<InstanceBody>()).Tags.ShouldBe(["gpu"]);
     }
 
     [Fact]

@@ -1,7 +1,9 @@
 using System.Net;
 using System.Security.Cryptography;
 using System.Text;
+using Microsoft.Extensions.DependencyInjection;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Tests.Tasks.Http;
 using Tanjiren.Tests;
 
@@ -143,7 +145,6 @@ public sealed class ArtifactTests
         (await server.AuditAsync(second.Id)).ShouldBe(["artifact.created", "artifact.deleted"]);
     }
 
-    /// <summary>As retention will delete it: the task and all that refers to it.</summary>
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task They_outlive_their_task_and_tell_what_it_was_for(DatabaseKind kind)
     {
@@ -153,9 +154,7 @@ public sealed class ArtifactTests
         await agent.ClaimAsync(task.StepId());
         await agent.CompleteAsync(task.StepId());
         var note = await server.Client.AddAsync("/api/tasks/" + task.Id, RecordCalls.Note());
-        await server.Database.WriteAsync(tx => tx.ExecuteAsync("""
-            DELETE FROM step_logs; DELETE FROM step_events; DELETE FROM step_claims; DELETE FROM steps; DELETE FROM executions; DELETE FROM tasks
-            """), Cancelled);
+        (await server.App.Services.GetRequiredService<TaskPurge>().DeleteTasksAsync(TimeProvider.System.GetUtcNow().AddMinutes(1), Cancelled)).ShouldBe(1);
 
         await server.Client.GetAsync("/api/tasks/" + task.Id, Cancelled).ProblemAsync(HttpStatusCode.NotFound, ErrorCode.NotFound);
         var left = await server.Client.ArtifactsAsync("/api/tasks/" + task.Id);

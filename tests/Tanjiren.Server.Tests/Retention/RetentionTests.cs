@@ -1,10 +1,12 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Audit;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Retention;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Tests.Audit;
 using Tanjiren.Server.Tests.Tasks;
+using Tanjiren.Server.Tests.Tasks.Approvals;
 using Tanjiren.Server.Tests.Tasks.Http;
 using Tanjiren.Tests;
 
@@ -52,6 +54,26 @@ public sealed class RetentionTests
         (await engine.QueryAsync<long>("SELECT count(*) FROM tasks")).ShouldBe(2);
         // What it did is on record for ever.
         (await engine.QueryAsync<long>("SELECT count(*) FROM audit_events WHERE subject = @id", new { id = old.Id })).ShouldBe(1);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_was_asked_about_a_task_goes_with_it_and_one_that_waits_for_its_next_attempt_stays(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        var approved = await ApprovalTests.ApprovedAsync(engine);
+        await engine.Canceller.CancelAsync(engine.Owner, approved.Id, null, Cancelled);
+        engine.Doctrine = null;
+        var failed = await engine.CreateTaskAsync(new CreateTaskRequest
+        {
+            Command = new CommandSpec { Argv = ["true"] }, Targets = new TargetSpec { Workstations = ["one"] }, Retry = new RetryPolicy { MaxAttempts = 2, BackoffSeconds = 10, On = [StepReason.ExitCode] },
+        });
+        await engine.ClaimAsync(machine, failed.Execution!.Steps[0]);
+        (await engine.CompleteAsync(machine, failed.StepId(), 1, StepOutcome.Failed)).Kind.ShouldBe(StepMoveKind.Applied);
+        engine.Clock.Advance(TimeSpan.FromDays(1000));
+        await PassAsync(engine, new RetentionOptions());
+        (await engine.QueryAsync<string>("SELECT id FROM tasks")).ShouldBe(failed.Id);
+        (await engine.QueryAsync<long>("SELECT count(*) FROM approvals")).ShouldBe(0);
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
@@ -109,9 +131,54 @@ public sealed class RetentionTests
         for (var i = 1; i <= 6; i++) await one.WriteAsync("org_a", "s" + i);
         await one.PassAsync();
         await one.Database.WriteAsync(tx => tx.ExecuteAsync("DELETE FROM audit_events WHERE chain_seq = 3"), Cancelled);
-        (await one.Purge.RunAsync(clock.GetUtcNow(), Cancelled)).ShouldBe(2);
+        (await one.Purge.RunAsync(clock.GetUtcNow(), Cancelled)).ShouldBe(1, "nothing vouches for the row before the hole");
         (await one.Purge.RunAsync(clock.GetUtcNow(), Cancelled)).ShouldBe(0);
         SealedLines.Verify(await one.ExportAsync("org_a")).Fault.ShouldSatisfyAllConditions(f => f!.Kind.ShouldBe(ChainFaultKind.Missing), f => f!.Sequence.ShouldBe(3));
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Nor_is_an_altered_row_also_when_it_was_hashed_anew(DatabaseKind kind)
+    {
+        await using var database = await TestDatabase.CreateAsync(kind, ServerFixture.MigrateAsync);
+        var clock = new ManualTimeProvider();
+        await using var one = await SealingProcess.StartAsync(database, clock);
+        for (var i = 1; i <= 6; i++) await one.WriteAsync("org_a", "s" + i);
+        await one.PassAsync();
+        await one.Database.WriteAsync(async tx =>
+        {
+            var row = (await tx.FirstAsync<AuditRow>("SELECT * FROM audit_events WHERE chain_seq = 3"))!.ToBody() with { Actor = "usr_2" };
+            await tx.ExecuteAsync("UPDATE audit_events SET actor = @Actor, hash = @hash WHERE chain_seq = 3", new { row.Actor, hash = AuditChain.HashOf("org_a", row) });
+            await tx.ExecuteAsync("UPDATE audit_events SET actor = 'usr_2' WHERE chain_seq = 5");
+        }, Cancelled);
+        (await one.Purge.RunAsync(clock.GetUtcNow(), Cancelled)).ShouldBe(2);
+        (await one.Purge.RunAsync(clock.GetUtcNow(), Cancelled)).ShouldBe(0);
+        SealedLines.Verify(await one.ExportAsync("org_a")).Fault.ShouldSatisfyAllConditions(f => f!.Kind.ShouldBe(ChainFaultKind.Altered), f => f!.Sequence.ShouldBe(3));
+    }
+
+    [Fact]
+    public async Task An_export_whose_rows_are_deleted_while_it_reads_them_breaks_off_and_accuses_nobody()
+    {
+        await using var database = await TestDatabase.CreateAsync(DatabaseKind.Postgres, ServerFixture.MigrateAsync);
+        var clock = new ManualTimeProvider();
+        await using var one = await SealingProcess.StartAsync(database, clock);
+        for (var i = 1; i <= 6; i++) await one.WriteAsync("org_a", "s" + i);
+        await one.PassAsync();
+        await using var lines = one.OpenExport("org_a").GetAsyncEnumerator(Cancelled);
+        (await lines.MoveNextAsync()).ShouldBeTrue();
+        Task<bool> next = null!;
+        // Its next query of the rows waits for this transaction, which deletes some of them as the purge does.
+        await one.Database.WriteAsync(async tx =>
+        {
+            await tx.ExecuteAsync("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE");
+            next = lines.MoveNextAsync().AsTask();
+            await Eventually.TrueAsync(() => one.Database.ReadAsync(sql => sql.FirstAsync<bool>(
+                "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"), Cancelled));
+            await tx.ExecuteAsync("""
+                UPDATE audit_chains SET start_seq = 3, start_hash = (SELECT hash FROM audit_events WHERE chain_seq = 3);
+                DELETE FROM audit_events WHERE chain_seq <= 3;
+                """);
+        }, Cancelled);
+        (await Should.ThrowAsync<IOException>(() => next)).Message.ShouldContain("Retention deleted rows");
     }
 
     private static async Task PassAsync(Engine engine, RetentionOptions options)

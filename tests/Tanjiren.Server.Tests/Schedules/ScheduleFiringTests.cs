@@ -1,5 +1,6 @@
 using Tanjiren.Protocol;
 using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Governance;
 using Tanjiren.Server.Schedules;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Tests.Tasks;
@@ -91,6 +92,27 @@ public sealed class ScheduleFiringTests
         scene.Engine.Clock.Advance(TimeSpan.FromSeconds(1)); // ids of one millisecond have no order
         await scene.PassAsync();
         (await scene.TasksAsync())[2].ScheduleTickAt.ShouldBe(Midnight.AddMinutes(2), "it was the last attempt");
+    }
+
+    [Theory]
+    [InlineData(DatabaseKind.Sqlite, OverlapRule.Forbid)]
+    [InlineData(DatabaseKind.Sqlite, OverlapRule.Queue)]
+    [InlineData(DatabaseKind.Postgres, OverlapRule.Forbid)]
+    [InlineData(DatabaseKind.Postgres, OverlapRule.Queue)]
+    public async Task A_task_that_waits_for_its_approval_has_not_ended(DatabaseKind kind, OverlapRule overlap)
+    {
+        await using var scene = await Scene.StartAsync(kind, "* * * * *", overlap);
+        scene.Engine.Doctrine = _ => new DoctrineDecision(ApprovalClass.SensitiveWrite, [], false, null, false, 0);
+        await scene.TickAsync(3);
+        var asked = (await scene.TasksAsync()).ShouldHaveSingleItem();
+        asked.State.ShouldBe(TaskState.Planned);
+        var schedule = await scene.ScheduleAsync();
+        (schedule.Skipped, schedule.WaitingTickAt).ShouldBe(overlap == OverlapRule.Forbid ? (2, null) : (1, Midnight.AddMinutes(2)));
+
+        (await scene.Engine.Approvals.RejectAsync(scene.Engine.Owner, asked.Id, null, "no", Token)).ShouldBeNull();
+        if (overlap == OverlapRule.Queue) await scene.PassAsync();
+        else await scene.TickAsync();
+        (await scene.TasksAsync()).Select(t => t.ScheduleTickAt).ShouldBe([Midnight.AddMinutes(1), Midnight.AddMinutes(overlap == OverlapRule.Forbid ? 4 : 2)]);
     }
 
     [Theory]
@@ -212,26 +234,29 @@ public sealed class ScheduleFiringTests
         (await scene.TasksAsync()).Select(t => t.ScheduleTickAt).ShouldBe([Midnight.AddMinutes(10), Midnight.AddMinutes(12)]);
     }
 
-    /// <summary>A workstation, and one schedule that runs on it.</summary>
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
-    public async Task After_a_restore_no_tick_from_before_fires_neither_a_missed_nor_a_waiting_one(DatabaseKind kind)
+    public async Task After_a_restore_no_tick_fires_before_somebody_resumes_and_none_from_before_ever(DatabaseKind kind)
     {
         await using var scene = await Scene.StartAsync(kind, "*/10 * * * *", OverlapRule.Queue, MissedRunRule.Once);
         await scene.TickAsync(times: 2, minutes: 10);
         (await scene.ScheduleAsync()).WaitingTickAt.ShouldBe(Midnight.AddMinutes(20));
         scene.Engine.Clock.Advance(TimeSpan.FromMinutes(25));
 
-        (await scene.Engine.Firing.SkipDueAsync(Token)).ShouldBe(1);
-        (await scene.Engine.Firing.SkipDueAsync(Token)).ShouldBe(0);
+        (await scene.Engine.Firing.PauseAllAsync("restored", Token)).ShouldBe(1);
+        (await scene.Engine.Firing.PauseAllAsync("restored once more", Token)).ShouldBe(0, "whoever paused it before has said why");
         await scene.EndAsync(0);
-        (await scene.PassAsync()).ShouldBe(Midnight.AddMinutes(50));
+        await scene.TickAsync(times: 3, minutes: 10);
         (await scene.TasksAsync()).Count.ShouldBe(1);
         var schedule = await scene.ScheduleAsync();
-        (schedule.WaitingTickAt, schedule.LastTickAt, schedule.Skipped, schedule.Missed).ShouldBe((null, Midnight.AddMinutes(40), 1, 2));
+        (schedule.PauseReason, schedule.NextRunAt, schedule.WaitingTickAt, schedule.Skipped).ShouldBe(("restored", null, null, 1));
+        (await scene.Engine.QueryAsync<string>("SELECT actor || ' ' || detail FROM audit_events WHERE action = 'schedule.paused'")).ShouldBe("server tick: restored");
+
+        await scene.Engine.Schedules.ResumeAsync(scene.Engine.Owner, scene.Id, Token);
         await scene.TickAsync(minutes: 5);
-        (await scene.TasksAsync()).Select(t => t.ScheduleTickAt).ShouldBe([Midnight.AddMinutes(10), Midnight.AddMinutes(50)]);
+        (await scene.TasksAsync()).Select(t => t.ScheduleTickAt).ShouldBe([Midnight.AddMinutes(10), Midnight.AddMinutes(80)]);
     }
 
+    /// <summary>A workstation, and one schedule that runs on it.</summary>
     private sealed class Scene : IAsyncDisposable
     {
         public required Engine Engine { get; init; }

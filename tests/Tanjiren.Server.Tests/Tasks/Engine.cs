@@ -12,7 +12,9 @@ using Tanjiren.Server.Runbooks;
 using Tanjiren.Server.Schedules;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Tasks.Approvals;
+using Tanjiren.Server.Tasks.Explain;
 using Tanjiren.Server.Tasks.Leases;
+using Tanjiren.Server.Tasks.Overview;
 using Tanjiren.Server.Tasks.Retries;
 using Tanjiren.Server.Workstations;
 using Tanjiren.Server.Workstations.Sessions;
@@ -56,6 +58,9 @@ internal sealed class Engine : IAsyncDisposable
     public ApprovalService Approvals => _services.GetRequiredService<ApprovalService>();
     public ApprovalLoop ApprovalLoop => _services.GetRequiredService<ApprovalLoop>();
     public TaskEditor Editor => _services.GetRequiredService<TaskEditor>();
+    public TaskExplainer Explainer => _services.GetRequiredService<TaskExplainer>();
+    public RuntimeOverview Overview => _services.GetRequiredService<RuntimeOverview>();
+    public WakeUps WakeUps => _services.GetRequiredService<WakeUps>();
     public WorkQuery Work => _services.GetRequiredService<WorkQuery>();
     public RetryLoop Retries => _services.GetRequiredService<RetryLoop>();
     public RetryService Retrying => _services.GetRequiredService<RetryService>();
@@ -120,9 +125,11 @@ internal sealed class Engine : IAsyncDisposable
             VALUES (@instanceId, @organizationId, @name, @tags, @maxConcurrent, @now, 0);
             INSERT INTO instance_sessions (id, instance_id, machine_id, boot_id, host_name, opened_at, last_seen)
             VALUES (@sessionId, @instanceId, @name, 'boot', @name, 0, tanjiren_now());
+            INSERT INTO instance_keys (id, instance_id, jkt, x, y, created_at) VALUES (@keyId, @instanceId, @keyId, 'x', 'y', 0);
             """,
             new
             {
+                keyId = Ids.New(Ids.Key, Clock),
                 instanceId = device.InstanceId, organizationId = device.OrganizationId, sessionId = device.SessionId, name, maxConcurrent,
                 tags = System.Text.Json.JsonSerializer.Serialize(tags ?? []), now = Clock.GetUtcNow().ToUnixTimeMilliseconds(),
             });
@@ -268,6 +275,7 @@ internal sealed class Engine : IAsyncDisposable
         services.AddSingleton<TaskService>().AddSingleton<TaskStore>().AddSingleton<TaskCanceller>().AddSingleton<TaskEventStream>();
         services.AddSingleton<StepClaimer>().AddSingleton<StepResolver>().AddSingleton<LogAppender>().AddSingleton<LeaseBook>().AddSingleton<WorkQuery>();
         services.AddSingleton<RetryService>().AddSingleton<RetryLoop>().AddSingleton<ScheduleService>().AddSingleton<ScheduleFiring>().AddSingleton<ScheduleLoop>();
+        services.AddSingleton<FleetView>().AddSingleton<TaskExplainer>().AddSingleton<RuntimeOverview>();
         services.AddSingleton<SessionStore>().AddSingleton<HeartbeatService>().AddSingleton<AnyDispatcher>().AddSingleton<LeaseReconciler>();
         services.AddSingleton<HeldTasks>();
         return services.BuildServiceProvider();

@@ -64,9 +64,9 @@ public sealed class HeldTaskTests
         (await engine.CompleteAsync(machine, later.Execution!.Steps[0].Id, 1)).Kind.ShouldBe(StepMoveKind.Applied);
 
         var stranger = await engine.CreateOrganizationAsync("another");
-        (await engine.Held.ResumeAsync(stranger, Cancelled)).ShouldBe(0, "each owner for their own");
-        (await engine.Held.ResumeAsync(engine.Owner, Cancelled)).ShouldBe(1);
-        (await engine.Held.ResumeAsync(engine.Owner, Cancelled)).ShouldBe(0);
+        (await engine.Held.ResumeAsync(stranger, Cancelled)).Tasks.ShouldBe(0, "each owner for their own");
+        (await engine.Held.ResumeAsync(engine.Owner, Cancelled)).Tasks.ShouldBe(1);
+        (await engine.Held.ResumeAsync(engine.Owner, Cancelled)).Tasks.ShouldBe(0);
         (await engine.QueryAsync<string>("SELECT actor || ' ' || organization_id FROM audit_events WHERE action = 'tasks.resumed'")).ShouldBe($"{engine.Owner.UserId} {engine.Owner.OrganizationId}");
         (await engine.TaskAsync(waiting.Id)).Held.ShouldBeFalse();
         await engine.ServeAsync(20);
@@ -74,6 +74,32 @@ public sealed class HeldTaskTests
         (await engine.ClaimAsync(machine, await engine.StepAsync(waiting))).Response!.LeaseGeneration.ShouldBe((1L << 32) + 1);
         (await engine.CompleteAsync(machine, waiting.Execution!.Steps[0].Id, (1L << 32) + 1)).Kind.ShouldBe(StepMoveKind.Applied);
         (await engine.TaskAsync(waiting.Id)).State.ShouldBe(TaskState.Completed);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Nothing_is_resumed_while_an_agent_that_is_cut_off_may_still_run_it(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("a");
+        var request = new CreateTaskRequest { Command = new CommandSpec { Argv = ["true"] }, Targets = new TargetSpec { Workstations = [machine.InstanceId] } };
+        await engine.CreateTaskAsync(request);
+        var longest = await engine.CreateTaskAsync(request with { LeaseGraceSeconds = 40 });
+        // One that ended with a longer lease: what was claimed after the backup may have had as long a one, before the setting was changed.
+        var ended = await engine.CreateTaskAsync(request);
+        await engine.ClaimAsync(machine, await engine.StepAsync(ended));
+        await engine.CompleteAsync(machine, ended.Execution!.Steps[0].Id, 1);
+        await engine.ExecuteAsync("UPDATE steps SET lease_ttl_ms = 25000 WHERE task_id = @Id", new { ended.Id });
+        var restored = engine.Clock.GetUtcNow();
+        (await engine.Held.HoldAllAsync(Cancelled)).ShouldBe(2);
+
+        (await engine.Held.ResumeAsync(engine.Owner, Cancelled)).ShouldBe(new ResumeResult(0, restored.AddSeconds(25 + 40)));
+        engine.Clock.Advance(TimeSpan.FromSeconds(64));
+        (await engine.Held.ResumeAsync(engine.Owner, Cancelled)).Tasks.ShouldBe(0);
+        (await engine.QueryAsync<long>("SELECT count(*) FROM tasks WHERE held_at IS NOT NULL")).ShouldBe(2);
+        (await engine.QueryAsync<long>("SELECT count(*) FROM audit_events WHERE action = 'tasks.resumed'")).ShouldBe(0);
+        // What is cancelled is waited for no more: 25 s, and a grace of 10 s.
+        await engine.Canceller.CancelAsync(engine.Owner, longest.Id, null, Cancelled);
+        (await engine.Held.ResumeAsync(engine.Owner, Cancelled)).ShouldBe(new ResumeResult(1));
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
@@ -101,7 +127,7 @@ public sealed class HeldTaskTests
 
         // Whoever knows that an attempt ran drops it.
         await engine.Canceller.CancelAsync(engine.Owner, running.Id, null, Cancelled);
-        (await engine.Held.ResumeAsync(engine.Owner, Cancelled)).ShouldBe(1);
+        (await engine.Held.ResumeAsync(engine.Owner, Cancelled)).Tasks.ShouldBe(1);
         await engine.Retries.RunOnceAsync(Cancelled);
         (await engine.QueryAsync<string>("SELECT retry_of_task_id FROM tasks WHERE retry_of_task_id IS NOT NULL")).ShouldBe(failed.Id);
     }

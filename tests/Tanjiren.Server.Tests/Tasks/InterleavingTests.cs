@@ -135,6 +135,7 @@ public sealed class InterleavingTests
             var enders = _applied.Count(o => o is "complete" or "release" or "reap");
             enders.ShouldBeLessThanOrEqualTo(1, $"more than one ended the same lease: {string.Join(", ", _applied)}");
             (steps[0].LeaseGeneration > generation).ShouldBe(enders == 1, "the token rises when, and only when, the lease ended");
+            (_applied.Contains("renew") && _applied.Contains("reap")).ShouldBeFalse("a lease that was renewed has a whole TTL before it, one that was given up is not renewed");
             if (_applied.Contains("complete")) steps[0].State.ShouldBe(StepState.Succeeded);
             if (_applied.Contains("claim")) steps[1].Attempts.ShouldBe(1);
             else steps[1].Attempts.ShouldBe(0);

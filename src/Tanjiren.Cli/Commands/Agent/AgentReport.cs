@@ -22,6 +22,8 @@ internal sealed record AgentReportIdentity
     public required string InstanceId { get; init; }
     public required string InstanceName { get; init; }
     public required string KeyFingerprint { get; init; }
+    /// <summary>Of a new key that waits for an admin.</summary>
+    public string? NewKeyFingerprint { get; init; }
 }
 
 [JsonSourceGenerationOptions(JsonSerializerDefaults.Web, WriteIndented = true, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,

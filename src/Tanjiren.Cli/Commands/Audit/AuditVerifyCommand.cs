@@ -20,7 +20,7 @@ internal static class AuditVerifyCommand
         {
             Arguments = { file },
             Options = { head, key, json },
-            Details = "Every hash is computed again on this machine; with FILE nobody is asked. The exit code is 0 when all is well and 1 when it is not.\nAn export alone can't show that its last rows were cut off, nor that somebody who can write the database made the whole chain anew: the head file, which the server keeps outside the database, shows both. Copy it away from time to time.",
+            Details = "Every hash is computed again on this machine; with FILE nobody is asked. The exit code is 0 when all is well and 1 when it is not.\nAn export alone can't show that its last rows were cut off, nor that somebody who can write the database made the whole chain anew: the head file, which the server keeps outside the database, shows both. Copy it away from time to time.\nTrusted is the key of --key; without it that of the head file's first line of this organization; without either that of the export itself, which only shows that the export is all by one hand.",
             Examples = ["tanvrit-compute audit verify --head tanjiren.db.audit-heads", "tanvrit-compute audit verify audit.jsonl --key 0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"],
         };
         var server = new ServerOptions(command);
@@ -44,18 +44,11 @@ internal static class AuditVerifyCommand
 
     private static HeadFile ReadHeads(CliContext cli, string path)
     {
-        HeadFile file;
-        try
-        {
-            // A server may be appending to it.
-            using var reader = new StreamReader(new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite));
-            file = HeadFile.Read(LinesOf(reader));
-        }
-        catch (FormatException e)
-        {
-            throw new CliException($"{Text.Safe(path)}: {e.Message}", "it was altered, or is no head file", e);
-        }
+        // A server may be appending to it.
+        using var reader = new StreamReader(new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite));
+        var file = HeadFile.Read(LinesOf(reader));
         if (file.Unreadable > 0) cli.Say($"{file.Unreadable} lines of {Text.Safe(path)} can't be read; a server that dies leaves such a one");
+        if (file.Unsigned > 0) cli.Say($"{file.Unsigned} lines of {Text.Safe(path)} carry no valid signature, and count for nothing");
         return file;
     }
 

@@ -13,7 +13,7 @@ internal static class JobsResumeCommand
         var command = new CliCommand("resume", "After a restore: let the jobs go on that were open in the backup")
         {
             Options = { json },
-            Details = "For the owner. The restored server can't know which of these jobs ran between the backup and the restore, so none starts by itself. Cancel those that did with `jobs cancel`; this lets all others of the organization go on, each with its whole queue timeout before it.",
+            Details = "For the owner. The restored server can't know which of these jobs ran between the backup and the restore, so none starts by itself. Cancel those that did with `jobs cancel`; this lets all others of the organization go on, each with its whole queue timeout before it. Refused, with how long, while an agent that is cut off may still run one of them: until TTL and grace of its lease after the restore.",
         };
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>

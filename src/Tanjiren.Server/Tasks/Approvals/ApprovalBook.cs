@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Webhooks;
 
 namespace Tanjiren.Server.Tasks.Approvals;
 
@@ -22,20 +23,20 @@ internal static class ApprovalBook
     /// number that the step waits for: what was withdrawn or ran out went on in the next, with all that it named, but what was asked for after a used one was asked for
     /// other steps. A step that waits for none was named to nobody.
     /// </summary>
-    public static async Task<ApprovalRow?> CoveringAsync(SqlSession sql, LockedExecution locked, StepRow step, ApprovalClass needed)
+    public static async Task<ApprovalRow?> CoveringAsync(SqlSession sql, StartSubject task, int approvalFrom, ApprovalClass needed)
     {
-        if (step.ApprovalFrom == 0) return null;
+        if (approvalFrom == 0) return null;
         var first = await sql.FirstAsync<ApprovalRow>("""
-            SELECT * FROM approvals WHERE task_id = @TaskId AND number >= @ApprovalFrom AND action_hash = @ActionHash AND (state = 'consumed' OR state = 'approved' AND expires_at > @Now)
+            SELECT * FROM approvals WHERE task_id = @TaskId AND number >= @approvalFrom AND action_hash = @ActionHash AND (state = 'consumed' OR state = 'approved' AND expires_at > @Now)
             ORDER BY number LIMIT 1
-            """, new { locked.TaskId, step.ApprovalFrom, locked.ActionHash, locked.Now });
+            """, new { task.TaskId, approvalFrom, task.ActionHash, task.Now });
         return first?.ParsedClass >= needed ? first : null;
     }
 
     /// <summary>Asks for an approval of what the task is now. None may be open. Returns its number.</summary>
     public static async Task<int> AskAsync(WriteTransaction tx, LockedExecution locked, ApprovalClass wanted, IReadOnlyList<ApprovalFindingBody> findings)
     {
-        var id = Ids.New(Ids.Approval, TaskMapping.Instant(locked.Now));
+        var (id, expiresAt) = (Ids.New(Ids.Approval, TaskMapping.Instant(locked.Now)), locked.Now + (long)ApprovalRules.AnswerWithin.TotalMilliseconds);
         var number = await tx.FirstAsync<int>("""
             INSERT INTO approvals (id, organization_id, task_id, number, class, state, action_hash, doctrine_version, findings, requested_by, requested_at, expires_at)
             VALUES (@id, @organizationId, @taskId, (SELECT coalesce(max(number), 0) + 1 FROM approvals WHERE task_id = @taskId), @wanted, 'pending', @actionHash,
@@ -45,61 +46,65 @@ internal static class ApprovalBook
             new
             {
                 id, organizationId = locked.OrganizationId, taskId = locked.TaskId, wanted = WireNames.Of(wanted), actionHash = locked.ActionHash, doctrineVersion = locked.DoctrineVersion,
-                findings = JsonSerializer.Serialize(findings, WireJson.Default.IReadOnlyListApprovalFindingBody), actorId = locked.ActorId, now = locked.Now,
-                expiresAt = locked.Now + (long)ApprovalRules.AnswerWithin.TotalMilliseconds,
+                findings = JsonSerializer.Serialize(findings, WireJson.Default.IReadOnlyListApprovalFindingBody), actorId = locked.ActorId, now = locked.Now, expiresAt,
             });
+        await WebhookOutbox.TellAsync(tx, WebhookEvents.ApprovalPending, new ApprovalNews(locked.OrganizationId, id, locked.TaskId, wanted, locked.ActorId, expiresAt), locked.Now);
         locked.SetApproval(ApprovalStatus.Pending);
         locked.AddEvent("approvalRequested", detail: id);
         return number;
     }
 
     /// <summary>
-    /// The approval that an attempt goes on with: that of the one before, used, for exactly this action and of this class, in the same name, when every rule that wants it
-    /// lets it. Null: somebody has to be asked; as when the last thing that was asked of the one before was not granted.
+    /// The used approval of an attempt that the next one goes on with: every rule that wants one says <c>inherit</c>, it is of the class that is wanted, it was given
+    /// for exactly this, under this version of the doctrine, and nothing was asked for after it, which may have been refused. Null: the attempt asks for its own.
     /// </summary>
-    public static async Task<ApprovalRow?> InheritedAsync(SqlSession sql, string userId, TaskPlan plan, string? retryOf)
-    {
-        if (retryOf is null || await NewestAsync(sql, retryOf) is not { ParsedState: ApprovalState.Consumed } used) return null;
-        if (used.ActionHash != plan.ActionHash || used.ParsedClass < plan.Class || !plan.Inherits(used.ParsedClass)) return null;
-        return await sql.FirstAsync<string>("SELECT coalesce(changed_by, created_by) FROM tasks WHERE id = @retryOf", new { retryOf }) == userId ? used : null;
-    }
+    public static async Task<ApprovalRow?> InheritableAsync(SqlSession sql, string taskId, TaskPlan plan) =>
+        await NewestAsync(sql, taskId) is { ParsedState: ApprovalState.Consumed } used && used.ActionHash == plan.ActionHash && plan.Inherits(used.ParsedClass)
+            && used.ParsedClass >= plan.Class ? used : null;
 
-    /// <summary>Repeats the answer for a new task, to be used by <paramref name="startBy"/> as any other. Returns its id.</summary>
-    public static async Task<string> InheritAsync(WriteTransaction tx, LockedExecution locked, ApprovalRow used, long startBy)
+    /// <summary>The first approval of a task is the one that another was given; it lasts as if it had been given now. Returns what happened, for the audit log.</summary>
+    public static async Task<string> InheritAsync(WriteTransaction tx, LockedExecution locked, ApprovalRow from, long? frozenUntil)
     {
         var id = Ids.New(Ids.Approval, TaskMapping.Instant(locked.Now));
         await tx.ExecuteAsync("""
             INSERT INTO approvals (id, organization_id, task_id, number, class, state, action_hash, doctrine_version, findings, requested_by, requested_at, expires_at,
               decided_by, decided_at, reason, self_approved, inherited_from)
-            VALUES (@id, @OrganizationId, @TaskId, 1, @Class, 'approved', @ActionHash, @DoctrineVersion, @Findings, @ActorId, @Now, @startBy,
-              @DecidedBy, @DecidedAt, @Reason, @SelfApproved, @from)
+            VALUES (@id, @organizationId, @taskId, 1, @Class, 'approved', @actionHash, @doctrineVersion, @Findings, @actorId, @now, @expiresAt, @DecidedBy, @DecidedAt, @Reason,
+              @SelfApproved, @inheritedFrom)
             """,
             new
             {
-                id, locked.OrganizationId, locked.TaskId, used.Class, used.ActionHash, used.DoctrineVersion, used.Findings, locked.ActorId, locked.Now, startBy,
-                used.DecidedBy, used.DecidedAt, used.Reason, used.SelfApproved, from = used.Id,
+                id, organizationId = locked.OrganizationId, taskId = locked.TaskId, from.Class, actionHash = locked.ActionHash, doctrineVersion = locked.DoctrineVersion, from.Findings,
+                actorId = locked.ActorId, now = locked.Now, expiresAt = ApprovalRules.StartBy(locked.Now, frozenUntil), from.DecidedBy, from.DecidedAt, from.Reason, from.SelfApproved,
+                inheritedFrom = from.Id,
             });
         locked.SetApproval(ApprovalStatus.Approved);
-        locked.AddEvent("approvalInherited", detail: $"{id} from {used.Id}");
-        return id;
+        locked.AddEvent("approved", detail: id);
+        return $"{from.Class} {id} {locked.ActionHash}: from {from.Id} of {from.TaskId}";
     }
 
     /// <summary>False when it is not in the state that <paramref name="approval"/> was read in, and nothing has changed.</summary>
     public static async Task<bool> MoveAsync(WriteTransaction tx, ApprovalRow approval, ApprovalState to, long now)
     {
         if (!ApprovalRules.MayMove(approval.ParsedState, to)) throw new InvalidOperationException($"An approval can't move from {approval.State} to {to}.");
-        return await tx.ExecuteAsync("""
+        var moved = await tx.ExecuteAsync("""
             UPDATE approvals SET state = @to, consumed_at = CASE WHEN @to = 'consumed' THEN @now ELSE consumed_at END WHERE id = @id AND state = @state
             """, new { id = approval.Id, state = approval.State, to = WireNames.Of(to), now }) == 1;
+        if (moved && to == ApprovalState.Expired) await WebhookOutbox.TellAsync(tx, WebhookEvents.ApprovalExpired, approval.ToNews(approval.ExpiresAt, approval.DecidedBy), now);
+        return moved;
     }
 
     /// <summary>A person's answer. False when it is answered already.</summary>
     public static async Task<bool> AnswerAsync(
-        WriteTransaction tx, ApprovalRow pending, ApprovalState to, string userId, string? reason, bool selfApproved, long now, long expiresAt) =>
-        await tx.ExecuteAsync("""
+        WriteTransaction tx, ApprovalRow pending, ApprovalState to, string userId, string? reason, bool selfApproved, long now, long expiresAt)
+    {
+        var answered = await tx.ExecuteAsync("""
             UPDATE approvals SET state = @to, decided_by = @userId, decided_at = @now, reason = @reason, self_approved = @self, expires_at = @expiresAt
             WHERE id = @id AND state = 'pending'
             """, new { id = pending.Id, to = WireNames.Of(to), userId, now, reason, self = selfApproved ? 1 : 0, expiresAt }) == 1;
+        if (answered) await WebhookOutbox.TellAsync(tx, to == ApprovalState.Approved ? WebhookEvents.ApprovalApproved : WebhookEvents.ApprovalRejected, pending.ToNews(expiresAt, userId), now);
+        return answered;
+    }
 
     /// <summary>
     /// Whether this person made, changed or asked for the task, or any that it is an attempt of: what somebody else changed or tried again after them still has their part in it.

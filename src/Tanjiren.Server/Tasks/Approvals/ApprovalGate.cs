@@ -20,19 +20,35 @@ internal sealed class ApprovalGate(TaskPlanner planner, InstanceDirectory direct
     /// <summary>Why the step may not start on this machine now; what follows from it has been written. Null: it may, and its approval is used.</summary>
     public async Task<ClaimRefusal?> AdmitAsync(WriteTransaction tx, LockedExecution locked, StepRow step, string instanceId, IReadOnlyCollection<string> tags)
     {
-        var decision = await planner.DecideAtClaimAsync(tx, locked, tags);
-        if (decision.Forbidden) return await ForbidAsync(tx, locked, step, instanceId, decision);
-        if (decision.FrozenUntil is { } until && until.ToUnixTimeMilliseconds() > locked.Now) return await FreezeAsync(tx, locked, step, instanceId, until);
-
-        if (decision.Class == ApprovalClass.None && step.ApprovalFrom == 0) return null;
-        var covering = await ApprovalBook.CoveringAsync(tx, locked, step, decision.Class);
-        if (covering is null) return await AskAsync(tx, locked, step, decision);
+        var (decision, verdict, covering) = await JudgeAsync(tx, locked.Subject, step.ApprovalFrom, tags);
+        switch (verdict)
+        {
+            case ClaimRefusal.Forbidden: return await ForbidAsync(tx, locked, step, instanceId, decision);
+            case ClaimRefusal.Frozen: return await FreezeAsync(tx, locked, step, instanceId, decision.FrozenUntil!.Value);
+            case ClaimRefusal.NeedsApproval: return await AskAsync(tx, locked, step, decision);
+        }
+        if (covering is null) return null;
         if (covering.ParsedState == ApprovalState.Approved)
         {
             if (!await ApprovalBook.MoveAsync(tx, covering, ApprovalState.Consumed, locked.Now)) return ClaimRefusal.NeedsApproval;
             locked.SetApproval(ApprovalStatus.Consumed);
         }
         return null;
+    }
+
+    /// <summary>
+    /// What they say to a start on a machine with these tags; nothing is written, and nothing need be locked by who only wants to tell it. No verdict: it may start, under
+    /// this approval if there is one.
+    /// </summary>
+    public async Task<(DoctrineDecision Decision, ClaimRefusal? Verdict, ApprovalRow? Covering)> JudgeAsync(
+        SqlSession sql, StartSubject task, int approvalFrom, IReadOnlyCollection<string> tags)
+    {
+        var decision = await planner.DecideAtClaimAsync(sql, task, tags);
+        if (decision.Forbidden) return (decision, ClaimRefusal.Forbidden, null);
+        if (decision.FrozenUntil is { } until && until.ToUnixTimeMilliseconds() > task.Now) return (decision, ClaimRefusal.Frozen, null);
+        if (decision.Class == ApprovalClass.None && approvalFrom == 0) return (decision, null, null);
+        var covering = await ApprovalBook.CoveringAsync(sql, task, approvalFrom, decision.Class);
+        return (decision, covering is null ? ClaimRefusal.NeedsApproval : null, covering);
     }
 
     /// <summary>

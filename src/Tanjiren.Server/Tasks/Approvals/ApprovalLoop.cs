@@ -9,10 +9,13 @@ namespace Tanjiren.Server.Tasks.Approvals;
 /// A claim does not wait for this loop: an approval that ran out starts nothing, and a freeze that is over holds nothing back, from that very moment.
 /// </summary>
 internal sealed partial class ApprovalLoop(
-    Database database, TimeProvider clock, ApprovalGate gate, WakeUps wakeUps, AnyDispatcher dispatcher, RunMetrics metrics, ILogger<ApprovalLoop> logger)
+    Database database, TimeProvider clock, ApprovalGate gate, TaskPlanner planner, WakeUps wakeUps, AnyDispatcher dispatcher, RunMetrics metrics, ILogger<ApprovalLoop> logger)
     : PeriodicLoop("approvals", clock, logger)
 {
     private const int Batch = 200;
+
+    /// <summary>Until when this process has woken machines that were kept from a step. What it slept through comes with their next poll.</summary>
+    private long _wokenUntil = clock.GetUtcNow().ToUnixTimeMilliseconds();
 
     protected override TimeSpan Interval => TimeSpan.FromSeconds(5);
 
@@ -21,6 +24,12 @@ internal sealed partial class ApprovalLoop(
         var now = Clock.GetUtcNow().ToUnixTimeMilliseconds();
         await EachAsync("SELECT task_id FROM approvals WHERE state IN ('pending', 'approved') AND expires_at <= @now ORDER BY expires_at LIMIT @batch", now, ExpireAsync, cancellationToken);
         await EachAsync("SELECT id FROM tasks WHERE frozen_until <= @now ORDER BY frozen_until LIMIT @batch", now, ThawAsync, cancellationToken);
+        // A freeze that was written on a task is that of the version which was in force then. Not one of a task with an approval: that was given for just this version.
+        await EachAsync("""
+            SELECT id FROM tasks t WHERE frozen_until > @now AND state = 'queued' AND approval_status = 'not_required'
+              AND doctrine_version < (SELECT max(d.version) FROM doctrine_versions d WHERE d.organization_id = t.organization_id) ORDER BY frozen_until LIMIT @batch
+            """, now, JudgeAnewAsync, cancellationToken);
+        await WakeKeptAsync(now, cancellationToken);
     }
 
     private async Task EachAsync(string candidates, long now, Func<WriteTransaction, LockedExecution, Task<string?>> act, CancellationToken cancellationToken)
@@ -75,6 +84,43 @@ internal sealed partial class ApprovalLoop(
         await locked.RestartQueueTimeAsync();
         await locked.WakeTargetsAsync(wakeUps, dispatcher);
         return "thawed";
+    }
+
+    /// <summary>
+    /// By a doctrine that was corrected since: the freeze ends with its rule, or goes on as the new one says. What the new one asks for more than a freeze is told at the claim,
+    /// like any other change.
+    /// </summary>
+    private async Task<string?> JudgeAnewAsync(WriteTransaction tx, LockedExecution locked)
+    {
+        if (locked.TaskState != TaskState.Queued || locked.ApprovalStatus != ApprovalStatus.NotRequired) return null;
+        var plan = await planner.TryPlanAsync(tx, locked);
+        if (plan is { Class: ApprovalClass.None } && plan.Refusal() is null)
+        {
+            if (plan.Decision.Version <= locked.DoctrineVersion) return null; // another server did it
+            locked.SetPlan(plan.Class, plan.Decision.Version, plan.ActionHash);
+            if (plan.FrozenUntil > locked.Now)
+            {
+                locked.Freeze(plan.FrozenUntil);
+                return "frozenAnew";
+            }
+        }
+        locked.Freeze(null);
+        await StepHolds.ReleaseAsync(tx, locked);
+        locked.AddEvent("thawed");
+        await locked.RestartQueueTimeAsync();
+        await locked.WakeTargetsAsync(wakeUps, dispatcher);
+        return "thawed";
+    }
+
+    /// <summary>Each machine whose time away from a step is over. A hint like any other: who misses it finds the step with its next poll.</summary>
+    private async Task WakeKeptAsync(long now, CancellationToken cancellationToken)
+    {
+        var kept = await database.ReadAsync(sql => sql.ListAsync<string>("""
+            SELECT DISTINCT h.instance_id FROM step_holds h JOIN steps s ON s.id = h.step_id WHERE h.held_until > @from AND h.held_until <= @now AND s.state = 'queued'
+            """, new { from = _wokenUntil, now }), cancellationToken);
+        _wokenUntil = now;
+        foreach (var instanceId in kept) wakeUps.Notify(WakeUps.Work(instanceId));
+        Count("woken", kept.Count);
     }
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Could not resolve the approval or freeze of task {TaskId}; it is tried again with the next pass")]

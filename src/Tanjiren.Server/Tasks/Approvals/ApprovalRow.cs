@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Webhooks;
 
 namespace Tanjiren.Server.Tasks.Approvals;
 
@@ -7,6 +8,7 @@ namespace Tanjiren.Server.Tasks.Approvals;
 internal sealed record ApprovalRow
 {
     public string Id { get; init; } = "";
+    public string OrganizationId { get; init; } = "";
     public string TaskId { get; init; } = "";
     public int Number { get; init; }
     public string Class { get; init; } = "";
@@ -29,6 +31,8 @@ internal sealed record ApprovalRow
     public ApprovalState ParsedState => WireNames.Parse<ApprovalState>(State);
     public ApprovalClass ParsedClass => WireNames.Parse<ApprovalClass>(Class);
     public IReadOnlyList<ApprovalFindingBody> ParseFindings() => JsonSerializer.Deserialize(Findings, WireJson.Default.IReadOnlyListApprovalFindingBody)!;
+
+    public ApprovalNews ToNews(long expiresAt, string? decidedBy) => new(OrganizationId, Id, TaskId, ParsedClass, RequestedBy, expiresAt, decidedBy);
 
     public ApprovalBody ToBody() => new()
     {

@@ -51,7 +51,7 @@ internal sealed class ApprovalService(
             else if (plan is not null)
             {
                 // By the same freezes, of now and of the snapshot, that the claims of its steps are judged by; here one that refuses holds back as well.
-                var atClaim = await planner.DecideAtClaimAsync(tx, locked, [.. plan.Targets.Tags.SelectMany(tags => tags)]);
+                var atClaim = await planner.DecideAtClaimAsync(tx, locked.Subject, [.. plan.Targets.Tags.SelectMany(tags => tags)]);
                 frozenUntil = atClaim.FrozenUntil?.ToUnixTimeMilliseconds();
             }
             var startBy = ApprovalRules.StartBy(locked.Now, frozenUntil);

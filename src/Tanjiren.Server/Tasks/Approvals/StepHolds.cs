@@ -20,6 +20,10 @@ internal static class StepHolds
         return true;
     }
 
+    /// <summary>Nothing is kept from anybody any more because it was frozen: the doctrine says otherwise now.</summary>
+    public static Task ReleaseAsync(WriteTransaction tx, LockedExecution locked) =>
+        tx.ExecuteAsync("DELETE FROM step_holds WHERE forbidden = 0 AND step_id IN (SELECT id FROM steps WHERE task_id = @TaskId)", new { locked.TaskId });
+
     /// <summary>Whether a machine that fits the step's condition is not known to be forbidden it. One that is offline counts: it has not been asked.</summary>
     public static async Task<bool> AnyRemainsAsync(WriteTransaction tx, LockedExecution locked, StepRow step, InstanceDirectory directory)
     {

@@ -1,5 +1,6 @@
 using Tanjiren.Protocol;
 using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Governance;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Tasks.Retries;
 using Tanjiren.Tests;
@@ -190,6 +191,61 @@ public sealed class RetryTests
         await engine.Retries.RunOnceAsync(Token);
         (await TasksAsync(engine)).Count.ShouldBe(1);
         (await engine.QueryAsync<string>("SELECT detail FROM step_events WHERE kind = 'retryDropped'")).ShouldContain("targets.workstations[0]");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_nobody_approved_is_not_retried(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.AddWorkstationAsync("box");
+        var always = new RetryPolicy { MaxAttempts = 5, BackoffSeconds = 1, On = Enum.GetValues<StepReason>() };
+        var rejected = await engine.CreateTaskAsync(Flaky(always) with { ApprovalClass = ApprovalClass.SensitiveWrite });
+        (await engine.Approvals.RejectAsync(engine.Owner, rejected.Id, null, "no", Token)).ShouldBeNull();
+        var unanswered = await engine.CreateTaskAsync(Flaky(always) with { ApprovalClass = ApprovalClass.SensitiveWrite });
+        engine.Clock.Advance(TimeSpan.FromDays(7));
+        await engine.ApprovalLoop.RunOnceAsync(Token);
+        foreach (var task in new[] { rejected, unanswered }) (await engine.TaskAsync(task.Id)).State.ShouldBe(TaskState.Failed);
+        (await engine.QueryAsync<long>("SELECT count(*) FROM retries")).ShouldBe(0);
+        engine.Clock.Advance(TimeSpan.FromHours(1));
+        await engine.Retries.RunOnceAsync(Token);
+        (await TasksAsync(engine)).Count.ShouldBe(2);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task An_attempt_of_approved_work_asks_again_unless_the_doctrine_lets_it_inherit(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var box = await engine.AddWorkstationAsync("box");
+        foreach (var (inherit, version, goesOn) in new[] { (false, 1, false), (true, 1, true), (true, 2, false) })
+        {
+            DoctrineDecision Careful(int by) => new(ApprovalClass.SensitiveWrite, [new DoctrineFinding("careful", "sensitive_write", "it is Friday")], false, null, false, by) { Inherit = inherit };
+            engine.Doctrine = _ => Careful(1);
+            var first = await engine.CreateTaskAsync(Flaky(new RetryPolicy { MaxAttempts = 3, BackoffSeconds = 1 }));
+            (await engine.Approvals.ApproveAsync(engine.Owner, first.Id, null, "once", Token)).ShouldBeNull();
+            await FailAsync(engine, box, first);
+            // Of another version it is another action, whatever that version says.
+            engine.Doctrine = question => Careful(question.AtVersion ?? version);
+            engine.Clock.Advance(TimeSpan.FromSeconds(2));
+            await engine.Retries.RunOnceAsync(Token);
+
+            var second = await engine.TaskAsync((await engine.TaskAsync(first.Id)).RetriedByTaskId!);
+            (second.State, second.ApprovalStatus).ShouldBe(goesOn ? (TaskState.Queued, ApprovalStatus.Approved) : (TaskState.Planned, ApprovalStatus.Pending));
+            await engine.CheckInvariantsAsync(second.Id);
+            if (!goesOn) continue;
+            var approval = second.Approvals!.ShouldHaveSingleItem();
+            (approval.DecidedBy, approval.Reason, approval.ExpiresAt).ShouldBe((engine.Owner.UserId, "once", engine.Clock.GetUtcNow().AddMinutes(15)));
+            (await engine.QueryAsync<string>("SELECT actor FROM audit_events WHERE action = 'task.approval_inherited' AND subject = @Id", new { second.Id })).ShouldBe("server");
+            // Used by its own first claim, and handed on once more; a person's retry is asked about.
+            await FailAsync(engine, box, second);
+            (await engine.TaskAsync(second.Id)).ApprovalStatus.ShouldBe(ApprovalStatus.Consumed);
+            engine.Clock.Advance(TimeSpan.FromSeconds(2));
+            await engine.Retries.RunOnceAsync(Token);
+            var third = await engine.TaskAsync((await engine.TaskAsync(second.Id)).RetriedByTaskId!);
+            third.ApprovalStatus.ShouldBe(ApprovalStatus.Approved);
+            await FailAsync(engine, box, third);
+            var byHand = await engine.Retrying.RetryAsync(engine.Owner, third.Id, null, null, Token);
+            (await engine.TaskAsync(byHand.TaskId!)).ApprovalStatus.ShouldBe(ApprovalStatus.Pending);
+        }
     }
 
     private static CreateTaskRequest Flaky(RetryPolicy? retry = null) => new()

@@ -1,0 +1,147 @@
+using Tanjiren.Protocol;
+using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Workstations;
+using Tanjiren.Tests;
+
+namespace Tanjiren.Server.Tests.Tasks;
+
+/// <summary>Who is woken for a step that anybody may run, and in which order. Waiting for a hint takes real time; between two hints passes only the clock of the test.</summary>
+public sealed class AnyDispatcherTests
+{
+    private static readonly TimeSpan Soon = TimeSpan.FromSeconds(30);
+
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task The_healthier_is_woken_before_the_less_loaded_and_who_is_not_ready_never(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var wide = await engine.AddWorkstationAsync("wide", ["gpu"], maxConcurrent: 100);
+        var narrow = await engine.AddWorkstationAsync("narrow", ["gpu"], maxConcurrent: 2);
+        var (untrusted, draining, offline) = (await engine.AddWorkstationAsync("untrusted", ["gpu"]), await engine.AddWorkstationAsync("draining", ["gpu"]), await engine.AddWorkstationAsync("offline", ["gpu"]));
+        // Three of a hundred cost health, one of two does not: narrow is asked first although it is the more loaded one.
+        for (var i = 0; i < 3; i++) await RunAsync(engine, wide);
+        await RunAsync(engine, narrow);
+        await engine.ExecuteAsync("UPDATE instance_keys SET revoked_at = 1 WHERE instance_id = @InstanceId", new { untrusted.InstanceId });
+        await engine.ExecuteAsync("UPDATE instances SET draining = 1 WHERE id = @InstanceId", new { draining.InstanceId });
+        await engine.ExecuteAsync("UPDATE instances SET last_heartbeat_at = 0 WHERE id = @InstanceId", new { offline.InstanceId });
+
+        using var woken = new Hints(engine, wide, narrow, untrusted, draining, offline);
+        var task = await engine.CreateTaskAsync(ClaimTests.AnyGpu());
+        (await woken.NextAsync()).ShouldBe(narrow.InstanceId);
+        woken.Any.ShouldBeFalse("it has 250 ms for itself");
+        await woken.AdvanceToNextAsync(wide.InstanceId);
+        (await engine.ClaimAsync(wide, task.Execution!.Steps[0])).Refusal.ShouldBeNull();
+        engine.Clock.Advance(TimeSpan.FromSeconds(5));
+        await Eventually.TrueAsync(() => engine.Clock.PendingTimers == 0, what: "the dispatcher has ended");
+        woken.Any.ShouldBeFalse();
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Steps_that_come_together_are_spread(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        Device[] machines = [await engine.AddWorkstationAsync("a", ["gpu"]), await engine.AddWorkstationAsync("b", ["gpu"]), await engine.AddWorkstationAsync("c", ["gpu"])];
+        using var woken = new Hints(engine, machines);
+        var first = new List<string>();
+        for (var i = 0; i < 3; i++)
+        {
+            await engine.CreateTaskAsync(ClaimTests.AnyGpu());
+            first.Add(await woken.NextAsync());
+        }
+        first.ShouldBe(machines.Select(m => m.InstanceId), ignoreOrder: true, "nobody has claimed anything, and yet each wakes another one");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Who_came_after_the_fleet_was_looked_at_is_woken_within_a_second(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var old = await engine.AddWorkstationAsync("old", ["gpu"]);
+        using (var woken = new Hints(engine, old))
+        {
+            var looked = await engine.CreateTaskAsync(ClaimTests.AnyGpu());
+            (await woken.NextAsync()).ShouldBe(old.InstanceId);
+            (await engine.ClaimAsync(old, looked.Execution!.Steps[0])).Refusal.ShouldBeNull();
+        }
+        await engine.MoveClocksAsync(TimeSpan.FromMilliseconds(500));
+        var young = await engine.AddWorkstationAsync("young", ["gpu"]);
+        await engine.ExecuteAsync("UPDATE instances SET draining = 1 WHERE id = @InstanceId", new { old.InstanceId });
+        using (var woken = new Hints(engine, young, old))
+        {
+            await engine.CreateTaskAsync(ClaimTests.AnyGpu());
+            await woken.AdvanceToNextAsync(young.InstanceId);
+        }
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task The_fleet_is_read_once_a_second_however_many_ask(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.AddWorkstationAsync("one");
+        var fleets = (FleetView)engine.Service(typeof(FleetView));
+        Task<FleetSnapshot> RecentAsync() => fleets.RecentAsync(engine.Owner.OrganizationId, Cancelled);
+        var first = await RecentAsync();
+        first.Ready.ShouldHaveSingleItem();
+        engine.Clock.Advance(TimeSpan.FromMilliseconds(999));
+        foreach (var again in await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => RecentAsync()))) again.ShouldBeSameAs(first);
+
+        // One that is of now comes when the second is over, and is shared by all who want one.
+        var newer = Enumerable.Range(0, 20).Select(_ => fleets.AfterAsync(engine.Owner.OrganizationId, engine.Clock.GetTimestamp(), Cancelled)).ToList();
+        newer.ShouldAllBe(n => !n.IsCompleted);
+        engine.Clock.Advance(TimeSpan.FromMilliseconds(1));
+        var second = await newer[0];
+        second.ShouldNotBeSameAs(first);
+        foreach (var other in await Task.WhenAll(newer)) other.ShouldBeSameAs(second);
+        (await RecentAsync()).ShouldBeSameAs(second);
+    }
+
+    private static async Task RunAsync(Engine engine, Device machine) =>
+        (await engine.ClaimAsync(machine, (await engine.CreateTaskAsync([machine])).Execution!.Steps[0])).Refusal.ShouldBeNull();
+
+    /// <summary>Hints for these machines, in the order in which they come.</summary>
+    private sealed class Hints : IDisposable
+    {
+        private readonly Engine _engine;
+        private readonly CancellationTokenSource _stop = CancellationTokenSource.CreateLinkedTokenSource(Cancelled);
+        private readonly System.Threading.Channels.Channel<string> _woken = System.Threading.Channels.Channel.CreateUnbounded<string>();
+
+        public Hints(Engine engine, params Device[] machines)
+        {
+            _engine = engine;
+            foreach (var machine in machines) _ = ListenAsync(machine.InstanceId, engine.WakeUps.Subscribe(WakeUps.Work(machine.InstanceId)));
+        }
+
+        public bool Any => _woken.Reader.Count > 0;
+
+        public async Task<string> NextAsync() => await _woken.Reader.ReadAsync(Cancelled).AsTask().WaitAsync(Soon, TimeProvider.System, Cancelled);
+
+        /// <summary>Moves the clock, a little at a time, until somebody is woken.</summary>
+        public async Task AdvanceToNextAsync(string expected)
+        {
+            var next = NextAsync();
+            var steps = 0;
+            await Eventually.TrueAsync(() =>
+            {
+                if (steps++ < 40) _engine.Clock.Advance(TimeSpan.FromMilliseconds(50));
+                return next.IsCompleted;
+            });
+            (await next).ShouldBe(expected);
+        }
+
+        public void Dispose()
+        {
+            _stop.Cancel();
+            _stop.Dispose();
+        }
+
+        private async Task ListenAsync(string instanceId, WakeUps.Subscription subscription)
+        {
+            using (subscription)
+            {
+                while (!_stop.IsCancellationRequested)
+                    if (await subscription.WaitAsync(TimeSpan.FromMinutes(1), TimeProvider.System, _stop.Token)) _woken.Writer.TryWrite(instanceId);
+            }
+        }
+    }
+}
