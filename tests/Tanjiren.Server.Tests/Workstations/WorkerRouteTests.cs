@@ -22,7 +22,8 @@ public sealed class WorkerRouteTests
             return (worker.HealthScore, worker.Status, string.Join(' ', worker.Readiness.Reasons));
         }
         (await WorkerAsync()).ShouldBe((100, WorkerStatus.Ready, ""));
-        for (var i = 0; i < 3; i++) await agent.ClaimAsync((await server.Client.CreateTaskAsync(agent)).StepId());
+        // The server's loops go by the same clock: their leases outlast this test.
+        for (var i = 0; i < 3; i++) await agent.ClaimAsync((await server.Client.CreateTaskAsync(TaskCalls.On(agent.InstanceId) with { LeaseGraceSeconds = 3600 })).StepId());
         (await WorkerAsync()).ShouldBe((80, WorkerStatus.Busy, "at_capacity"));
         clock.Advance(TimeSpan.FromSeconds(119));
         (await WorkerAsync()).ShouldBe((80, WorkerStatus.Busy, "at_capacity"));
