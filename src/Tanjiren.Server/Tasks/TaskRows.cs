@@ -25,6 +25,7 @@ internal record TaskRow
     public string? ScheduleId { get; init; }
     public long? ScheduleTickAt { get; init; }
     public string? RunbookId { get; init; }
+    public int ByPerson { get; init; }
     public string? InvestigationId { get; init; }
     public string? RetryOfTaskId { get; init; }
     public string? RootTaskId { get; init; }

@@ -64,7 +64,8 @@ internal sealed class TaskService(
     /// The same within a transaction, for the makers of tasks that are no requests: schedules, retries, runbooks. <paramref name="spec"/> has been through
     /// <see cref="TaskRequestRules.Normalize"/>. Null: it is made; else nothing has been written but, when the doctrine refused it, the audit row that says so.
     /// </summary>
-    public async Task<Unmade?> CreateInAsync(WriteTransaction tx, Caller caller, string taskId, CreateTaskRequest spec, TaskOrigin origin, TaskTrace trace)
+    public async Task<Unmade?> CreateInAsync(
+        WriteTransaction tx, Caller caller, string taskId, CreateTaskRequest spec, TaskOrigin origin, TaskTrace trace, string? inheritFrom = null)
     {
         // A transaction that is run again starts with a clean list.
         var unmet = new FieldErrors();
@@ -86,7 +87,6 @@ internal sealed class TaskService(
     {
         var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
         var executionId = Ids.New(Ids.Execution, clock);
-        var inherited = plan.Class == ApprovalClass.None ? null : await ApprovalBook.InheritedAsync(tx, caller.UserId, plan, origin.RetryOfTaskId);
         var free = plan.Class == ApprovalClass.None || inherited is not null;
         await tx.ExecuteAsync("""
             INSERT INTO tasks (id, organization_id, intent, mode, state, approval_status, spec, priority, created_by, created_at, trace_parent, trace_state,
@@ -107,18 +107,12 @@ internal sealed class TaskService(
                 byPerson = origin.ByPerson ? 1 : 0, origin.ScheduleId, origin.ScheduleTickAt, origin.RunbookId, origin.InvestigationId, origin.RetryOfTaskId, origin.RootTaskId, origin.Attempt,
                 approvalClass = WireNames.Of(plan.Class), doctrineVersion = plan.Decision.Version, plan.ActionHash, frozenUntil = free ? plan.FrozenUntil : null,
             });
+        // Numbers of approvals start at 1.
         if (free) await steps.WriteAsync(tx, new StepOwner(taskId, executionId, caller.OrganizationId), spec.Parsed, plan.Targets, approvalFrom: inherited is null ? 0 : 1);
         if (plan.Class == ApprovalClass.None) return;
         var locked = (await LockedExecution.OfTaskAsync(tx, taskId, clock))!;
-        if (inherited is null)
-        {
-            await ApprovalBook.AskAsync(tx, locked, plan.Class, plan.Findings(spec.Parsed.ApprovalClass));
-        }
-        else
-        {
-            var id = await ApprovalBook.InheritAsync(tx, locked, inherited, ApprovalRules.StartBy(now, plan.FrozenUntil));
-            await audit.AppendAsync(tx, caller, "task.approval_inherited", taskId, $"{inherited.Class} {id} {inherited.ActionHash}: that of {inherited.TaskId}, {inherited.Id}");
-        }
+        if (inherited is null) await ApprovalBook.AskAsync(tx, locked, plan.Class, plan.Findings(spec.Parsed.ApprovalClass));
+        else await audit.AppendAsync(tx, caller.OrganizationId, "server", "task.approval_inherited", taskId, await ApprovalBook.InheritAsync(tx, locked, inherited, plan.FrozenUntil), address: null);
         await locked.SaveAsync(wakeUps, metrics);
     }
 }

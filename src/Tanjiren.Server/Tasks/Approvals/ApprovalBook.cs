@@ -23,13 +23,13 @@ internal static class ApprovalBook
     /// number that the step waits for: what was withdrawn or ran out went on in the next, with all that it named, but what was asked for after a used one was asked for
     /// other steps. A step that waits for none was named to nobody.
     /// </summary>
-    public static async Task<ApprovalRow?> CoveringAsync(SqlSession sql, StartSubject task, int from, ApprovalClass needed)
+    public static async Task<ApprovalRow?> CoveringAsync(SqlSession sql, StartSubject task, int approvalFrom, ApprovalClass needed)
     {
-        if (from == 0) return null;
+        if (approvalFrom == 0) return null;
         var first = await sql.FirstAsync<ApprovalRow>("""
-            SELECT * FROM approvals WHERE task_id = @TaskId AND number >= @from AND action_hash = @ActionHash AND (state = 'consumed' OR state = 'approved' AND expires_at > @Now)
+            SELECT * FROM approvals WHERE task_id = @TaskId AND number >= @approvalFrom AND action_hash = @ActionHash AND (state = 'consumed' OR state = 'approved' AND expires_at > @Now)
             ORDER BY number LIMIT 1
-            """, new { task.TaskId, from, task.ActionHash, task.Now });
+            """, new { task.TaskId, approvalFrom, task.ActionHash, task.Now });
         return first?.ParsedClass >= needed ? first : null;
     }
 
@@ -55,34 +55,32 @@ internal static class ApprovalBook
     }
 
     /// <summary>
-    /// The approval that an attempt goes on with: that of the one before, used, for exactly this action and of this class, in the same name, when every rule that wants it
-    /// lets it. Null: somebody has to be asked; as when the last thing that was asked of the one before was not granted.
+    /// The used approval of an attempt that the next one goes on with: every rule that wants one says <c>inherit</c>, it is of the class that is wanted, it was given
+    /// for exactly this, under this version of the doctrine, and nothing was asked for after it, which may have been refused. Null: the attempt asks for its own.
     /// </summary>
-    public static async Task<ApprovalRow?> InheritedAsync(SqlSession sql, string userId, TaskPlan plan, string? retryOf)
-    {
-        if (retryOf is null || await NewestAsync(sql, retryOf) is not { ParsedState: ApprovalState.Consumed } used) return null;
-        if (used.ActionHash != plan.ActionHash || used.ParsedClass < plan.Class || !plan.Inherits(used.ParsedClass)) return null;
-        return await sql.FirstAsync<string>("SELECT coalesce(changed_by, created_by) FROM tasks WHERE id = @retryOf", new { retryOf }) == userId ? used : null;
-    }
+    public static async Task<ApprovalRow?> InheritableAsync(SqlSession sql, string taskId, TaskPlan plan) =>
+        await NewestAsync(sql, taskId) is { ParsedState: ApprovalState.Consumed } used && used.ActionHash == plan.ActionHash && plan.Inherits(used.ParsedClass)
+            && used.ParsedClass >= plan.Class ? used : null;
 
-    /// <summary>Repeats the answer for a new task, to be used by <paramref name="startBy"/> as any other. Returns its id.</summary>
-    public static async Task<string> InheritAsync(WriteTransaction tx, LockedExecution locked, ApprovalRow used, long startBy)
+    /// <summary>The first approval of a task is the one that another was given; it lasts as if it had been given now. Returns what happened, for the audit log.</summary>
+    public static async Task<string> InheritAsync(WriteTransaction tx, LockedExecution locked, ApprovalRow from, long? frozenUntil)
     {
         var id = Ids.New(Ids.Approval, TaskMapping.Instant(locked.Now));
         await tx.ExecuteAsync("""
             INSERT INTO approvals (id, organization_id, task_id, number, class, state, action_hash, doctrine_version, findings, requested_by, requested_at, expires_at,
               decided_by, decided_at, reason, self_approved, inherited_from)
-            VALUES (@id, @OrganizationId, @TaskId, 1, @Class, 'approved', @ActionHash, @DoctrineVersion, @Findings, @ActorId, @Now, @startBy,
-              @DecidedBy, @DecidedAt, @Reason, @SelfApproved, @from)
+            VALUES (@id, @organizationId, @taskId, 1, @Class, 'approved', @actionHash, @doctrineVersion, @Findings, @actorId, @now, @expiresAt, @DecidedBy, @DecidedAt, @Reason,
+              @SelfApproved, @inheritedFrom)
             """,
             new
             {
-                id, locked.OrganizationId, locked.TaskId, used.Class, used.ActionHash, used.DoctrineVersion, used.Findings, locked.ActorId, locked.Now, startBy,
-                used.DecidedBy, used.DecidedAt, used.Reason, used.SelfApproved, from = used.Id,
+                id, organizationId = locked.OrganizationId, taskId = locked.TaskId, from.Class, actionHash = locked.ActionHash, doctrineVersion = locked.DoctrineVersion, from.Findings,
+                actorId = locked.ActorId, now = locked.Now, expiresAt = ApprovalRules.StartBy(locked.Now, frozenUntil), from.DecidedBy, from.DecidedAt, from.Reason, from.SelfApproved,
+                inheritedFrom = from.Id,
             });
         locked.SetApproval(ApprovalStatus.Approved);
-        locked.AddEvent("approvalInherited", detail: $"{id} from {used.Id}");
-        return id;
+        locked.AddEvent("approved", detail: id);
+        return $"{from.Class} {id} {locked.ActionHash}: from {from.Id} of {from.TaskId}";
     }
 
     /// <summary>False when it is not in the state that <paramref name="approval"/> was read in, and nothing has changed.</summary>

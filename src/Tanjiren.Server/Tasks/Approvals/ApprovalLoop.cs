@@ -107,6 +107,7 @@ internal sealed partial class ApprovalLoop(
         locked.Freeze(null);
         await StepHolds.ReleaseAsync(tx, locked);
         locked.AddEvent("thawed");
+        await locked.RestartQueueTimeAsync();
         await locked.WakeTargetsAsync(wakeUps, dispatcher);
         return "thawed";
     }

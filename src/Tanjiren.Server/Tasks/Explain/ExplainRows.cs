@@ -19,7 +19,7 @@ internal sealed record ExplainedTask : TaskRow
     private TaskOrigin Origin => new()
     {
         ScheduleId = ScheduleId, ScheduleTickAt = ScheduleTickAt, RunbookId = RunbookId, InvestigationId = InvestigationId,
-        RetryOfTaskId = RetryOfTaskId, RootTaskId = RootTaskId, Attempt = Attempt, ChangedByPerson = ChangedBy is not null,
+        RetryOfTaskId = RetryOfTaskId, RootTaskId = RootTaskId, Attempt = Attempt, ByPerson = ByPerson != 0 || ChangedBy is not null,
     };
 }
 

@@ -41,7 +41,7 @@ internal sealed class RetryService(
 
         var failed = (await tx.FirstAsync<TaskRow>("SELECT * FROM tasks WHERE id = @taskId", new { taskId }))!;
         var actor = await ActingMember.FindAsync(tx, failed.OrganizationId, locked.ActorId);
-        var unmade = actor is null ? null : await MakeInAsync(tx, locked, failed, actor, Ids.New(Ids.Task, clock), locked.Origin.ByPerson);
+        var unmade = actor is null ? null : await MakeInAsync(tx, locked, failed, actor, Ids.New(Ids.Task, clock), byPerson: locked.Origin.ByPerson, inherits: true);
         if (unmade?.Refused is { Unreadable: true }) throw new InvalidOperationException($"The attempt after {taskId} waits: {unmade.Problem.Value.Detail}");
         if (unmade?.Refused is { Forbidden: false, FrozenUntil: { } until }) return await PutOffAsync(tx, locked, until);
 
@@ -72,7 +72,7 @@ internal sealed class RetryService(
                 : locked.TaskState is not (TaskState.Failed or TaskState.Cancelled) ? NotOver(locked.TaskState)
                 : await tx.FirstAsync<string>("SELECT id FROM tasks WHERE retry_of_task_id = @taskId", new { taskId }) is { } existing ? Retried(taskId, existing)
                 : await ExclusiveScheduleAsync(tx, locked) is { } schedule && await ScheduleRow.IsBusyAsync(tx, schedule.Id, retryOf: taskId) ? ScheduleService.Busy(schedule)
-                : (await MakeInAsync(tx, locked, (await tx.FirstAsync<TaskRow>("SELECT * FROM tasks WHERE id = @taskId", new { taskId }))!, caller, attemptId, byPerson: true))?.Problem;
+                : (await MakeInAsync(tx, locked, (await tx.FirstAsync<TaskRow>("SELECT * FROM tasks WHERE id = @taskId", new { taskId }))!, caller, attemptId, byPerson: true, inherits: false))?.Problem;
             if (problem is not null)
             {
                 await idempotency.ReleaseAsync(tx, caller, key);
@@ -111,7 +111,8 @@ internal sealed class RetryService(
         return RetryOutcome.Frozen;
     }
 
-    private async Task<Unmade?> MakeInAsync(WriteTransaction tx, LockedExecution locked, TaskRow old, Caller actor, string attemptId, bool byPerson)
+    /// <summary><paramref name="inherits"/>: the doctrine may let it go on with the approval of the attempt before. What a person asks for is asked about.</summary>
+    private async Task<Unmade?> MakeInAsync(WriteTransaction tx, LockedExecution locked, TaskRow old, Caller actor, string attemptId, bool byPerson, bool inherits)
     {
         // Anew, as for any other task: the request may be older than this version of the rules.
         var errors = new FieldErrors();
@@ -123,7 +124,7 @@ internal sealed class RetryService(
             ScheduleId = old.ScheduleId, RunbookId = old.RunbookId, InvestigationId = old.InvestigationId,
             RetryOfTaskId = old.Id, RootTaskId = old.RootTaskId ?? old.Id, Attempt = old.Attempt + 1, ByPerson = byPerson,
         };
-        if (await tasks.CreateInAsync(tx, actor, attemptId, spec, origin, old.Trace) is { } unmade) return unmade;
+        if (await tasks.CreateInAsync(tx, actor, attemptId, spec, origin, old.Trace, inherits ? old.Id : null) is { } unmade) return unmade;
         locked.AddEvent("retried", detail: attemptId);
         return null;
     }
