@@ -63,6 +63,7 @@ internal sealed class TaskService(
     /// <summary>
     /// The same within a transaction, for the makers of tasks that are no requests: schedules, retries, runbooks. <paramref name="spec"/> has been through
     /// <see cref="TaskRequestRules.Normalize"/>. Null: it is made; else nothing has been written but, when the doctrine refused it, the audit row that says so.
+    /// <paramref name="inheritFrom"/>: the task whose used approval it goes on with, if the doctrine lets it and it is the same action.
     /// </summary>
     public async Task<Unmade?> CreateInAsync(
         WriteTransaction tx, Caller caller, string taskId, CreateTaskRequest spec, TaskOrigin origin, TaskTrace trace, string? inheritFrom = null)
@@ -77,13 +78,14 @@ internal sealed class TaskService(
             await audit.AppendAsync(tx, caller, plan.Decision.Forbidden ? "task.forbidden" : "task.frozen", caller.OrganizationId, $"{spec.Intent}: {plan.Because()}");
             return new Unmade(refusal, plan.Decision);
         }
-        await InsertAsync(tx, caller, taskId, (spec, json), plan, origin, trace);
+        var inherited = inheritFrom is null ? null : await ApprovalBook.InheritableAsync(tx, inheritFrom, plan);
+        await InsertAsync(tx, caller, taskId, (spec, json), plan, inherited, origin, trace);
         await audit.AppendAsync(tx, caller, "task.created", taskId, spec.Intent);
         return null;
     }
 
     private async Task InsertAsync(
-        WriteTransaction tx, Caller caller, string taskId, (CreateTaskRequest Parsed, string Text) spec, TaskPlan plan, TaskOrigin origin, TaskTrace trace)
+        WriteTransaction tx, Caller caller, string taskId, (CreateTaskRequest Parsed, string Text) spec, TaskPlan plan, ApprovalRow? inherited, TaskOrigin origin, TaskTrace trace)
     {
         var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
         var executionId = Ids.New(Ids.Execution, clock);
