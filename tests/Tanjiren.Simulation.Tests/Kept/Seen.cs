@@ -46,7 +46,7 @@ internal sealed class Eye : IDisposable
         _events = Command("SELECT rowid, step_id, kind, detail FROM step_events WHERE rowid > @last ORDER BY rowid");
         _events.Parameters.AddWithValue("@last", 0L);
         _sessions = Command("SELECT id, instance_id FROM instance_sessions WHERE ended_at IS NULL");
-        _retries = Command("SELECT task_id FROM retries");
+        _retries = Command("SELECT task_id, due_at FROM retries");
         _tags = Command("SELECT tags FROM instances WHERE id = @id");
         _tags.Parameters.AddWithValue("@id", "");
     }
@@ -74,8 +74,8 @@ internal sealed class Eye : IDisposable
     /// <summary>The open session of each workstation, by the session.</summary>
     public IReadOnlyDictionary<string, string> Sessions() => Read(_sessions, row => (row.GetString(0), row.GetString(1))).ToDictionary(s => s.Item1, s => s.Item2);
 
-    /// <summary>The failed tasks that will be tried again.</summary>
-    public IReadOnlyList<string> Retries() => Read(_retries, row => row.GetString(0));
+    /// <summary>The failed tasks that will be tried again, and when, by the server's wall clock.</summary>
+    public IReadOnlyDictionary<string, long> Retries() => Read(_retries, row => (row.GetString(0), row.GetInt64(1))).ToDictionary(r => r.Item1, r => r.Item2);
 
     public bool IsProduction(string instanceId)
     {

@@ -19,6 +19,9 @@ internal sealed class ServerClock(World world) : TimeProvider
 
     public override DateTimeOffset GetUtcNow() => DateTimeOffset.FromUnixTimeMilliseconds(world.Instant(StartMs + _wallOffset));
 
+    /// <summary>Without taking time.</summary>
+    public long WallMs => StartMs + _wallOffset + world.Now;
+
     /// <summary>Whether it was ever put back: then what happens may bear a time before that of its cause.</summary>
     public bool WentBack { get; private set; }
 

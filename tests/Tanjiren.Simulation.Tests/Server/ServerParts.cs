@@ -5,6 +5,7 @@ using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Records;
 using Tanjiren.Server.Schedules;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Workstations;
@@ -28,8 +29,8 @@ internal static class ServerParts
         services.AddSingleton(Settings).AddSingleton(clock).AddSingleton(database).AddMetrics();
         services.AddLogging(logging => logging.SetMinimumLevel(LogLevel.Warning).AddProvider(new Complaints(world)));
         services.AddFeatureOptions<HostingOptions>("Hosting");
-        services.AddSingleton<AuditLog>().AddSingleton<Idempotency>().AddSingleton<WakeUps>().AddSingleton<Counters>();
-        services.AddGovernance().AddWorkstations().AddSessions().AddTasks().AddSchedules();
+        services.AddSingleton<Idempotency>().AddSingleton<WakeUps>().AddSingleton<Counters>();
+        services.AddGovernance().AddWorkstations().AddSessions().AddTasks().AddSchedules().AddAudit().AddRecords();
         return services.BuildServiceProvider();
     }
 

@@ -15,7 +15,7 @@ namespace Tanjiren.Simulation.Tests.Server;
 /// The control plane of a seed: the real services over the real file. A crash forgets everything but the file, and what was under way is never gone on with. Its loops
 /// are driven pass by pass; passes of those that any number of servers may run at once overlap, as several servers' do.
 /// </summary>
-internal sealed class SimulatedServer(World world, string file) : Host(world)
+internal sealed class SimulatedServer(World world, string file) : Host(world), IDisposable
 {
     private Life _life = new();
     private ServiceProvider? _services;
@@ -98,10 +98,15 @@ internal sealed class SimulatedServer(World world, string file) : Host(world)
     /// <summary>The lease clock of the process that runs now.</summary>
     public long LeaseNow()
     {
-        using var connection = _provider!.OpenReadAsync(CancellationToken.None).GetAwaiter().GetResult();
+        using var connection = _provider!.OpenReadAsync(CancellationToken.None).AsTask().GetAwaiter().GetResult();
         using var command = connection.CreateCommand();
         command.CommandText = "SELECT tanjiren_now()";
         return (long)command.ExecuteScalar()!;
+    }
+
+    public void Dispose()
+    {
+        if (Up) Crash();
     }
 
     /// <summary>Takes what this process counted into the ledger.</summary>
