@@ -15,6 +15,8 @@ internal sealed class SteppedProvider(ISqlProvider inner, World world, Simulated
     public string Name => inner.Name;
     public string BlobType => inner.BlobType;
     public string ForUpdate => inner.ForUpdate;
+    public string ForShare => inner.ForShare;
+    public string ForNoKeyUpdate => inner.ForNoKeyUpdate;
     public string IsOneOf(string column, string argument) => inner.IsOneOf(column, argument);
     public bool IsTransient(DbException exception) => inner.IsTransient(exception);
     public bool IsUniqueViolation(DbException exception) => inner.IsUniqueViolation(exception);
