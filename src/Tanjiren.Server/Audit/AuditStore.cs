@@ -59,7 +59,7 @@ internal sealed class AuditStore(Database database, AuditSealer sealer, AuditSea
                     """, new { chain, after, upTo, ExportBatch }),
                 await sql.FirstAsync<long>("SELECT start_seq FROM audit_chains WHERE chain = @chain", new { chain })), cancellationToken);
             // Rows that are missing for any other reason are exported as they are not: that is what a verification is to find.
-            if (start > after && after < chained.HeadSeq && rows.FirstOrDefault()?.ChainSeq != after + 1) throw new IOException("Retention deleted rows of the audit log while they were exported.");
+            if (start > after && after < chained.HeadSeq && (rows.Count == 0 || rows[0].ChainSeq != after + 1)) throw new IOException("Retention deleted rows of the audit log while they were exported.");
             foreach (var row in rows) yield return JsonSerializer.SerializeToUtf8Bytes(row.ToBody(), WireJson.Default.AuditEventBody);
             if (rows.Count < ExportBatch) break;
             after = rows[^1].ChainSeq!.Value;

@@ -10,7 +10,7 @@ namespace Tanjiren.Server.Tasks;
 /// <summary>What came of a resume.</summary>
 /// <param name="Tasks">So many go on.</param>
 /// <param name="NotBefore">None does before this instant: somewhere one of them may still run. Null: nothing stands in the way.</param>
-internal readonly record struct ResumeResult(int Tasks, DateTimeOffset? NotBefore = null);
+internal sealed record ResumeResult(int Tasks, DateTimeOffset? NotBefore = null);
 
 /// <summary>
 /// Tasks after a restore. Their steps may have run since the backup without this database knowing it, and so may the attempt after a failed one: none starts by

@@ -1,6 +1,5 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using Tanjiren.Protocol;
-using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations;
 using Tanjiren.Server.Problems;
