@@ -34,7 +34,8 @@ internal static class SeedRun
         foreach (var machine in machines) world.After(world.Between(0, 5000), () => machine.StartAgent(network));
         var people = new People(world, server, machines, promises, template.Members);
         var faults = new Faults(world, server, machines, network);
-        promises.Reclaimed = (step, before) => world.After(world.Between(50, 2000), () => faults.Impersonate(step, before));
+        promises.Reclaimed = (step, before) => world.After(world.Between(50, 2000), () => faults.Confuse(step, before));
+        promises.WentStale = faults.BeatLate;
         people.Plan(StormMs);
         faults.Plan(StormMs);
         while (world.Now < StormMs + faults.NightMs && world.Step()) { }

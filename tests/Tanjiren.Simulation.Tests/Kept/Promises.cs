@@ -12,7 +12,7 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
 {
     private readonly StartPromises _starts = new(world, eye);
     private readonly Dictionary<string, (long Generation, string Digest)> _accepted = [];
-    private readonly Dictionary<string, string> _claimed = [];
+    private readonly Dictionary<string, StepSeen> _claimed = [];
     private readonly HashSet<string> _planned = [];
     private Dictionary<string, StepSeen> _steps = [];
     private Dictionary<string, TaskSeen> _tasks = [];
@@ -22,8 +22,11 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
     public IReadOnlyList<TaskSeen> Tasks { get; private set; } = [];
     public IReadOnlyList<ApprovalSeen> Approvals { get; private set; } = [];
 
-    /// <summary>A step was claimed that another workstation, by its id, had claimed before.</summary>
-    public Action<StepSeen, string> Reclaimed { get; set; } = (_, _) => { };
+    /// <summary>The TTL of a lease has passed.</summary>
+    public Action<StepSeen> WentStale { get; set; } = _ => { };
+
+    /// <summary>A step was claimed again: as it is now, and as it was after the claim before.</summary>
+    public Action<StepSeen, StepSeen> Reclaimed { get; set; } = (_, _) => { };
 
     public void ResultAccepted(string stepId, long generation, string digest)
     {
@@ -89,11 +92,12 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
         if (old.State == "queued" && step.State == "running")
         {
             world.Say($"{Name(step.Id)} is claimed by {Name(step.Holder)} under generation {step.Generation}");
-            if (_claimed.TryGetValue(step.Id, out var before) && before != step.Holder) Reclaimed(step, before);
-            _claimed[step.Id] = step.Holder!;
+            if (_claimed.TryGetValue(step.Id, out var before)) Reclaimed(step, before);
+            _claimed[step.Id] = step;
             if (step.Generation != old.Generation + 1) world.Fail($"a claim raised the generation of {Name(step.Id)} from {old.Generation} to {step.Generation}");
             _starts.Check(step, task, approvals);
         }
+        if (old.LeaseState == "held" && step.LeaseState == "stale") WentStale(step);
         if (old.State == "running" && step.State != "running") CheckEnd(step, old, events);
         if (old.State == "running" && step.State == "running" && step.Generation != old.Generation)
             world.Fail($"{Name(step.Id)} runs on under generation {step.Generation} instead of {old.Generation}");

@@ -7,7 +7,7 @@ internal sealed record StepSeen(
     long? CompletedGeneration, string? Digest, long ApprovalFrom);
 
 internal sealed record TaskSeen(
-    string Id, string State, string ApprovalStatus, string Hash, string Spec, string? ScheduleId, long? Tick, string? RetryOf, long CreatedAt, long MaxParallel, long Active,
+    string Id, string State, string ApprovalStatus, string Hash, string AskedClass, string? ScheduleId, long? Tick, string? RetryOf, long CreatedAt, long MaxParallel, long Active,
     long Open, long Failed);
 
 internal sealed record ApprovalSeen(string Id, string TaskId, long Number, string Class, string State, string Hash, long ExpiresAt, long? ConsumedAt);
@@ -39,7 +39,7 @@ internal sealed class Eye : IDisposable
               completed_generation, result_digest, approval_from FROM steps ORDER BY id
             """);
         _tasks = Command("""
-            SELECT t.id, t.state, t.approval_status, coalesce(t.action_hash, ''), t.spec, t.schedule_id, t.schedule_tick_at, t.retry_of_task_id, t.created_at, e.max_parallel,
+            SELECT t.id, t.state, t.approval_status, coalesce(t.action_hash, ''), coalesce(json_extract(t.spec, '$.approvalClass'), 'none'), t.schedule_id, t.schedule_tick_at, t.retry_of_task_id, t.created_at, e.max_parallel,
               e.active_steps, e.open_steps, e.failed_steps FROM tasks t JOIN executions e ON e.task_id = t.id ORDER BY t.id
             """);
         _approvals = Command("SELECT id, task_id, number, class, state, action_hash, expires_at, consumed_at FROM approvals ORDER BY task_id, number");

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Tasks;
 
@@ -24,7 +23,7 @@ internal sealed class StartPromises(World world, Eye eye)
 
     public void Check(StepSeen step, TaskSeen task, IReadOnlyList<ApprovalSeen> approvals)
     {
-        var asked = JsonSerializer.Deserialize(task.Spec, WireJson.Default.CreateTaskRequest)!.ApprovalClass ?? ApprovalClass.None;
+        var asked = WireNames.Parse<ApprovalClass>(task.AskedClass);
         var needed = eye.IsProduction(step.Holder!) ? ApprovalClass.ProductionMutation : asked;
         var lostAt = _lostAt.Remove(step.Id, out var at) ? at : (long?)null;
         var again = lostAt is not null && _ranUnderOne.Contains(step.Id);

@@ -10,7 +10,7 @@ namespace Tanjiren.Simulation.Tests.Server;
 internal sealed class SteppedProvider(ISqlProvider inner, World world, SimulatedServer server, Life life, Action committed) : ISqlProvider
 {
     private const double PauseProbability = 0.3;
-    private const double LongPauseProbability = 0.03;
+    private const double LongPauseProbability = 0.15;
 
     public string Name => inner.Name;
     public string BlobType => inner.BlobType;

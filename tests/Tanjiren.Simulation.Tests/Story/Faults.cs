@@ -14,7 +14,7 @@ internal sealed class Faults(World world, SimulatedServer server, IReadOnlyList<
 
     private static readonly string[] Deck = [.. Weights.SelectMany(w => Enumerable.Repeat(w.Kind, w.Weight))];
 
-    public static IEnumerable<string> All => Weights.Select(w => w.Kind).Append("impostor");
+    public static IEnumerable<string> All => Weights.Select(w => w.Kind).Concat(["impostor", "echo", "late beat"]);
 
     private bool _over;
 
@@ -138,13 +138,51 @@ internal sealed class Faults(World world, SimulatedServer server, IReadOnlyList<
         return true;
     }
 
+    /// <summary>A step is held that was held before: whoever spoke then is heard again.</summary>
+    public void Confuse(StepSeen step, StepSeen before)
+    {
+        if (before.Holder == step.Holder) Echo(step, before.Generation);
+        else Impersonate(step, machines.First(machine => machine.Device.InstanceId == before.Holder));
+    }
+
+    /// <summary>A beat of the holder's that was sent in time arrives when the lease is about to be given up, or a moment after it was.</summary>
+    public void BeatLate(StepSeen step)
+    {
+        if (_over || world.Chance(0.5)) return;
+        var machine = machines.First(each => each.Device.InstanceId == step.Holder);
+        var device = machine.Device with { SessionId = step.Session! };
+        var request = new HeartbeatRequest
+        {
+            MaxConcurrent = machine.Capacity, Leases = [new HeldLease { StepId = step.Id, LeaseGeneration = step.Generation, Phase = StepPhase.Running }],
+        };
+        world.After(step.ExpiresAt + step.GraceMs - server.LeaseNow() + world.Between(-200, 3000), () =>
+        {
+            if (_over || !server.Up) return;
+            world.Ledger.Add("fault: late beat");
+            server.Take("a late beat", requests => requests.BeatAsync(device, request), _ => { });
+        });
+    }
+
+    /// <summary>A result of the holder's own, but of an earlier lease, comes as late as the network likes.</summary>
+    private void Echo(StepSeen step, long generation)
+    {
+        if (_over || !server.Up) return;
+        world.Ledger.Add("fault: echo");
+        var device = machines.First(machine => machine.Device.InstanceId == step.Holder).Device with { SessionId = step.Session! };
+        world.Say($"{world.Names.Of(step.Holder)}: a result of {world.Names.Of(step.Id)} generation {generation} is still on its way");
+        var words = Tanjiren.Agent.Execution.StepResult.Seal(new CompleteRequest { Outcome = StepOutcome.Succeeded, ExitCode = 0 }, step.Id, generation, 1, 0, output: null);
+        server.Take("an echo", async requests => (await requests.CompleteAsync(device, step.Id, words)).Reply, reply =>
+        {
+            if (reply.IsOk) world.Fail($"a result of {world.Names.Of(step.Id)} under generation {generation} was taken, which had ended before generation {step.Generation} began");
+        });
+    }
+
     /// <summary>
     /// A workstation that once claimed a step speaks for it under the present generation, which it cannot have got from the server: a restored disk, or a mind that is not
     /// its own. Nobody but the holder's session is believed.
     /// </summary>
-    public void Impersonate(StepSeen step, string impostorId)
+    private void Impersonate(StepSeen step, Machine impostor)
     {
-        var impostor = machines.First(machine => machine.Device.InstanceId == impostorId);
         if (_over || !server.Up || impostor.Agent?.Session is null) return;
         world.Ledger.Add("fault: impostor");
         var device = impostor.Device with { SessionId = impostor.Agent!.Session! };
