@@ -154,8 +154,9 @@ public sealed class WebhookSenderTests : IAsyncLifetime
     {
         using (var nowhere = Sender(addresses: [])) (await SendAsync(nowhere)).ShouldBe(new SendResult(null, "the name is unknown"));
         using var sender = Sender();
+        var gone = _receiver.Url;
         await _receiver.DisposeAsync();
-        (await SendAsync(sender)).ShouldBe(new SendResult(null, "connection refused"));
+        (await SendAsync(sender, gone)).ShouldBe(new SendResult(null, "connection refused"));
         _receiver = await TlsReceiver.StartAsync(_authority);
     }
 
