@@ -118,10 +118,15 @@ internal sealed class WebhookSender : IDisposable
         throw failure ?? new SocketException((int)SocketError.HostNotFound);
     }
 
-    private static X509ChainPolicy? TrustIn(string? file)
+    /// <summary>
+    /// Nothing is fetched for a chain: by default an issuer that is missing is looked for at a URL that the receiver's own certificate names, before anything of it is trusted, and
+    /// that connection would pass by <see cref="PublicAddress"/>. So receivers must send their intermediates, as TLS asks them to.
+    /// </summary>
+    private static X509ChainPolicy TrustIn(string? file)
     {
-        if (string.IsNullOrEmpty(file)) return null;
-        var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+        var policy = new X509ChainPolicy { RevocationMode = X509RevocationMode.NoCheck, DisableCertificateDownloads = true };
+        if (string.IsNullOrEmpty(file)) return policy;
+        policy.TrustMode = X509ChainTrustMode.CustomRootTrust;
         try
         {
             policy.CustomTrustStore.ImportFromPemFile(file);
@@ -150,7 +155,7 @@ internal sealed class WebhookSender : IDisposable
         }
         return (e as HttpRequestException)?.HttpRequestError switch
         {
-            HttpRequestError.SecureConnectionError => "no secure connection: the certificate must be for this name, in time, and of a trusted authority",
+            HttpRequestError.SecureConnectionError => "no secure connection: the certificate must be for this name, in time, of a trusted authority, and sent with its intermediates",
             HttpRequestError.ConnectionError => "no connection",
             HttpRequestError.ResponseEnded => "the connection was closed before the answer",
             _ => "the connection broke",
