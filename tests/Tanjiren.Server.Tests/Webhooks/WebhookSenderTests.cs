@@ -78,6 +78,23 @@ public sealed class WebhookSenderTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task An_address_that_swallows_what_is_sent_to_it_leaves_time_for_the_next()
+    {
+        Prerequisite.Linux(); // all of 127/8 is there, and a full queue drops what comes
+        using var silent = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        silent.Bind(new IPEndPoint(IPAddress.Parse("127.0.0.2"), _receiver.Port));
+        silent.Listen(0);
+        using var inQueue = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        await inQueue.ConnectAsync(silent.LocalEndPoint!, Token);
+
+        using var sender = Sender(addresses: ["127.0.0.2", "127.0.0.1"]);
+        var sending = SendAsync(sender);
+        // The whole try's timer, and that of the first address.
+        await _clock.AdvanceOnceSleepingAsync(WebhookSender.Timeout / 2, sleepers: 2);
+        (await sending.WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, Token)).ShouldBe(new SendResult(200, null));
+    }
+
+    [Fact]
     public async Task A_certificate_of_an_authority_that_is_not_trusted_is_refused()
     {
         using var stranger = new TestAuthority();
