@@ -31,7 +31,8 @@ internal static class AgentStatusCommand
                 Identity = AgentIdentity.Load(home) is { } id
                     ? new AgentReportIdentity
                     {
-                        ServerUrl = id.ServerUrl, InstanceId = id.InstanceId, InstanceName = id.InstanceName, KeyFingerprint = id.KeyFingerprint, NewKeyFingerprint = KeyRotation.Waiting(home),
+                        ServerUrl = id.ServerUrl, InstanceId = id.InstanceId, InstanceName = id.InstanceName, KeyFingerprint = id.KeyFingerprint,
+                        ServerKeyFingerprint = id.ServerKeys.Select(key => key.Thumbprint()).FirstOrDefault(), NewKeyFingerprint = KeyRotation.Waiting(home),
                     }
                     : null,
                 Status = AgentStatus.Load(home),
@@ -51,7 +52,7 @@ internal static class AgentStatusCommand
             fields.Add("workstation", "not paired").Write(cli.Out);
             return;
         }
-        fields.Add("workstation", $"{identity.InstanceName} ({identity.InstanceId})").Add("server", identity.ServerUrl).Add("key", identity.KeyFingerprint)
+        fields.Add("workstation", $"{identity.InstanceName} ({identity.InstanceId})").Add("server", identity.ServerUrl).Add("server key", identity.ServerKeyFingerprint).Add("key", identity.KeyFingerprint)
             .Add("new key", identity.NewKeyFingerprint is { } waiting ? $"{waiting} (waits for an admin)" : null);
         if (report.Running && report.Status is { } status)
         {

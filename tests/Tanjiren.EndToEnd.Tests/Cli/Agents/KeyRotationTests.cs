@@ -149,7 +149,11 @@ public sealed partial class KeyRotationTests(AgentsFixture fixture) : IClassFixt
         var file = await ExportAsync(agent.Name);
         (await VerifyAsync(file, before.Key)).ShouldBe(1, owner.Error.Text);
         owner.Error.Text.ShouldStartWith("not verified: change 1 is a recovery of a lost key");
-        (await VerifyAsync(file, before.Key, "--accept-gaps")).ShouldBe(0, owner.Error.Text);
+        (await VerifyAsync(file, before.Key, "--accept-gaps")).ShouldBe(1, "nothing has named the server whose word it is");
+        owner.Error.Text.ShouldEndWith("add --server-key=FINGERPRINT, the server key that `agent status` shows on the machine\n");
+        (await owner.InvokeAsync("agent", "status", "--home", agent.Home, "--json")).ShouldBe(0, owner.Error.Text);
+        var serverKey = JsonDocument.Parse(owner.Output.Text).RootElement.GetProperty("identity").GetProperty("serverKeyFingerprint").GetString();
+        (await VerifyAsync(file, before.Key, "--accept-gaps", "--server-key=" + serverKey)).ShouldBe(0, owner.Error.Text);
         owner.Output.Text.ShouldMatch($"1 +{Regex.Escape(shown)} .* gap ");
         (await VerifyAsync(file, shown)).ShouldBe(0, owner.Error.Text);
     }
