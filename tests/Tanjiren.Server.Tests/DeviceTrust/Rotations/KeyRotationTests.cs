@@ -48,6 +48,37 @@ public sealed class KeyRotationTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_request_whose_body_comes_after_the_approval_is_refused(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var old = await server.NewAgentAsync("box");
+        using var next = old.WithNewKey();
+        var asked = await old.RequestKeyAsync(next);
+        using var slow = await SlowBody.BeginAsync(server, old);
+
+        await server.Client.ApproveKeyAsync(asked, next);
+        (await slow.EndAsync()).ShouldSatisfyAllConditions(
+            answer => answer.ShouldContain("HTTP/1.1 401"),
+            answer => answer.ShouldContain("\"code\":\"key_rotated\""));
+        await next.SignInAsync();
+        (await next.TryBeatAsync()).EnsureSuccessStatusCode();
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_body_that_does_not_come_is_not_waited_for_longer_than_a_minute(DatabaseKind kind)
+    {
+        var clock = new ManualTimeProvider();
+        await using var server = await ServerFixture.StartAsync(kind, o => o with { Clock = clock });
+        using var device = await server.NewAgentAsync("box");
+        (await device.TryBeatAsync()).EnsureSuccessStatusCode();
+        using var slow = await SlowBody.BeginAsync(server, device, clock);
+        clock.Advance(TimeSpan.FromSeconds(60));
+        (await slow.AnswerAsync()).ShouldSatisfyAllConditions(
+            answer => answer.ShouldContain("HTTP/1.1 408"),
+            answer => answer.ShouldContain("\"code\":\"body_too_slow\""));
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task The_chain_of_three_keys_verifies_from_each_of_them_and_every_answer_is_audited(DatabaseKind kind)
     {
         await using var server = await ServerFixture.StartAsync(kind);
