@@ -46,8 +46,12 @@ public static class Recovery
             var reply = await transport.SendAsync(HttpMethod.Post, "/api/device-trust/recover", body, WireJson.Default.RecoverResponse, timeouts.Request, ct);
             if (reply.IsOk)
             {
-                if (Ended(place, baseUrl, reply.Value!) is { } result) return result;
-                if (!redeemed) waiting(reply.Value!);
+                // Its journal and outbox are another workstation's: under this one's name they would be nobody's. Said before an admin approves it, for the old key ends with that.
+                var answer = reply.Value!;
+                if (AgentIdentity.Load(place.Directory) is { } other && other.InstanceId != answer.InstanceId)
+                    return new PairResult { Error = $"'{place.Directory}' belongs to the workstation {other.InstanceName}, and the code was for {answer.InstanceName}; run this again with --home DIR. The key is in '{place.RecoveryKey}': move it there first." };
+                if (Ended(place, baseUrl, answer) is { } result) return result;
+                if (!redeemed) waiting(answer);
                 redeemed = true;
                 backoff.Reset();
                 await Task.Delay(Look, clock, ct);
@@ -67,9 +71,6 @@ public static class Recovery
             case KeyRotationState.Pending:
                 return null;
             case KeyRotationState.Approved:
-                // Its journal and outbox are another workstation's: under this one's name they would be nobody's.
-                if (AgentIdentity.Load(place.Directory) is { } other && other.InstanceId != answer.InstanceId)
-                    return new PairResult { Error = $"'{place.Directory}' belongs to the workstation {other.InstanceName}, and the code was for {answer.InstanceName}; run this again with --home DIR. The key is in '{place.RecoveryKey}': move it there first." };
                 var identity = Pairing.Remember(place, baseUrl, answer);
                 place.FinishPairing();
                 // A rotation from the lost key can't come to anything any more.

@@ -125,7 +125,7 @@ internal sealed class DPoPVerifier(
             ? new("invalid_token", Problem.Of(401, ErrorCode.KeyRotated, "An admin has approved another key for this workstation; this one ended with that.",
                 "Go on with the new key. If it is not there any more, ask an admin for a recovery code: tanvrit-compute workstations recover NAME."))
             : new("invalid_token", Problem.Of(401, ErrorCode.KeyRevoked, "This key is not the active key of the workstation: it was removed, or its key recovered or paired anew.",
-                "Pair it again: tanvrit-compute agent pair --server URL --code CODE. If the key is lost, recover it: tanvrit-compute workstations recover NAME."));
+                "While the workstation exists, recover it: tanvrit-compute workstations recover NAME. If it was removed, pair again: tanvrit-compute agent pair --server URL --code CODE."));
 
     /// <summary>11. Once only.</summary>
     private ProofRefusal? UseOnce(string thumbprint, string? jti)

@@ -72,16 +72,18 @@ public sealed class RecoveryTests : IAsyncLifetime
         AgentIdentity.Load(Home).ShouldBeNull();
     }
 
-    [Fact]
-    public async Task A_home_of_another_workstation_is_left_alone()
+    [Theory]
+    [InlineData(KeyRotationState.Pending)]
+    [InlineData(KeyRotationState.Approved)]
+    public async Task A_home_of_another_workstation_is_left_alone_and_said_so_before_an_admin_approves(KeyRotationState state)
     {
         (await Pairing.PairAsync(Home, server.Url, "good-code", false, TimeProvider.System, NullLoggerFactory.Instance, Ct)).Error.ShouldBeNull();
         var other = AgentIdentity.Load(Home)! with { InstanceId = "ws_00000000000000000000000009", InstanceName = "other" };
         AgentHome.Replace(Place.Identity, other, AgentJson.Default.AgentIdentity, durable: true);
-        server.RotationState = KeyRotationState.Approved;
+        server.RotationState = state;
 
         (await RecoverAsync("good-code")).Error!.ShouldContain("belongs to the workstation other");
-        AgentIdentity.Load(Home)!.InstanceId.ShouldBe(other.InstanceId);
+        (AgentIdentity.Load(Home)!.InstanceId, told).ShouldBe((other.InstanceId, 0));
     }
 
     [Fact]
