@@ -35,7 +35,8 @@ public static class Recovery
         place.FinishPairing();
         var timeouts = new AgentTimeouts();
         var store = new FileKeyStore(place.RecoveryKey);
-        using var key = store.Load() ?? store.Create();
+        var kept = store.Load();
+        using var key = kept ?? store.Create();
         using var transport = new DeviceTransport(baseUrl, instanceId: null, key, timeouts, clock, logs.CreateLogger("Tanjiren.Agent.Recovery"));
         var statement = transport.State(KeyStatement.PayloadFor(null, Jwk.FromKey(key), null, clock.GetUtcNow()));
         var body = JsonSerializer.SerializeToUtf8Bytes(new RecoverRequest { Code = code, HostName = Environment.MachineName, Statement = statement }, WireJson.Default.RecoverRequest);
@@ -58,7 +59,12 @@ public static class Recovery
                 continue;
             }
             // Once the code is redeemed nothing that may pass ends the wait: the admin may be on the way.
-            if (reply.Kind != ReplyKind.Unavailable || (!redeemed && attempt == Tries)) return Pairing.Failure(baseUrl, transport, reply);
+            if (reply.Kind != ReplyKind.Unavailable || (!redeemed && attempt == Tries))
+            {
+                // No code was ever redeemed with it, so nobody can approve it. One that was here before may have been, with another code: it stays.
+                if (reply.Kind == ReplyKind.Refused && kept is null && !redeemed) File.Delete(place.RecoveryKey);
+                return Pairing.Failure(baseUrl, transport, reply);
+            }
             await Task.Delay(backoff.Next(reply.RetryAfter), clock, ct);
         }
     }

@@ -73,6 +73,25 @@ public sealed class KeyRotationTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_key_that_a_recovery_left_over_hides_no_key_of_a_rotation()
+    {
+        string left;
+        using (var key = new DeviceKey(new FileKeyStore(Place.RecoveryKey).Create())) left = key.Fingerprint;
+        var next = KeyRotation.Start(agent.Home);
+        (KeyRotation.Waiting(agent.Home), KeyRotation.Recovering(agent.Home)).ShouldBe((next, left));
+        KeyRotation.All(agent.Home).ShouldBe([next, left]);
+        await agent.StartAsync();
+        await Eventually.TrueAsync(() => server.Statements.Any(s => s.SubjectFingerprint == next));
+        server.ApproveKey();
+        await Eventually.TrueAsync(() => KeyInPlace() == next);
+        KeyRotation.All(agent.Home).ShouldBe([left]);
+
+        await File.WriteAllTextAsync(Place.RecoveryKey, "no key", Ct);
+        Should.Throw<InvalidDataException>(() => KeyRotation.All(agent.Home));
+        KeyRotation.Recovering(agent.Home).ShouldBeNull();
+    }
+
+    [Fact]
     public async Task An_agent_that_was_away_while_its_key_was_approved_finds_the_new_one_on_its_disk()
     {
         var next = KeyRotation.Start(agent.Home);

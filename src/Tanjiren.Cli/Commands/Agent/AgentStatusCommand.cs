@@ -33,6 +33,7 @@ internal static class AgentStatusCommand
                     {
                         ServerUrl = id.ServerUrl, InstanceId = id.InstanceId, InstanceName = id.InstanceName, KeyFingerprint = id.KeyFingerprint,
                         ServerKeyFingerprint = id.ServerKeys.Select(key => key.Thumbprint()).FirstOrDefault(), NewKeyFingerprint = KeyRotation.Waiting(home),
+                        RecoveryKeyFingerprint = KeyRotation.Recovering(home),
                     }
                     : null,
                 Status = AgentStatus.Load(home),
@@ -53,7 +54,8 @@ internal static class AgentStatusCommand
             return;
         }
         fields.Add("workstation", $"{identity.InstanceName} ({identity.InstanceId})").Add("server", identity.ServerUrl).Add("server key", identity.ServerKeyFingerprint).Add("key", identity.KeyFingerprint)
-            .Add("new key", identity.NewKeyFingerprint is { } waiting ? $"{waiting} (waits for an admin)" : null);
+            .Add("new key", identity.NewKeyFingerprint is { } waiting ? $"{waiting} (rotation, waits for an admin)" : null)
+            .Add("recovery key", identity.RecoveryKeyFingerprint is { } recovering ? $"{recovering} (from `agent recover`)" : null);
         if (report.Running && report.Status is { } status)
         {
             var now = cli.Clock.GetUtcNow();
