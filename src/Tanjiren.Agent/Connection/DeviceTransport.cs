@@ -151,7 +151,7 @@ internal sealed partial class DeviceTransport : IDisposable
 
     /// <summary>
     /// The server says that another key counts. If that is the one that waits in the home, everything goes on with it: the same requests, the same session, the same
-    /// leases. It is put into its place only after the server has taken it, so that a wrong word costs no key. Ok: go on; KeyRotated: only a person can help.
+    /// leases. It is put into its place only after the server has taken it, so that a wrong word costs no key. Ok: go on; KeyRotated: only a person can help; anything else passes.
     /// </summary>
     private async Task<ReplyKind> SwitchAsync(DeviceKey used, CancellationToken ct)
     {
@@ -160,7 +160,16 @@ internal sealed partial class DeviceTransport : IDisposable
         try
         {
             if (key != used) return ReplyKind.Ok; // another request was faster
-            next = LoadSuccessor();
+            try
+            {
+                next = successor?.Load();
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
+            {
+                // It is there, and a person may mend the disk or the file meanwhile: nothing that runs is killed for it.
+                LogNotInPlace(e.Message);
+                return ReplyKind.Unavailable;
+            }
             if (next is null) return ReplyKind.KeyRotated;
             var reply = await FetchTokenAsync(next, ct);
             if (!reply.IsOk) return reply.Kind == ReplyKind.KeyRevoked ? ReplyKind.KeyRotated : reply.Kind;
@@ -176,19 +185,6 @@ internal sealed partial class DeviceTransport : IDisposable
         {
             next?.Dispose();
             refreshing.Release();
-        }
-    }
-
-    private DeviceKey? LoadSuccessor()
-    {
-        try
-        {
-            return successor?.Load();
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
-        {
-            LogNotInPlace(e.Message);
-            return null;
         }
     }
 

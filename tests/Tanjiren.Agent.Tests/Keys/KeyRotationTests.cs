@@ -152,6 +152,43 @@ public sealed class KeyRotationTests : IAsyncLifetime
         server.Sessions.Count.ShouldBe(1);
     }
 
+    [Fact]
+    public async Task A_new_key_that_can_not_be_read_at_the_switch_kills_nothing_and_is_tried_again()
+    {
+        var old = KeyInPlace();
+        await agent.StartAsync();
+        var step = server.Shell($"echo up; while [ ! -e {agent.File("go")} ]; do sleep 0.02; done");
+        await Eventually.TrueAsync(() => step.Output().Contains("up"));
+        var next = KeyRotation.Start(agent.Home);
+        await Eventually.TrueAsync(() => server.Statements.Any(s => s.SubjectFingerprint == next));
+        SetMode(Place.RotationKey, UnixFileMode.UserRead | UnixFileMode.OtherRead);
+        server.ApproveKey();
+        await Eventually.TrueAsync(() => server.RefusedKeys >= 3);
+        (KeyInPlace(), agent.Running.IsCompleted).ShouldBe((old, false));
+
+        SetMode(Place.RotationKey, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        await Eventually.TrueAsync(() => KeyInPlace() == next);
+        await File.WriteAllTextAsync(agent.File("go"), "", Ct);
+        await Eventually.TrueAsync(() => step.Result is not null);
+        (step.Result!.Outcome, server.Sessions.Count).ShouldBe((StepOutcome.Succeeded, 1));
+    }
+
+    [Fact]
+    public async Task A_waiting_file_that_is_no_key_stops_only_an_agent_whose_own_key_it_may_be()
+    {
+        await File.WriteAllTextAsync(Place.RecoveryKey, "no key", Ct);
+        SetMode(Place.RecoveryKey, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        Place.FinishPairing();
+        await agent.StartAsync();
+        var step = server.Enqueue("/bin/true");
+        await Eventually.TrueAsync(() => step.Result is not null);
+        await agent.AbortAsync();
+
+        var identity = AgentIdentity.Load(agent.Home)! with { KeyFingerprint = "another" };
+        AgentHome.Replace(Place.Identity, identity, AgentJson.Default.AgentIdentity, durable: true);
+        Should.Throw<InvalidDataException>(() => Place.FinishPairing());
+    }
+
     [Theory]
     [InlineData(KeyRotationState.Rejected, "rejected: not asked for")]
     [InlineData(KeyRotationState.Expired, "expired")]
@@ -209,6 +246,11 @@ public sealed class KeyRotationTests : IAsyncLifetime
         KeyRotation.Start(agent.Home);
         (await Pairing.PairAsync(agent.Home, server.Url, "good-code", false, TimeProvider.System, NullLoggerFactory.Instance, Ct, freshKey: true)).Error.ShouldBeNull();
         KeyRotation.Waiting(agent.Home).ShouldBeNull();
+    }
+
+    private static void SetMode(string path, UnixFileMode mode)
+    {
+        if (!OperatingSystem.IsWindows()) File.SetUnixFileMode(path, mode);
     }
 
     private string KeyInPlace()
