@@ -217,6 +217,8 @@ public sealed class KeyRotationTests
 
         var asked = await removed.RequestKeyAsync(other);
         (await server.Client.DeleteAsync("/api/instances/removed", Cancelled)).EnsureSuccessStatusCode();
+        var withdrawn = (await server.AuditAsync("workstation.key_rotation_withdrawn")).ShouldHaveSingleItem();
+        (withdrawn.Subject, withdrawn.Detail).ShouldBe((removed.InstanceId, $"rotation {asked.Id}: the workstation was removed"));
         await server.Client.TryApproveKeyAsync(asked, other.Last8()).ProblemAsync(HttpStatusCode.NotFound, ErrorCode.NotFound);
         await removed.IsRefusedAsync(ErrorCode.KeyRevoked);
         await other.RefreshAsync().ProblemAsync(HttpStatusCode.Unauthorized, ErrorCode.KeyRevoked);
