@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using Microsoft.Extensions.Logging.Abstractions;
 using Tanjiren.Agent.Keys;
 using Tanjiren.Protocol;
@@ -150,6 +151,35 @@ public sealed class KeyRotationTests : IAsyncLifetime
         (KeyInPlace(), agent.Running.IsCompleted).ShouldBe((old, false));
         await Eventually.TrueAsync(() => KeyInPlace() == next);
         server.Sessions.Count.ShouldBe(1);
+    }
+
+    [Theory]
+    [InlineData("none")]
+    [InlineData("by a stranger")]
+    [InlineData("after another key")]
+    [InlineData("of another key")]
+    [InlineData("of another workstation")]
+    public async Task A_word_of_an_approval_that_its_server_has_not_signed_costs_no_key(string approval)
+    {
+        var old = KeyInPlace();
+        await agent.StartAsync();
+        var next = KeyRotation.Start(agent.Home);
+        await Eventually.TrueAsync(() => server.Statements.Any(s => s.SubjectFingerprint == next));
+        using var stranger = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        server.ApproveKey(approval switch
+        {
+            "none" => null,
+            "by a stranger" => FakeControlPlane.Approve(stranger, old, next),
+            "after another key" => server.Approve("another", next),
+            "of another key" => server.Approve(old, "another"),
+            _ => server.Approve(old, next, "ws_00000000000000000000000009"),
+        });
+        var tokens = server.TokensIssued;
+        await Eventually.TrueAsync(() => server.TokensIssued >= tokens + 3);
+        (KeyInPlace(), AgentIdentity.Load(agent.Home)!.KeyFingerprint, agent.Running.IsCompleted).ShouldBe((old, old, false));
+
+        server.ApproveKey();
+        await Eventually.TrueAsync(() => KeyInPlace() == next);
     }
 
     [Fact]

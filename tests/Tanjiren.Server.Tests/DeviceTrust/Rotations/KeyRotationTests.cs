@@ -27,6 +27,7 @@ public sealed class KeyRotationTests
         (asked.Kind, asked.State, asked.NewFingerprint, asked.NewFingerprintStart, asked.TriesLeft).ShouldBe(
             (KeyRotationKind.Rotation, KeyRotationState.Pending, null, next.Fingerprint()[..8], 5));
         (await old.TryBeatAsync()).EnsureSuccessStatusCode();
+        (await (await old.RefreshAsync()).BodyAsync<DeviceTokenResponse>()).Approval.ShouldBeNull("it was paired");
         await next.RefreshAsync().ProblemAsync(HttpStatusCode.Unauthorized, ErrorCode.KeyRevoked);
 
         var approved = await server.Client.ApproveKeyAsync(asked, next);
@@ -35,6 +36,9 @@ public sealed class KeyRotationTests
         await old.TryAppendAsync(task.StepId(), claim.LeaseGeneration, AgentCalls.Chunk(2, "by the old key\n")).ProblemAsync(HttpStatusCode.Unauthorized, ErrorCode.KeyRotated);
         await old.TryRequestKeyAsync(old.RequestFor(next)).ProblemAsync(HttpStatusCode.Unauthorized, ErrorCode.KeyRotated);
 
+        var token = await (await next.RefreshAsync()).BodyAsync<DeviceTokenResponse>();
+        var word = KeyRecord.Read(token.Approval, KeyRecord.ApprovalType).ShouldNotBeNull("the machine must not give its old key up for less");
+        (word.Claims.Sub, word.Claims.Prev, word.Claims.Jkt, word.Signer.Thumbprint()).ShouldBe((old.InstanceId, old.Fingerprint(), next.Fingerprint(), old.ServerKey!.Thumbprint()));
         await next.SignInAsync();
         (await next.BeatAsync()).Leases.Single().StepId.ShouldBe(task.StepId(), "the session holds what it held");
         await next.AppendAsync(task.StepId(), AgentCalls.Chunk(2, "after\n"));
