@@ -35,7 +35,8 @@ public static class Recovery
         place.FinishPairing();
         var timeouts = new AgentTimeouts();
         var store = new FileKeyStore(place.RecoveryKey);
-        using var key = store.Load() ?? store.Create();
+        var kept = store.Load();
+        using var key = kept ?? store.Create();
         using var transport = new DeviceTransport(baseUrl, instanceId: null, key, timeouts, clock, logs.CreateLogger("Tanjiren.Agent.Recovery"));
         var statement = transport.State(KeyStatement.PayloadFor(null, Jwk.FromKey(key), null, clock.GetUtcNow()));
         var body = JsonSerializer.SerializeToUtf8Bytes(new RecoverRequest { Code = code, HostName = Environment.MachineName, Statement = statement }, WireJson.Default.RecoverRequest);
@@ -46,15 +47,24 @@ public static class Recovery
             var reply = await transport.SendAsync(HttpMethod.Post, "/api/device-trust/recover", body, WireJson.Default.RecoverResponse, timeouts.Request, ct);
             if (reply.IsOk)
             {
-                if (Ended(place, baseUrl, reply.Value!) is { } result) return result;
-                if (!redeemed) waiting(reply.Value!);
+                // Its journal and outbox are another workstation's: under this one's name they would be nobody's. Said before an admin approves it, for the old key ends with that.
+                var answer = reply.Value!;
+                if (AgentIdentity.Load(place.Directory) is { } other && other.InstanceId != answer.InstanceId)
+                    return new PairResult { Error = $"'{place.Directory}' belongs to the workstation {other.InstanceName}, and the code was for {answer.InstanceName}; run this again with --home DIR. The key is in '{place.RecoveryKey}': move it there first." };
+                if (Ended(place, baseUrl, answer) is { } result) return result;
+                if (!redeemed) waiting(answer);
                 redeemed = true;
                 backoff.Reset();
                 await Task.Delay(Look, clock, ct);
                 continue;
             }
             // Once the code is redeemed nothing that may pass ends the wait: the admin may be on the way.
-            if (reply.Kind != ReplyKind.Unavailable || (!redeemed && attempt == Tries)) return Pairing.Failure(baseUrl, transport, reply);
+            if (reply.Kind != ReplyKind.Unavailable || (!redeemed && attempt == Tries))
+            {
+                // No code was ever redeemed with it, so nobody can approve it. One that was here before may have been, with another code: it stays.
+                if (reply.Kind == ReplyKind.Refused && kept is null && !redeemed) File.Delete(place.RecoveryKey);
+                return Pairing.Failure(baseUrl, transport, reply);
+            }
             await Task.Delay(backoff.Next(reply.RetryAfter), clock, ct);
         }
     }
@@ -67,9 +77,6 @@ public static class Recovery
             case KeyRotationState.Pending:
                 return null;
             case KeyRotationState.Approved:
-                // Its journal and outbox are another workstation's: under this one's name they would be nobody's.
-                if (AgentIdentity.Load(place.Directory) is { } other && other.InstanceId != answer.InstanceId)
-                    return new PairResult { Error = $"'{place.Directory}' belongs to the workstation {other.InstanceName}, and the code was for {answer.InstanceName}; run this again with --home DIR. The key is in '{place.RecoveryKey}': move it there first." };
                 var identity = Pairing.Remember(place, baseUrl, answer);
                 place.FinishPairing();
                 // A rotation from the lost key can't come to anything any more.

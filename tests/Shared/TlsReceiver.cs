@@ -1,10 +1,12 @@
 using System.Collections.Concurrent;
 using System.Net;
+using System.Net.Security;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace Tanjiren.Tests;
@@ -31,7 +33,10 @@ public sealed class TestAuthority : IDisposable
     private static DateTimeOffset Now => TimeProvider.System.GetUtcNow();
 
     /// <summary>For servers of this name.</summary>
-    public X509Certificate2 Issue(string name)
+    /// <param name="name">The name.</param>
+    /// <param name="by">An intermediate; none: the root itself.</param>
+    /// <param name="issuersUrl">Where, by its own word, the certificate of its issuer can be fetched.</param>
+    public X509Certificate2 Issue(string name, X509Certificate2? by = null, string? issuersUrl = null)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest("CN=" + name, key, HashAlgorithmName.SHA256);
@@ -39,9 +44,20 @@ public sealed class TestAuthority : IDisposable
         names.AddDnsName(name);
         request.CertificateExtensions.Add(names.Build());
         request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid("1.3.6.1.5.5.7.3.1")], critical: false));
-        using var certificate = request.Create(_root, Now.AddHours(-1), Now.AddDays(1), RandomNumberGenerator.GetBytes(8));
+        if (issuersUrl is not null) request.CertificateExtensions.Add(new X509AuthorityInformationAccessExtension(ocspUris: null, caIssuersUris: [issuersUrl]));
+        using var certificate = request.Create(by ?? _root, Now.AddHours(-1), Now.AddDays(1), RandomNumberGenerator.GetBytes(8));
         using var withKey = certificate.CopyWithPrivateKey(key);
         return X509CertificateLoader.LoadPkcs12(withKey.Export(X509ContentType.Pkcs12), password: null);
+    }
+
+    /// <summary>An intermediate, with its key.</summary>
+    public X509Certificate2 IssueIntermediate()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=Intermediate of a test", key, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, hasPathLengthConstraint: false, 0, critical: true));
+        using var certificate = request.Create(_root, Now.AddHours(-2), Now.AddDays(1.5), RandomNumberGenerator.GetBytes(8));
+        return certificate.CopyWithPrivateKey(key);
     }
 
     public void Dispose()
@@ -62,9 +78,11 @@ public sealed class TlsReceiver : IAsyncDisposable
     private readonly ConcurrentQueue<ReceivedMessage> _received = new();
     private int _connections;
 
-    private TlsReceiver(TestAuthority authority)
+    private TlsReceiver(X509Certificate2 certificate, X509Certificate2Collection sentWithIt)
     {
-        _certificate = authority.Issue("localhost");
+        _certificate = certificate;
+        // Offline, or it would itself fetch what it is not given.
+        var chain = SslStreamCertificateContext.Create(certificate, sentWithIt, offline: true);
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0, listen =>
         {
@@ -73,7 +91,7 @@ public sealed class TlsReceiver : IAsyncDisposable
                 Interlocked.Increment(ref _connections);
                 return next(connection);
             });
-            listen.UseHttps(_certificate);
+            listen.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = _ => ValueTask.FromResult(new SslServerAuthenticationOptions { ServerCertificateContext = chain }) });
         }));
         builder.Services.AddRoutingCore();
         _app = builder.Build();
@@ -90,9 +108,12 @@ public sealed class TlsReceiver : IAsyncDisposable
 
     public IReadOnlyList<ReceivedMessage> Received => [.. _received];
 
-    public static async Task<TlsReceiver> StartAsync(TestAuthority authority)
+    public static Task<TlsReceiver> StartAsync(TestAuthority authority) => StartAsync(authority.Issue("localhost"), []);
+
+    /// <summary>With this certificate, which it owns then, and these sent with it.</summary>
+    public static async Task<TlsReceiver> StartAsync(X509Certificate2 certificate, X509Certificate2Collection sentWithIt)
     {
-        var receiver = new TlsReceiver(authority);
+        var receiver = new TlsReceiver(certificate, sentWithIt);
         await receiver._app.StartAsync();
         return receiver;
     }

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Globalization;
+using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Microsoft.AspNetCore.Builder;
@@ -25,9 +26,10 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
     private readonly ConcurrentDictionary<string, ConcurrentQueue<(int Status, ProblemBody? Problem, int? RetryAfter)>> refusals = new();
     private readonly ConcurrentDictionary<string, TaskCompletionSource> holds = new();
     private readonly Dictionary<string, FakeStep> steps = [];
+    private readonly ECDsa serverKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
     private TaskCompletionSource changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private FakeControlPlane(WebApplication app) => this.app = app;
+    private FakeControlPlane(WebApplication app) => (this.app, ServerKey) = (app, Jwk.FromKey(serverKey));
 
     public string Url { get; private set; } = "";
     public string Nonce { get; set; } = "nonce-1";
@@ -63,7 +65,9 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
     public ConcurrentQueue<CompleteRequest> Completes { get; } = new();
     public ConcurrentQueue<string> PairedKeys { get; } = new();
     /// <summary>Who may approve keys, by the word of each statement.</summary>
-    public Jwk ServerKey { get; } = Jwk.FromKey(System.Security.Cryptography.ECDsa.Create(System.Security.Cryptography.ECCurve.NamedCurves.nistP256));
+    public Jwk ServerKey { get; }
+    /// <summary>What comes with a token: the server's word for the change that brought its key.</summary>
+    public string? Approval { get; set; }
     /// <summary>The key that counts; null: whichever comes.</summary>
     public string? BoundKey { get; set; }
     /// <summary>Keys that a rotation has replaced.</summary>
@@ -144,13 +148,25 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
     }
 
     /// <summary>As an admin does: the asked-for key counts, the one before it is told so.</summary>
-    public void ApproveKey()
+    public void ApproveKey() => ApproveKey(Approve(Statements.Last().SignerFingerprint, Statements.Last().SubjectFingerprint));
+
+    /// <summary>With this word for it, whatever it is worth.</summary>
+    public void ApproveKey(string? approval)
     {
         var statement = Statements.Last();
+        Approval = approval;
         RotatedKeys[statement.SignerFingerprint] = true;
         BoundKey = statement.SubjectFingerprint;
         Token = null;
     }
+
+    public static string Approve(ECDsa by, string old, string next, string instanceId = InstanceId) => KeyRecord.Sign(by, KeyRecord.ApprovalType, new KeyRecordClaims
+    {
+        Sub = instanceId, Seq = 1, Prev = old, Jkt = next, Sth = "digest", By = "usr_1", Iat = 0,
+    });
+
+    /// <summary>The same by the key that the machine was paired with, for a test to change one of.</summary>
+    public string Approve(string old, string next, string instanceId = InstanceId) => Approve(serverKey, old, next, instanceId);
 
     public void EndSession()
     {
@@ -173,6 +189,7 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
         using var soon = new CancellationTokenSource(TimeSpan.FromMilliseconds(50), TimeProvider.System);
         await app.StopAsync(soon.Token);
         await app.DisposeAsync();
+        serverKey.Dispose();
     }
 
     private async Task HandleAsync(HttpContext context)
@@ -316,7 +333,7 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
     {
         TokensIssued++;
         Token ??= $"token-{TokensIssued}";
-        return AnswerAsync(context, 200, new DeviceTokenResponse { AccessToken = Token, ExpiresInSeconds = 3600 }, WireJson.Default.DeviceTokenResponse);
+        return AnswerAsync(context, 200, new DeviceTokenResponse { AccessToken = Token, ExpiresInSeconds = 3600, Approval = Approval }, WireJson.Default.DeviceTokenResponse);
     }
 
     private Task SessionAsync(HttpContext context, byte[] body)

@@ -146,12 +146,12 @@ internal sealed partial class DeviceTransport : IDisposable
         if (reply.Kind is ReplyKind.Refused or ReplyKind.TooLarge) return new Reply<AccessToken>(ReplyKind.Unavailable, null, reply.Problem, null);
         if (!reply.IsOk) return reply.As<AccessToken>();
         var life = TimeSpan.FromSeconds(reply.Value!.ExpiresInSeconds) - TokenSlack;
-        return new Reply<AccessToken>(ReplyKind.Ok, new AccessToken(reply.Value.AccessToken, by, clock.GetTimestamp(), life), null, null);
+        return new Reply<AccessToken>(ReplyKind.Ok, new AccessToken(reply.Value.AccessToken, by, clock.GetTimestamp(), life, reply.Value.Approval), null, null);
     }
 
     /// <summary>
     /// The server says that another key counts. If that is the one that waits in the home, everything goes on with it: the same requests, the same session, the same
-    /// leases. It is put into its place only after the server has taken it, so that a wrong word costs no key. Ok: go on; KeyRotated: only a person can help.
+    /// leases. It is put into its place only after the server has taken it and shown its signed approval, so that a wrong word costs no key. Ok: go on; KeyRotated: only a person can help; anything else passes.
     /// </summary>
     private async Task<ReplyKind> SwitchAsync(DeviceKey used, CancellationToken ct)
     {
@@ -160,10 +160,20 @@ internal sealed partial class DeviceTransport : IDisposable
         try
         {
             if (key != used) return ReplyKind.Ok; // another request was faster
-            next = LoadSuccessor();
+            try
+            {
+                next = successor?.Load();
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
+            {
+                // It is there, and a person may mend the disk or the file meanwhile: nothing that runs is killed for it.
+                LogNotInPlace(e.Message);
+                return ReplyKind.Unavailable;
+            }
             if (next is null) return ReplyKind.KeyRotated;
             var reply = await FetchTokenAsync(next, ct);
             if (!reply.IsOk) return reply.Kind == ReplyKind.KeyRevoked ? ReplyKind.KeyRotated : reply.Kind;
+            if (!IsApproved(reply.Value!.Approval, used.Fingerprint, next.Fingerprint)) return ReplyKind.Unavailable;
             (key, token) = (next, reply.Value);
             // Not disposed when the next one comes: a request that is under way may still sign with it.
             adopted.Add(next);
@@ -179,17 +189,18 @@ internal sealed partial class DeviceTransport : IDisposable
         }
     }
 
-    private DeviceKey? LoadSuccessor()
+    private bool IsApproved(string? approval, string old, string next)
     {
         try
         {
-            return successor?.Load();
+            if (successor!.IsApproved(approval, old, next)) return true;
+            LogNotInPlace("the approval that came with it is not by the server that this machine was paired with, or of another change; the old one is kept");
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             LogNotInPlace(e.Message);
-            return null;
         }
+        return false;
     }
 
     /// <summary>The key is on the disk, so one that can't be moved now is found again: by the key loop, or by the next start, which is told the same by the server.</summary>
@@ -293,7 +304,7 @@ internal sealed partial class DeviceTransport : IDisposable
     }
 
     /// <summary>Bound to the key that it was given for.</summary>
-    private sealed record AccessToken(string Value, DeviceKey Key, long GotAt, TimeSpan Life)
+    private sealed record AccessToken(string Value, DeviceKey Key, long GotAt, TimeSpan Life, string? Approval)
     {
         public bool IsStale(TimeProvider clock) => clock.GetElapsedTime(GotAt) >= Life;
     }

@@ -47,7 +47,7 @@ internal sealed partial class SessionKeeper(ILogger log)
                 End(sessionId, reply.Words);
                 return true;
             case ReplyKind.KeyRevoked:
-                Fail($"The server no longer knows this machine's key: {reply.Words} Pair it again with 'agent pair'.");
+                Fail(KeyIsUnknown(reply.Words));
                 // Nobody goes on asking under a key that is refused, while the agent stops.
                 End(sessionId, reply.Words);
                 return true;
@@ -63,6 +63,9 @@ internal sealed partial class SessionKeeper(ILogger log)
                 return false;
         }
     }
+
+    public static string KeyIsUnknown(string words) =>
+        $"The server no longer knows this machine's key: {words} While the workstation exists, recover it: ask an admin for a recovery code ('workstations recover') and run 'agent recover'. If it was removed, pair this machine again with 'agent pair'.";
 
     public static string KeyIsElsewhere(string words) => $"This workstation has another key now, which is not in this home: {words} Ask an admin for a recovery code and run 'agent recover'.";
 

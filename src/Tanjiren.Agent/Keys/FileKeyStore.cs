@@ -9,12 +9,21 @@ internal sealed class FileKeyStore(string path) : IKeyStore
 {
     public ECDsa? Load()
     {
-        if (!File.Exists(path)) return null;
-        if (!OperatingSystem.IsWindows()) RefuseSharedFile();
+        string text;
+        try
+        {
+            // Not File.Exists, which says no as well when it can't look: a key that can't be read now must not pass for one that is gone.
+            if (!OperatingSystem.IsWindows()) RefuseSharedFile();
+            text = File.ReadAllText(path);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
         var key = ECDsa.Create();
         try
         {
-            key.ImportFromPem(File.ReadAllText(path));
+            key.ImportFromPem(text);
         }
         catch (Exception e) when (e is ArgumentException or CryptographicException)
         {

@@ -13,24 +13,38 @@ public static class KeyRotation
         return key.Fingerprint;
     }
 
-    /// <summary>Fingerprint of the new key that waits for an admin, in a rotation or a recovery; null when none does.</summary>
-    public static string? Waiting(string home)
+    /// <summary>Fingerprint of the new key of a rotation that waits for an admin; null when none does, or it can't be read.</summary>
+    public static string? Waiting(string home) => Shown(home, place => place.RotationKey);
+
+    /// <summary>Fingerprint of the key of a recovery that is under way, or was stopped; null when there is none, or it can't be read.</summary>
+    public static string? Recovering(string home) => Shown(home, place => place.RecoveryKey);
+
+    /// <summary>Fingerprints of every key that waits in the home: any of them may have been approved while nothing ran here.</summary>
+    /// <exception cref="InvalidDataException">One can't be read: it may be the one that counts.</exception>
+    public static IReadOnlyList<string> All(string home)
     {
-        if (!Directory.Exists(home)) return null;
+        if (!Directory.Exists(home)) return [];
         var place = new AgentHome(home);
-        foreach (var path in new[] { place.RecoveryKey, place.RotationKey })
+        return [.. new[] { place.RotationKey, place.RecoveryKey }.Select(FingerprintOf).OfType<string>()];
+    }
+
+    private static string? Shown(string home, Func<AgentHome, string> path)
+    {
+        try
         {
-            try
-            {
-                if (new FileKeyStore(path).Load() is not { } key) continue;
-                using var waiting = new DeviceKey(key);
-                return waiting.Fingerprint;
-            }
-            catch (InvalidDataException)
-            {
-                // Whoever would use it says so: the running agent in its notice.
-            }
+            return Directory.Exists(home) ? FingerprintOf(path(new AgentHome(home))) : null;
         }
-        return null;
+        catch (InvalidDataException)
+        {
+            // Whoever would use it says so: the running agent in its notice.
+            return null;
+        }
+    }
+
+    private static string? FingerprintOf(string path)
+    {
+        if (new FileKeyStore(path).Load() is not { } key) return null;
+        using var waiting = new DeviceKey(key);
+        return waiting.Fingerprint;
     }
 }

@@ -1,4 +1,5 @@
 using Tanjiren.Agent.Outbox;
+using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.Keys;
 
@@ -18,6 +19,14 @@ internal sealed class SuccessorKey(AgentHome home)
         if (Load() is { } waiting) return waiting;
         return new DeviceKey(new FileKeyStore(home.RotationKey).Create());
     }
+
+    /// <summary>
+    /// Whether <paramref name="approval"/> is the word of the server that this machine was paired with for exactly this change. That a key is refused and another one taken is told by
+    /// whoever answers; the old key goes for good, so it takes a signature.
+    /// </summary>
+    public bool IsApproved(string? approval, string old, string next) =>
+        KeyRecord.Read(approval, KeyRecord.ApprovalType) is { Claims: var said, Signer: var signer } && AgentIdentity.Load(home.Directory) is { } identity
+        && said.Sub == identity.InstanceId && said.Prev == old && said.Jkt == next && identity.ServerKeys.Any(key => key.Thumbprint() == signer.Thumbprint());
 
     /// <summary>Puts it in the place of the old key, which is gone then. A crash in between is finished by the next start, as with a pairing.</summary>
     public void Install(string fingerprint)

@@ -65,8 +65,13 @@ internal sealed class AgentSetup(CliContext cli, ClientSession client, ILoggerFa
         try
         {
             var instance = await client.Instances.GetAsync(bound.InstanceId, cancellation);
-            // Or by the new key that waits in the home, approved while no agent ran: the agent finds that out for itself.
-            return instance.KeyFingerprint == bound.KeyFingerprint || (instance.KeyFingerprint is { } now && now == KeyRotation.Waiting(home.Directory));
+            // Or by a new key that waits in the home, approved while no agent ran: the agent finds that out for itself.
+            return instance.KeyFingerprint == bound.KeyFingerprint || (instance.KeyFingerprint is { } now && KeyRotation.All(home.Directory).Contains(now));
+        }
+        catch (InvalidDataException e)
+        {
+            // It may be the key that counts: without knowing, the workstation must not be given up for a new one.
+            throw new CliException(e.Message, inner: e);
         }
         catch (ApiException e) when (e.Problem.Is(ErrorCode.NotFound))
         {

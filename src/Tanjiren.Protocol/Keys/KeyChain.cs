@@ -18,7 +18,7 @@ public sealed record KeyLink(int Number, string Fingerprint, KeyStanding Standin
 public enum KeyChainVerdict
 {
     Verified,
-    /// <summary>Whole and in order, but beyond a gap nothing leads back to the anchor.</summary>
+    /// <summary>Whole and in order, but beyond a gap nothing leads back to the anchor; also when a gap is to be accepted, and nothing that is trusted says whose word for it counts.</summary>
     GapNotAccepted,
     /// <summary>Not what the keys and the server signed.</summary>
     Broken,
@@ -31,25 +31,31 @@ public sealed record KeyChainResult(KeyChainVerdict Verdict, IReadOnlyList<KeyLi
 
 /// <summary>
 /// Verifies an exported chain offline: from one fingerprint that the operator knows, over what each key signed for the next, to the key that counts now. Nothing in the
-/// document is trusted but for a signature that leads back to the anchor; the key of the server, whose approvals count, is named by the statements too.
+/// document is trusted but for a signature that leads back to the anchor; the key of the server, whose approvals count, is named by the statements too. Only those of a key that
+/// is trusted name it: what stands before the anchor, or a recovery by itself, anybody can have made.
 /// </summary>
 public static class KeyChain
 {
     /// <param name="chain">As exported.</param>
     /// <param name="anchor">Fingerprint of a key that the operator compared at the machine once.</param>
     /// <param name="acceptGaps">Whether a recovery counts as vouched for: by the server's word alone.</param>
-    public static KeyChainResult Verify(KeyChainBody chain, string anchor, bool acceptGaps)
+    /// <param name="serverKey">Fingerprint of the server's key, if the operator knows it; needed for a gap before which no key that is trusted has named it.</param>
+    public static KeyChainResult Verify(KeyChainBody chain, string anchor, bool acceptGaps, string? serverKey = null)
     {
-        var walk = new Walk(chain, anchor, acceptGaps);
+        var walk = new Walk(chain, anchor, acceptGaps, serverKey);
         return walk.Run();
     }
 
-    private sealed class Walk(KeyChainBody chain, string anchor, bool acceptGaps)
+    private sealed class Walk(KeyChainBody chain, string anchor, bool acceptGaps, string? serverKey)
     {
         private readonly List<KeyLink> _links = [];
         private readonly HashSet<string> _seen = [];
         private string _current = "";
-        private string? _serverKey;
+        private readonly string? _namedServer = serverKey;
+        /// <summary>All that the server signs here must be by one and the same.</summary>
+        private string? _server = serverKey;
+        /// <summary>Whether that is more than the document's own word: the operator's, or a trusted key's.</summary>
+        private bool _serverVouched = serverKey is not null;
         private bool _trusted;
         private int? _gap;
 
@@ -63,7 +69,8 @@ public static class KeyChain
             if (CheckHead() is { } wrongHead) return Broken("the end: " + wrongHead);
             if (_links.All(link => link.Standing != KeyStanding.Anchor)) return Broken($"no key of it has the fingerprint {anchor}");
             return _gap is not { } gap ? new KeyChainResult(KeyChainVerdict.Verified, _links, null)
-                : new KeyChainResult(KeyChainVerdict.GapNotAccepted, _links, $"change {gap} is a recovery of a lost key: no earlier key vouches for what follows");
+                : new KeyChainResult(KeyChainVerdict.GapNotAccepted, _links, $"change {gap} is a recovery of a lost key: no earlier key vouches for what follows"
+                    + (acceptGaps ? ", nor for the server whose word it is" : ""));
         }
 
         /// <summary>One change; null, or what is wrong with it.</summary>
@@ -84,12 +91,13 @@ public static class KeyChain
             if (said.Jkt != next || said.Sth != KeyRecord.DigestOf(change.Statement)) return "its approval is of another statement";
             var server = approval.Signer.Thumbprint();
             if (!isGap && server != statement.Claims.Srv) return "its approval is not by the server that the old key named";
-            if (_serverKey is not null && server != _serverKey) return "its approval is by another server than the one before";
+            if (_server is not null && server != _server) return $"its approval is by another server than {_namedServer ?? "the one before"}";
             if (change.Fingerprint != next || change.ApprovedBy != said.By || change.ApprovedAt.ToUnixTimeSeconds() != said.Iat || change.Kind != (isGap ? KeyRotationKind.Recovery : KeyRotationKind.Rotation))
                 return "what it shows is not what was signed";
 
-            _serverKey = server;
-            if (isGap && _trusted && !acceptGaps) (_gap, _trusted) = (_gap ?? number, false);
+            _server = server;
+            _serverVouched |= _trusted && !isGap;
+            if (isGap && _trusted && !(acceptGaps && _serverVouched)) (_gap, _trusted) = (_gap ?? number, false);
             Add(number, next, isGap ? KeyStanding.Gap : _trusted ? KeyStanding.Vouched : _gap is null ? KeyStanding.BeforeAnchor : KeyStanding.Gap, said.By, change.ApprovedAt);
             return null;
         }
@@ -97,7 +105,7 @@ public static class KeyChain
         private string? CheckHead()
         {
             if (KeyRecord.Read(chain.Head, KeyRecord.HeadType) is not { Claims: var head, Signer: var signer }) return "the server's word for it is altered or missing";
-            if (_serverKey is not null && signer.Thumbprint() != _serverKey) return "the word for it is by another server than the last approval";
+            if (_server is not null && signer.Thumbprint() != _server) return $"the word for it is by another server than {_namedServer ?? "the last approval"}";
             if (head.Sub != chain.InstanceId || head.Prev != chain.First.Fingerprint) return "the word for it is about another chain";
             if (head.Seq != chain.Changes.Count || head.Jkt != _current || head.Sth != (chain.Changes.Count == 0 ? null : KeyRecord.DigestOf(chain.Changes[^1].Approval)))
                 return $"the server knew {head.Seq} changes, and here are {chain.Changes.Count}: it was cut short or added to";

@@ -50,7 +50,7 @@ public enum WebhookDeliveryState
     Waiting,
     /// <summary>The receiver answered with a status from 200 to 299.</summary>
     Delivered,
-    /// <summary>Given up about 24 hours after the event.</summary>
+    /// <summary>Given up about 24 hours after the event, or because 500 newer ones waited.</summary>
     Failed,
 }
 

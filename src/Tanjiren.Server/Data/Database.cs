@@ -26,10 +26,11 @@ internal sealed class Database(ISqlProvider provider, StatementObserver? observe
     /// </summary>
     public async Task<T> WriteAsync<T>(Func<WriteTransaction, Task<T>> work, CancellationToken cancellationToken)
     {
+        Dictionary<object, object>? made = null;
         for (var attempt = 1; ; attempt++)
         {
             var scope = await provider.BeginWriteAsync(cancellationToken);
-            var transaction = new WriteTransaction(provider, scope, observer, cancellationToken) { MayBeginAnew = attempt < MaxAttempts };
+            var transaction = new WriteTransaction(provider, scope, observer, cancellationToken) { MayBeginAnew = attempt < MaxAttempts, Made = made };
             NotPreparedException? lacking = null;
             var result = default(T)!;
             try
@@ -52,7 +53,7 @@ internal sealed class Database(ISqlProvider provider, StatementObserver? observe
             }
             if (lacking is not null)
             {
-                await lacking.MakeAsync();
+                await lacking.MakeAsync(made ??= []);
                 continue;
             }
             transaction.RunCommitActions();
@@ -74,9 +75,14 @@ internal sealed class Database(ISqlProvider provider, StatementObserver? observe
 /// A transaction needs what takes long to make and depends on nothing but what it has read. Others wait for a transaction, on SQLite all of them: it is undone, this is
 /// made, and it begins anew, with whatever is true then. Thrown only while <see cref="WriteTransaction.MayBeginAnew"/>.
 /// </summary>
-internal sealed class NotPreparedException(Func<Task> make) : Exception("A transaction needs something that is made outside of it, and begins anew then.")
+/// <param name="make">Makes it. What is of use to this work alone goes into <see cref="WriteTransaction.Made"/>, which is its argument.</param>
+internal sealed class NotPreparedException(Func<IDictionary<object, object>, Task> make) : Exception("A transaction needs something that is made outside of it, and begins anew then.")
 {
-    public Task MakeAsync() => make();
+    public NotPreparedException(Func<Task> make) : this(_ => make())
+    {
+    }
+
+    public Task MakeAsync(IDictionary<object, object> made) => make(made);
 }
 
 /// <summary>Called before every statement of a write transaction; the interleaving suite pauses transactions there.</summary>
@@ -139,6 +145,9 @@ internal sealed class WriteTransaction(ISqlProvider provider, WriteScope scope, 
 
     /// <summary>False at the last attempt: then what is lacking has to be made in it.</summary>
     public bool MayBeginAnew { get; init; }
+
+    /// <summary>What was made for this work when it lacked it, and for no other; null before the first time.</summary>
+    public IReadOnlyDictionary<object, object>? Made { get; init; }
 
     /// <summary>Adds something to do once the transaction is durable: wake-ups, counters. It must not throw and must not block.</summary>
     public void OnCommit(Action action) => _commitActions.Add(action);

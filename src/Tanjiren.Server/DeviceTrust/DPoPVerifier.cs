@@ -81,9 +81,9 @@ internal sealed class DPoPVerifier(
         if (token is not null)
         {
             if (token.Cnf.Jkt != thumbprint) return BadToken("The access token is bound to another key than the proof's.");
-            if (await FindKeyAsync(token.Sub, thumbprint, context.RequestAborted) is not { } row)
+            if (await FindKeyAsync(token.Sub, thumbprint, context.RequestAborted) is not { } found)
                 return (null, await database.ReadAsync(session => GoneAsync(session, token.Sub, thumbprint), context.RequestAborted));
-            signedOut = row.SignedOut;
+            signedOut = found.SignedOut;
         }
 
         // 6. Type, algorithm, a public key, signature.
@@ -98,8 +98,18 @@ internal sealed class DPoPVerifier(
         if (!ProofUrl.Matches(claims.Htu, context, address)) return Bad("The proof's htu is not the URL of the request, with path and query.");
 
         // 10. The body. Its memory is the caller's from here on.
-        var body = await BufferedBody.ReadAsync(context, maxBodyBytes);
+        var (body, waited) = await BufferedBody.ReadAsync(context, maxBodyBytes, options.BodyTimeout, clock);
         if (body is null) return (null, new ProofRefusal(null, ErrorAnswers.TooLarge(maxBodyBytes)));
+        if (waited && token is not null)
+        {
+            // An admin may have approved another key while it came: whoever began under the old one must not go on under it.
+            if (await FindKeyAsync(token.Sub, thumbprint, context.RequestAborted) is not { } row)
+            {
+                body.Dispose();
+                return (null, await database.ReadAsync(session => GoneAsync(session, token.Sub, thumbprint), context.RequestAborted));
+            }
+            signedOut = row.SignedOut;
+        }
         var refusal = claims.Bsh != DPoPProof.Digest(body.Bytes) ? Bad("The proof's bsh is not the digest of the body.").Refusal : UseOnce(thumbprint, claims.Jti);
         if (refusal is null) return (new VerifiedProof(jwk, thumbprint, token, body, signedOut), null);
         body.Dispose();
@@ -115,7 +125,7 @@ internal sealed class DPoPVerifier(
             ? new("invalid_token", Problem.Of(401, ErrorCode.KeyRotated, "An admin has approved another key for this workstation; this one ended with that.",
                 "Go on with the new key. If it is not there any more, ask an admin for a recovery code: tanvrit-compute workstations recover NAME."))
             : new("invalid_token", Problem.Of(401, ErrorCode.KeyRevoked, "This key is not the active key of the workstation: it was removed, or its key recovered or paired anew.",
-                "Pair it again: tanvrit-compute agent pair --server URL --code CODE. If the key is lost, recover it: tanvrit-compute workstations recover NAME."));
+                "While the workstation exists, recover it: tanvrit-compute workstations recover NAME. If it was removed, pair again: tanvrit-compute agent pair --server URL --code CODE."));
 
     /// <summary>11. Once only.</summary>
     private ProofRefusal? UseOnce(string thumbprint, string? jti)

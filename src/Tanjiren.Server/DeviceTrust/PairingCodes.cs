@@ -57,6 +57,8 @@ internal sealed class PairingCodes(Database database, InstanceDirectory director
             var (actor, _) = await MemberRow.LockAsync(tx, caller.OrganizationId, caller.UserId, caller.UserId);
             if (MembershipRules.Manage(actor?.ParsedRole) is { } why) return new NewPairingCode(Why: why);
             var row = await directory.FindAsync(tx, caller.OrganizationId, idOrName);
+            // Under its lock, and looked at again: the key may just be coming or changing, and a code from before that must not outlive it.
+            if (row is not null) row = await WorkstationAsync(tx, row.Id) is null ? null : await directory.FindAsync(tx, caller.OrganizationId, row.Id);
             if (row is null || row.IsPaired != (kind == CodeKind.Recovery)) return new NewPairingCode(row);
             var now = clock.GetUtcNow();
             var code = Ids.Secret(Bits);

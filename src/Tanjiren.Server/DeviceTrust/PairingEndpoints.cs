@@ -94,17 +94,24 @@ internal static class PairingEndpoints
             errors.Add("instance", "must be the id of the workstation (ws_…)");
             return errors.ToProblem();
         }
-        var organizationId = await database.ReadAsync(session => session.FirstAsync<string>("""
-            SELECT i.organization_id FROM instance_keys k JOIN instances i ON i.id = k.instance_id
+        var bound = await database.ReadAsync(session => session.FirstAsync<BoundKey>("""
+            SELECT i.organization_id, (SELECT r.approval FROM key_rotations r WHERE r.instance_id = k.instance_id AND r.new_jkt = k.jkt AND r.state = 'approved') AS approval
+            FROM instance_keys k JOIN instances i ON i.id = k.instance_id
             WHERE k.jkt = @Thumbprint AND k.instance_id = @instance AND k.revoked_at IS NULL AND i.removed_at IS NULL
             """, new { key.Thumbprint, instance }), cancellationToken);
-        if (organizationId is null) return (await database.ReadAsync(session => DPoPVerifier.GoneAsync(session, instance!, key.Thumbprint), cancellationToken)).Challenge(context);
+        if (bound is null) return (await database.ReadAsync(session => DPoPVerifier.GoneAsync(session, instance!, key.Thumbprint), cancellationToken)).Challenge(context);
         NoStore(context);
         return TypedResults.Ok(new DeviceTokenResponse
         {
-            AccessToken = tokens.Issue(instance!, organizationId, key.Thumbprint), ExpiresInSeconds = tokens.LifetimeSeconds,
+            AccessToken = tokens.Issue(instance!, bound.OrganizationId, key.Thumbprint), ExpiresInSeconds = tokens.LifetimeSeconds, Approval = bound.Approval,
         });
     }
 
     private static void NoStore(HttpContext context) => context.Response.Headers.CacheControl = "no-store";
+
+    private sealed record BoundKey
+    {
+        public string OrganizationId { get; init; } = "";
+        public string? Approval { get; init; }
+    }
 }

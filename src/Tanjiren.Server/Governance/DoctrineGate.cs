@@ -62,7 +62,7 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
     /// <summary>Characters times patterns that a transaction may read in its own time: some hundreds of microseconds, a command line before the largest doctrine.</summary>
     private const int MaxReadInside = 128 * 1024;
 
-    /// <summary>How long such a reading counts. One that ran out of its budget, because the machine was busy, is made again then.</summary>
+    /// <summary>How long such a reading counts. One that ran out of its budget, because the machine was busy, counts for the transaction that it was made for alone.</summary>
     private static readonly TimeSpan KeepReading = TimeSpan.FromMinutes(1);
 
     /// <summary>How long a task is held back by a version that can't be read before it is asked again; each asking reads the document once more.</summary>
@@ -151,22 +151,33 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
     /// </summary>
     private DoctrineDecision Evaluate(SqlSession sql, Doctrine doctrine, int version, DoctrineCase task)
     {
-        if (doctrine.Patterns.Count == 0 || sql is not WriteTransaction { MayBeginAnew: true } || !DoctrineEvaluator.IsRead(task.Text)) return DoctrineEvaluator.Evaluate(doctrine, version, task);
-        if (_readings.TryGet((doctrine.Patterns, task.Text), out var kept) && task.Now - kept.At < KeepReading) return DoctrineEvaluator.Evaluate(doctrine, version, task, kept.Reading);
+        if (doctrine.Patterns.Count == 0 || sql is not WriteTransaction { MayBeginAnew: true } tx || !DoctrineEvaluator.IsRead(task.Text)) return DoctrineEvaluator.Evaluate(doctrine, version, task);
+        var key = (doctrine.Patterns, task.Text);
+        if (tx.Made?.GetValueOrDefault(key) is PatternSet.Reading own) return DoctrineEvaluator.Evaluate(doctrine, version, task, own);
+        if (_readings.TryGet(key, out var kept) && task.Now - kept.At < KeepReading) return DoctrineEvaluator.Evaluate(doctrine, version, task, kept.Reading);
         if ((long)doctrine.Patterns.Count * task.Text.Length <= MaxReadInside)
         {
             var reading = doctrine.Patterns.Read(task.Text, Budgets.Inside, onlyMade: true);
             var decision = DoctrineEvaluator.Evaluate(doctrine, version, task, reading);
             if (reading is { IsLacking: false, IsSpent: false }) return decision;
         }
-        throw new NotPreparedException(() =>
+        throw new NotPreparedException(made =>
         {
             doctrine.Patterns.Compile();
-            var reading = doctrine.Patterns.Read(task.Text, Budgets.Outside);
-            DoctrineEvaluator.Evaluate(doctrine, version, task, reading);
-            _readings.Set((doctrine.Patterns, task.Text), (reading, task.Now));
+            // The first may spend its time on making expressions; they are there for the second.
+            var reading = ReadOutside();
+            if (reading.IsSpent) reading = ReadOutside();
+            if (reading.IsSpent) made[key] = reading;
+            else _readings.Set(key, (reading, task.Now));
             return Task.CompletedTask;
         });
+
+        PatternSet.Reading ReadOutside()
+        {
+            var reading = doctrine.Patterns.Read(task.Text, Budgets.Outside);
+            DoctrineEvaluator.Evaluate(doctrine, version, task, reading);
+            return reading;
+        }
     }
 
     /// <summary>What a person has a part in is theirs too: a rule for requests must not be avoided by changing what a schedule made, or by naming a runbook beside one's own command.</summary>

@@ -12,6 +12,9 @@ internal sealed record WebhookRow
     public long CreatedAt { get; init; }
     public long UpdatedAt { get; init; }
     public string UpdatedBy { get; init; } = "";
+    /// <summary>With <see cref="NextTryAt"/>, of one that was taken to be sent to only.</summary>
+    public int Failures { get; init; }
+    public long NextTryAt { get; init; }
 
     public WebhookBody ToBody() => new() { Url = Url, CreatedAt = TaskMapping.Instant(CreatedAt), UpdatedAt = TaskMapping.Instant(UpdatedAt), UpdatedBy = UpdatedBy };
 }

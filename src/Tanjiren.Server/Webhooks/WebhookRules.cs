@@ -13,7 +13,10 @@ internal static class WebhookRules
     /// <summary>After this a message is given up: the receiver was away for longer than people would act on it.</summary>
     public static readonly TimeSpan GiveUpAfter = TimeSpan.FromHours(24);
 
-    /// <summary>How long a server has a delivery to itself; three times what a try and its record may take.</summary>
+    /// <summary>Messages of an organization that may wait; one more drops the oldest: a receiver that is away must not fill the database.</summary>
+    public const int MaxWaiting = 500;
+
+    /// <summary>How long a server has a webhook, and one of its messages, to itself; three times what a try and its record may take.</summary>
     public static readonly TimeSpan Lease = TimeSpan.FromSeconds(60);
 
     /// <summary>How long a delivery is kept after the event: a week after it was given up.</summary>
@@ -54,14 +57,20 @@ internal static class WebhookRules
     public static string SecretText(byte[] secret) => "whsec_" + Convert.ToBase64String(secret);
 
     /// <summary>
-    /// Till the next try: 10 s, doubled each time up to an hour, and up to a fifth more or less, so that what failed together is not tried together. Null: given up.
+    /// Till the next try: 10 s, doubled each time up to an hour, and up to a fifth more or less, so that what failed together is not tried together.
     /// </summary>
+    /// <param name="tries">So far, from 1: of a message, or of a webhook in a row.</param>
+    /// <param name="jitter">From 0 to 1.</param>
+    public static TimeSpan Pause(int tries, double jitter) =>
+        TimeSpan.FromSeconds(Math.Min(LongestPause.TotalSeconds, FirstPause.TotalSeconds * Math.Pow(2, Math.Min(tries - 1, 20)))) * (0.8 + 0.4 * jitter);
+
+    /// <summary>A message's <see cref="Pause"/>. Null: given up.</summary>
     /// <param name="tries">So far, from 1.</param>
     /// <param name="age">Since the event.</param>
     /// <param name="jitter">From 0 to 1.</param>
     public static TimeSpan? PauseAfter(int tries, TimeSpan age, double jitter)
     {
-        var pause = TimeSpan.FromSeconds(Math.Min(LongestPause.TotalSeconds, FirstPause.TotalSeconds * Math.Pow(2, Math.Min(tries - 1, 20)))) * (0.8 + 0.4 * jitter);
+        var pause = Pause(tries, jitter);
         return age + pause < GiveUpAfter ? pause : null;
     }
 }

@@ -29,6 +29,9 @@ internal sealed class WebhookSender : IDisposable
     /// <summary>Of an answer's body, which is read so far and thrown away: it is not ours to show.</summary>
     private const int MaxAnswerBytes = 4096;
 
+    /// <summary>When the try began, for the one that connects.</summary>
+    private static readonly HttpRequestOptionsKey<long> Began = new("tanjiren.began");
+
     private readonly NameLookup _lookUp;
     private readonly bool _allowPrivate;
     private readonly TimeProvider _clock;
@@ -82,6 +85,7 @@ internal sealed class WebhookSender : IDisposable
     {
         var timestamp = _clock.GetUtcNow().ToUnixTimeSeconds();
         var request = new HttpRequestMessage(HttpMethod.Post, url) { Content = new ByteArrayContent(Encoding.UTF8.GetBytes(body)) };
+        request.Options.Set(Began, _clock.GetTimestamp());
         request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
         request.Headers.Add("User-Agent", "Tanjiren-Webhooks");
         request.Headers.Add("webhook-id", id);
@@ -90,38 +94,58 @@ internal sealed class WebhookSender : IDisposable
         return request;
     }
 
-    /// <summary>One address that may not be reached refuses the name: which of them a connection takes would be chance.</summary>
+    /// <summary>
+    /// One address that may not be reached refuses the name: which of them a connection takes would be chance. Each gets its share of the time that is left, so one that swallows
+    /// what is sent to it leaves some for the next.
+    /// </summary>
     private async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancellationToken)
     {
         var addresses = await _lookUp(context.DnsEndPoint.Host, cancellationToken);
         if (addresses.Any(address => !PublicAddress.MayReach(address, _allowPrivate))) throw new UnreachableAddressException();
+        var began = context.InitialRequestMessage.Options.TryGetValue(Began, out var at) ? at : _clock.GetTimestamp();
         SocketException? failure = null;
-        foreach (var address in addresses)
+        for (var i = 0; i < addresses.Length; i++)
         {
-            var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+            var left = Timeout - _clock.GetElapsedTime(began);
+            if (left <= TimeSpan.Zero) break; // the whole try is over
+            using var timer = new CancellationTokenSource(left / (addresses.Length - i), _clock);
+            using var limited = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, cancellationToken);
+            Socket? socket = null;
             try
             {
-                await socket.ConnectAsync(new IPEndPoint(address, context.DnsEndPoint.Port), cancellationToken);
+                // Also the socket: a kind of address that this machine does not have must give way to the next.
+                socket = new Socket(addresses[i].AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+                await socket.ConnectAsync(new IPEndPoint(addresses[i], context.DnsEndPoint.Port), limited.Token);
                 return new NetworkStream(socket, ownsSocket: true);
             }
             catch (SocketException e)
             {
-                socket.Dispose();
+                socket?.Dispose();
                 failure = e;
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                socket?.Dispose();
+                failure = new SocketException((int)SocketError.TimedOut);
             }
             catch (OperationCanceledException)
             {
-                socket.Dispose();
+                socket?.Dispose();
                 throw;
             }
         }
-        throw failure ?? new SocketException((int)SocketError.HostNotFound);
+        throw failure ?? new SocketException((int)(addresses.Length == 0 ? SocketError.HostNotFound : SocketError.TimedOut));
     }
 
-    private static X509ChainPolicy? TrustIn(string? file)
+    /// <summary>
+    /// Nothing is fetched for a chain: by default an issuer that is missing is looked for at a URL that the receiver's own certificate names, before anything of it is trusted, and
+    /// that connection would pass by <see cref="PublicAddress"/>. So receivers must send their intermediates, as TLS asks them to.
+    /// </summary>
+    private static X509ChainPolicy TrustIn(string? file)
     {
-        if (string.IsNullOrEmpty(file)) return null;
-        var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+        var policy = new X509ChainPolicy { RevocationMode = X509RevocationMode.NoCheck, DisableCertificateDownloads = true };
+        if (string.IsNullOrEmpty(file)) return policy;
+        policy.TrustMode = X509ChainTrustMode.CustomRootTrust;
         try
         {
             policy.CustomTrustStore.ImportFromPemFile(file);
@@ -150,7 +174,7 @@ internal sealed class WebhookSender : IDisposable
         }
         return (e as HttpRequestException)?.HttpRequestError switch
         {
-            HttpRequestError.SecureConnectionError => "no secure connection: the certificate must be for this name, in time, and of a trusted authority",
+            HttpRequestError.SecureConnectionError => "no secure connection: the certificate must be for this name, in time, of a trusted authority, and sent with its intermediates",
             HttpRequestError.ConnectionError => "no connection",
             HttpRequestError.ResponseEnded => "the connection was closed before the answer",
             _ => "the connection broke",

@@ -24,6 +24,7 @@ internal sealed class WebhookService(Database database, AuditLog audit, TimeProv
                 INSERT INTO webhooks (organization_id, url, secret, server_url, created_at, updated_at, updated_by)
                 VALUES (@OrganizationId, @url, @secret, @serverUrl, @now, @now, @UserId)
                 ON CONFLICT (organization_id) DO UPDATE SET url = excluded.url, server_url = excluded.server_url, updated_at = excluded.updated_at, updated_by = excluded.updated_by,
+                  failures = 0, next_try_at = 0,
                   secret = CASE WHEN @rotate = 1 THEN excluded.secret ELSE webhooks.secret END
                 RETURNING {Columns}
                 """, new { caller.OrganizationId, caller.UserId, url, secret, serverUrl, now = NowMs(), rotate = rotate ? 1 : 0 }))!;

@@ -110,7 +110,10 @@ internal sealed class InstanceService(
         await tx.ExecuteAsync("UPDATE instance_keys SET revoked_at = @now WHERE instance_id = @Id AND revoked_at IS NULL", change);
         await tx.ExecuteAsync("UPDATE instance_sessions SET ended_at = @now WHERE instance_id = @Id AND ended_at IS NULL", change);
         await tx.ExecuteAsync("DELETE FROM pairing_codes WHERE instance_id = @Id AND used_at IS NULL", change);
-        await tx.ExecuteAsync("UPDATE key_rotations SET state = 'withdrawn', reason = 'the workstation was removed' WHERE instance_id = @Id AND state = 'pending'", change);
+        var withdrawn = await tx.ListAsync<string>("""
+            UPDATE key_rotations SET state = 'withdrawn', reason = 'the workstation was removed' WHERE instance_id = @Id AND state = 'pending' RETURNING kind || ' ' || id
+            """, change);
+        foreach (var rotation in withdrawn) await audit.AppendAsync(tx, caller, "workstation.key_rotation_withdrawn", row.Id, rotation + ": the workstation was removed");
         await audit.AppendAsync(tx, caller, "workstation.removed", row.Id, row.Name);
         Wake(tx, row.Id);
         return InstanceChange.Applied;

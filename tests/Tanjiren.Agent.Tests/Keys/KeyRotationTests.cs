@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using Microsoft.Extensions.Logging.Abstractions;
 using Tanjiren.Agent.Keys;
 using Tanjiren.Protocol;
@@ -73,6 +74,25 @@ public sealed class KeyRotationTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_key_that_a_recovery_left_over_hides_no_key_of_a_rotation()
+    {
+        string left;
+        using (var key = new DeviceKey(new FileKeyStore(Place.RecoveryKey).Create())) left = key.Fingerprint;
+        var next = KeyRotation.Start(agent.Home);
+        (KeyRotation.Waiting(agent.Home), KeyRotation.Recovering(agent.Home)).ShouldBe((next, left));
+        KeyRotation.All(agent.Home).ShouldBe([next, left]);
+        await agent.StartAsync();
+        await Eventually.TrueAsync(() => server.Statements.Any(s => s.SubjectFingerprint == next));
+        server.ApproveKey();
+        await Eventually.TrueAsync(() => KeyInPlace() == next);
+        KeyRotation.All(agent.Home).ShouldBe([left]);
+
+        await File.WriteAllTextAsync(Place.RecoveryKey, "no key", Ct);
+        Should.Throw<InvalidDataException>(() => KeyRotation.All(agent.Home));
+        KeyRotation.Recovering(agent.Home).ShouldBeNull();
+    }
+
+    [Fact]
     public async Task An_agent_that_was_away_while_its_key_was_approved_finds_the_new_one_on_its_disk()
     {
         var next = KeyRotation.Start(agent.Home);
@@ -134,6 +154,72 @@ public sealed class KeyRotationTests : IAsyncLifetime
     }
 
     [Theory]
+    [InlineData("none")]
+    [InlineData("by a stranger")]
+    [InlineData("after another key")]
+    [InlineData("of another key")]
+    [InlineData("of another workstation")]
+    public async Task A_word_of_an_approval_that_its_server_has_not_signed_costs_no_key(string approval)
+    {
+        var old = KeyInPlace();
+        await agent.StartAsync();
+        var next = KeyRotation.Start(agent.Home);
+        await Eventually.TrueAsync(() => server.Statements.Any(s => s.SubjectFingerprint == next));
+        using var stranger = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        server.ApproveKey(approval switch
+        {
+            "none" => null,
+            "by a stranger" => FakeControlPlane.Approve(stranger, old, next),
+            "after another key" => server.Approve("another", next),
+            "of another key" => server.Approve(old, "another"),
+            _ => server.Approve(old, next, "ws_00000000000000000000000009"),
+        });
+        var tokens = server.TokensIssued;
+        await Eventually.TrueAsync(() => server.TokensIssued >= tokens + 3);
+        (KeyInPlace(), AgentIdentity.Load(agent.Home)!.KeyFingerprint, agent.Running.IsCompleted).ShouldBe((old, old, false));
+
+        server.ApproveKey();
+        await Eventually.TrueAsync(() => KeyInPlace() == next);
+    }
+
+    [Fact]
+    public async Task A_new_key_that_can_not_be_read_at_the_switch_kills_nothing_and_is_tried_again()
+    {
+        var old = KeyInPlace();
+        await agent.StartAsync();
+        var step = server.Shell($"echo up; while [ ! -e {agent.File("go")} ]; do sleep 0.02; done");
+        await Eventually.TrueAsync(() => step.Output().Contains("up"));
+        var next = KeyRotation.Start(agent.Home);
+        await Eventually.TrueAsync(() => server.Statements.Any(s => s.SubjectFingerprint == next));
+        SetMode(Place.RotationKey, UnixFileMode.UserRead | UnixFileMode.OtherRead);
+        server.ApproveKey();
+        await Eventually.TrueAsync(() => server.RefusedKeys >= 3);
+        (KeyInPlace(), agent.Running.IsCompleted).ShouldBe((old, false));
+
+        SetMode(Place.RotationKey, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        await Eventually.TrueAsync(() => KeyInPlace() == next);
+        await File.WriteAllTextAsync(agent.File("go"), "", Ct);
+        await Eventually.TrueAsync(() => step.Result is not null);
+        (step.Result!.Outcome, server.Sessions.Count).ShouldBe((StepOutcome.Succeeded, 1));
+    }
+
+    [Fact]
+    public async Task A_waiting_file_that_is_no_key_stops_only_an_agent_whose_own_key_it_may_be()
+    {
+        await File.WriteAllTextAsync(Place.RecoveryKey, "no key", Ct);
+        SetMode(Place.RecoveryKey, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        Place.FinishPairing();
+        await agent.StartAsync();
+        var step = server.Enqueue("/bin/true");
+        await Eventually.TrueAsync(() => step.Result is not null);
+        await agent.AbortAsync();
+
+        var identity = AgentIdentity.Load(agent.Home)! with { KeyFingerprint = "another" };
+        AgentHome.Replace(Place.Identity, identity, AgentJson.Default.AgentIdentity, durable: true);
+        Should.Throw<InvalidDataException>(() => Place.FinishPairing());
+    }
+
+    [Theory]
     [InlineData(KeyRotationState.Rejected, "rejected: not asked for")]
     [InlineData(KeyRotationState.Expired, "expired")]
     [InlineData(KeyRotationState.Withdrawn, "somebody else has this key")]
@@ -190,6 +276,11 @@ public sealed class KeyRotationTests : IAsyncLifetime
         KeyRotation.Start(agent.Home);
         (await Pairing.PairAsync(agent.Home, server.Url, "good-code", false, TimeProvider.System, NullLoggerFactory.Instance, Ct, freshKey: true)).Error.ShouldBeNull();
         KeyRotation.Waiting(agent.Home).ShouldBeNull();
+    }
+
+    private static void SetMode(string path, UnixFileMode mode)
+    {
+        if (!OperatingSystem.IsWindows()) File.SetUnixFileMode(path, mode);
     }
 
     private string KeyInPlace()

@@ -35,7 +35,7 @@ public sealed class RecoveryTests : IAsyncLifetime
         var recovery = RecoverAsync("good-code");
         await Eventually.TrueAsync(() => server.Statements.Count >= 2);
         (recovery.IsCompleted, told, File.Exists(Place.Key)).ShouldBe((false, 1, false));
-        var shown = KeyRotation.Waiting(Home);
+        var shown = KeyRotation.Recovering(Home);
         server.RotationState = KeyRotationState.Approved;
 
         var identity = (await recovery).Identity!;
@@ -43,6 +43,7 @@ public sealed class RecoveryTests : IAsyncLifetime
         using var key = new DeviceKey(new FileKeyStore(Place.Key).Load()!);
         (key.Fingerprint, AgentIdentity.Load(Home)!.KeyFingerprint).ShouldBe((shown!, shown!));
         KeyRotation.Waiting(Home).ShouldBeNull("a rotation from the lost key can't come to anything");
+        KeyRotation.Recovering(Home).ShouldBeNull();
     }
 
     [Fact]
@@ -66,6 +67,7 @@ public sealed class RecoveryTests : IAsyncLifetime
     public async Task Refused_it_says_so_and_the_next_try_makes_another_key()
     {
         (await RecoverAsync("bad-code")).Problem!.Code.ShouldBe("invalid_pairing_code");
+        File.Exists(Place.RecoveryKey).ShouldBeFalse("no code was redeemed with it: it can't come to anything");
         server.RotationState = KeyRotationState.Rejected;
         (await RecoverAsync("good-code")).Error!.ShouldContain("rejected: not asked for");
         File.Exists(Place.RecoveryKey).ShouldBeFalse();
@@ -73,15 +75,32 @@ public sealed class RecoveryTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task A_home_of_another_workstation_is_left_alone()
+    public async Task A_mistyped_code_costs_no_key_that_an_admin_may_be_approving()
+    {
+        using (var stop = CancellationTokenSource.CreateLinkedTokenSource(Ct))
+        {
+            var first = RecoverAsync("good-code", stop.Token);
+            await Eventually.TrueAsync(() => told > 0);
+            await stop.CancelAsync();
+            await Should.ThrowAsync<OperationCanceledException>(() => first);
+        }
+        var key = KeyRotation.Recovering(Home);
+        (await RecoverAsync("bad-code")).Problem!.Code.ShouldBe("invalid_pairing_code");
+        (KeyRotation.Recovering(Home), key is null).ShouldBe((key, false));
+    }
+
+    [Theory]
+    [InlineData(KeyRotationState.Pending)]
+    [InlineData(KeyRotationState.Approved)]
+    public async Task A_home_of_another_workstation_is_left_alone_and_said_so_before_an_admin_approves(KeyRotationState state)
     {
         (await Pairing.PairAsync(Home, server.Url, "good-code", false, TimeProvider.System, NullLoggerFactory.Instance, Ct)).Error.ShouldBeNull();
         var other = AgentIdentity.Load(Home)! with { InstanceId = "ws_00000000000000000000000009", InstanceName = "other" };
         AgentHome.Replace(Place.Identity, other, AgentJson.Default.AgentIdentity, durable: true);
-        server.RotationState = KeyRotationState.Approved;
+        server.RotationState = state;
 
         (await RecoverAsync("good-code")).Error!.ShouldContain("belongs to the workstation other");
-        AgentIdentity.Load(Home)!.InstanceId.ShouldBe(other.InstanceId);
+        (AgentIdentity.Load(Home)!.InstanceId, told).ShouldBe((other.InstanceId, 0));
     }
 
     [Fact]

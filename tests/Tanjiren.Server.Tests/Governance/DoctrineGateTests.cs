@@ -128,6 +128,10 @@ public sealed class DoctrineGateTests
         (await DecideAsync(new string('x', 70_000))).ShouldBe((1, ApprovalClass.SensitiveWrite), "no pattern reads it");
         gate.Budgets = (TimeSpan.Zero, Doctrines.Ample);
         (await DecideAsync("make nothing")).ShouldBe((2, ApprovalClass.None), "no time was left for it inside");
+        gate.Budgets = (TimeSpan.Zero, TimeSpan.Zero);
+        (await DecideAsync("make it")).ShouldBe((2, ApprovalClass.SensitiveWrite), "nor outside: this one is decided by what is known, and not tried without an end");
+        gate.Budgets = (TimeSpan.Zero, Doctrines.Ample);
+        (await DecideAsync("make it")).ShouldBe((2, ApprovalClass.None), "a reading that ran out of its time is believed by nobody else");
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]

@@ -162,6 +162,94 @@ public sealed class WebhookDeliveryTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_receiver_that_takes_nothing_is_left_alone_whatever_waits_for_it_until_it_takes_one(DatabaseKind kind)
+    {
+        await using var scene = await WebhookScene.StartAsync(kind);
+        await scene.SetAsync();
+        await scene.Server.NewInstanceAsync("box");
+        scene.Receiver.AnswerWith(503);
+        for (var i = 0; i < 3; i++) await scene.Server.AskAsync();
+        for (var i = 0; i < 3; i++) await scene.PassAsync();
+        scene.Receiver.Received.Count.ShouldBe(1, "the other two are due, and it has just failed");
+        scene.Clock.StepWall(TimeSpan.FromSeconds(12));
+        for (var i = 0; i < 3; i++) await scene.PassAsync();
+        scene.Receiver.Received.Count.ShouldBe(2);
+        scene.Clock.StepWall(TimeSpan.FromSeconds(12));
+        await scene.PassAsync();
+        scene.Receiver.Received.Count.ShouldBe(2, "the second pause is twice as long, though for another message");
+
+        scene.Receiver.AnswerWith(200);
+        scene.Clock.StepWall(TimeSpan.FromSeconds(12));
+        await scene.PassAsync();
+        scene.Receiver.Received.Count.ShouldBe(5, "it takes one, so it gets them all");
+        (await scene.DeliveriesAsync()).ShouldAllBe(d => d.State == WebhookDeliveryState.Delivered);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_test_is_sent_at_once_also_after_failures_and_before_what_waits(DatabaseKind kind)
+    {
+        await using var scene = await WebhookScene.StartAsync(kind);
+        var secret = await scene.SetAsync();
+        await scene.Server.NewInstanceAsync("box");
+        scene.Receiver.AnswerWith(503);
+        await scene.Server.AskAsync();
+        await scene.Server.AskAsync();
+        await scene.PassAsync();
+        scene.Receiver.AnswerWith(200);
+        await scene.TestAsync();
+        await scene.PassAsync();
+        scene.Receiver.Received[1].Verify(secret).Type.ShouldBe(WebhookEvents.Test);
+        scene.Receiver.Received.Count.ShouldBe(3, "and then the one that was due");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Whoever_was_tried_longest_ago_comes_first(DatabaseKind kind)
+    {
+        await using var scene = await WebhookScene.StartAsync(kind);
+        var (otherId, other) = await scene.Server.NewOrganizationAsync();
+        using var owner = other;
+        await using var quick = await scene.NewReceiverAsync();
+        scene.Loop.MaxAtOnce = 1;
+        await scene.SetAsync();
+        scene.Receiver.AnswerWith(503);
+        await scene.TestAsync();
+        await scene.PassAsync();
+        scene.Clock.StepWall(TimeSpan.FromSeconds(12));
+
+        // Due for longer, but it had its turn.
+        await scene.SetAsync(owner, otherId, quick);
+        await scene.TestAsync(owner, otherId);
+        await scene.PassAsync();
+        (quick.Received.Count, scene.Receiver.Received.Count).ShouldBe((1, 1));
+        await scene.PassAsync();
+        (quick.Received.Count, scene.Receiver.Received.Count).ShouldBe((1, 2));
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task So_many_messages_wait_and_no_more_and_none_longer_than_a_day(DatabaseKind kind)
+    {
+        await using var scene = await WebhookScene.StartAsync(kind);
+        await scene.SetAsync();
+        var now = scene.Clock.GetUtcNow().ToUnixTimeMilliseconds();
+        await scene.Server.Database.WriteAsync(async tx =>
+        {
+            for (var i = 0; i <= WebhookRules.MaxWaiting; i++)
+                await WebhookOutbox.TellAsync(tx, WebhookEvents.ApprovalPending, new ApprovalNews(scene.Server.Owner.OrganizationId, "apr_" + i, "task_1", ApprovalClass.SensitiveWrite, "usr_1", now), now + i);
+        }, Token);
+        Task<IReadOnlyList<DeliveryRow>> RowsAsync(string state) => scene.Server.Database.ReadAsync(
+            sql => sql.ListAsync<DeliveryRow>("SELECT * FROM webhook_deliveries WHERE state = @state ORDER BY id", new { state }), Token);
+        var dropped = (await RowsAsync("failed")).ShouldHaveSingleItem();
+        (dropped.ApprovalId, dropped.LastError, dropped.NextTryAt, dropped.EndedAt is null).ShouldBe(("apr_0", "too many messages waited: it was the oldest", null, false));
+        (await RowsAsync("waiting")).Count.ShouldBe(WebhookRules.MaxWaiting);
+
+        scene.Clock.StepWall(WebhookRules.GiveUpAfter + TimeSpan.FromSeconds(1));
+        await scene.PassAsync();
+        scene.Receiver.Received.ShouldBeEmpty();
+        (await RowsAsync("waiting")).ShouldBeEmpty();
+        (await RowsAsync("failed"))[1].LastError.ShouldBe("not sent within 24 h");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task Several_servers_send_each_message_once(DatabaseKind kind)
     {
         await using var scene = await WebhookScene.StartAsync(kind);

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using Microsoft.AspNetCore.Http;
 using Tanjiren.Server.Webhooks;
 using Tanjiren.Tests;
@@ -77,6 +78,23 @@ public sealed class WebhookSenderTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task An_address_that_swallows_what_is_sent_to_it_leaves_time_for_the_next()
+    {
+        Prerequisite.Linux(); // all of 127/8 is there, and a full queue drops what comes
+        using var silent = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        silent.Bind(new IPEndPoint(IPAddress.Parse("127.0.0.2"), _receiver.Port));
+        silent.Listen(0);
+        using var inQueue = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        await inQueue.ConnectAsync(silent.LocalEndPoint!, Token);
+
+        using var sender = Sender(addresses: ["127.0.0.2", "127.0.0.1"]);
+        var sending = SendAsync(sender);
+        // The whole try's timer, and that of the first address.
+        await _clock.AdvanceOnceSleepingAsync(WebhookSender.Timeout / 2, sleepers: 2);
+        (await sending.WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, Token)).ShouldBe(new SendResult(200, null));
+    }
+
+    [Fact]
     public async Task A_certificate_of_an_authority_that_is_not_trusted_is_refused()
     {
         using var stranger = new TestAuthority();
@@ -94,6 +112,31 @@ public sealed class WebhookSenderTests : IAsyncLifetime
         using var sender = Sender();
         (await SendAsync(sender, $"https://elsewhere.example:{_receiver.Port}/")).Error.ShouldNotBeNull().ShouldStartWith("no secure connection");
         _receiver.Received.ShouldBeEmpty();
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Where_the_receivers_certificate_says_that_its_issuer_is_nobody_connects(bool ownAuthority)
+    {
+        using var issuers = new TcpListener(IPAddress.Loopback, 0);
+        issuers.Start();
+        using var intermediate = _authority.IssueIntermediate();
+        var leaf = _authority.Issue("localhost", intermediate, $"http://127.0.0.1:{((IPEndPoint)issuers.LocalEndpoint).Port}/intermediate.cer");
+        await using var receiver = await TlsReceiver.StartAsync(leaf, []);
+        using var sender = new WebhookSender(new WebhookOptions { AllowPrivate = true, TrustedCertificates = ownAuthority ? _authority.File : null }, (_, _) => Task.FromResult<IPAddress[]>([IPAddress.Loopback]), _clock);
+        (await SendAsync(sender, receiver.Url)).Error.ShouldNotBeNull().ShouldStartWith("no secure connection");
+        issuers.Pending().ShouldBeFalse("the receiver would choose where this server connects to");
+        receiver.Received.ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task A_receiver_that_sends_its_intermediate_is_trusted()
+    {
+        using var intermediate = _authority.IssueIntermediate();
+        await using var receiver = await TlsReceiver.StartAsync(_authority.Issue("localhost", intermediate), [intermediate]);
+        using var sender = Sender();
+        (await SendAsync(sender, receiver.Url)).ShouldBe(new SendResult(200, null));
     }
 
     [Theory]

@@ -31,7 +31,9 @@ internal static class AgentStatusCommand
                 Identity = AgentIdentity.Load(home) is { } id
                     ? new AgentReportIdentity
                     {
-                        ServerUrl = id.ServerUrl, InstanceId = id.InstanceId, InstanceName = id.InstanceName, KeyFingerprint = id.KeyFingerprint, NewKeyFingerprint = KeyRotation.Waiting(home),
+                        ServerUrl = id.ServerUrl, InstanceId = id.InstanceId, InstanceName = id.InstanceName, KeyFingerprint = id.KeyFingerprint,
+                        ServerKeyFingerprint = id.ServerKeys.Select(key => key.Thumbprint()).FirstOrDefault(), NewKeyFingerprint = KeyRotation.Waiting(home),
+                        RecoveryKeyFingerprint = KeyRotation.Recovering(home),
                     }
                     : null,
                 Status = AgentStatus.Load(home),
@@ -51,8 +53,9 @@ internal static class AgentStatusCommand
             fields.Add("workstation", "not paired").Write(cli.Out);
             return;
         }
-        fields.Add("workstation", $"{identity.InstanceName} ({identity.InstanceId})").Add("server", identity.ServerUrl).Add("key", identity.KeyFingerprint)
-            .Add("new key", identity.NewKeyFingerprint is { } waiting ? $"{waiting} (waits for an admin)" : null);
+        fields.Add("workstation", $"{identity.InstanceName} ({identity.InstanceId})").Add("server", identity.ServerUrl).Add("server key", identity.ServerKeyFingerprint).Add("key", identity.KeyFingerprint)
+            .Add("new key", identity.NewKeyFingerprint is { } waiting ? $"{waiting} (rotation, waits for an admin)" : null)
+            .Add("recovery key", identity.RecoveryKeyFingerprint is { } recovering ? $"{recovering} (from `agent recover`)" : null);
         if (report.Running && report.Status is { } status)
         {
             var now = cli.Clock.GetUtcNow();

@@ -19,12 +19,13 @@ internal static class VerifyKeysCommand
         var anchor = Options.Text("--anchor", "FINGERPRINT", "Fingerprint of a key of this workstation that you know, for example the one compared when it was paired (write --anchor=FINGERPRINT, it may begin with a dash)");
         anchor.Required = true;
         var acceptGaps = Options.Flag("--accept-gaps", "Take the server's word for recoveries of lost keys");
+        var serverKey = Options.Text("--server-key", "FINGERPRINT", "Fingerprint of the server's key, as `agent status` shows it (write --server-key=FINGERPRINT)");
         var command = new CliCommand("verify-keys", "Verify an exported chain of keys, offline")
         {
             Arguments = { file },
-            Options = { anchor, acceptGaps },
+            Options = { anchor, acceptGaps, serverKey },
             Details = """
-                It follows the chain from the anchor: each key must have signed for the next, and the server that the old key named must have recorded the approval. Keys older than the anchor are not vouched for. Where a lost key was recovered nothing leads on, and it stops unless --accept-gaps is given.
+                It follows the chain from the anchor: each key must have signed for the next, and the server that the old key named must have recorded the approval. Keys older than the anchor are not vouched for. Where a lost key was recovered nothing leads on, and it stops unless --accept-gaps is given. Whose word is taken then, a rotation before it has said; where there was none, say it with --server-key.
 
                 Whether the file is the newest, no file can say: compare the current key that it ends with to the one in `agent status`.
 
@@ -34,8 +35,8 @@ internal static class VerifyKeysCommand
         };
         command.SetAction(parse =>
         {
-            var result = KeyChain.Verify(Read(cli, parse.GetValue(file)!), parse.GetValue(anchor)!.Trim(), parse.GetValue(acceptGaps));
-            Show(cli, result);
+            var result = KeyChain.Verify(Read(cli, parse.GetValue(file)!), parse.GetValue(anchor)!.Trim(), parse.GetValue(acceptGaps), parse.GetValue(serverKey)?.Trim());
+            Show(cli, result, parse.GetValue(acceptGaps));
             return result.Verdict switch
             {
                 KeyChainVerdict.Verified => ExitCode.Ok,
@@ -46,7 +47,7 @@ internal static class VerifyKeysCommand
         return command;
     }
 
-    private static void Show(CliContext cli, KeyChainResult result)
+    private static void Show(CliContext cli, KeyChainResult result, bool acceptGaps)
     {
         var table = new TableView(cli).Columns("KEY", "FINGERPRINT", "SINCE", "STANDING", "APPROVED BY");
         foreach (var link in result.Links) table.Row(link.Number.ToString(), link.Fingerprint, Text.Instant(link.At, cli.Clock), Standing(link.Standing), link.ApprovedBy ?? "-");
@@ -54,6 +55,7 @@ internal static class VerifyKeysCommand
         cli.Say(result.Verdict switch
         {
             KeyChainVerdict.Verified => $"verified: the anchor leads to {result.Links[^1].Fingerprint}",
+            KeyChainVerdict.GapNotAccepted when acceptGaps => $"not verified: {result.Problem}; add --server-key=FINGERPRINT, the server key that `agent status` shows on the machine",
             KeyChainVerdict.GapNotAccepted => $"not verified: {result.Problem}; to take the server's word for it, add --accept-gaps",
             _ => $"NOT VERIFIED: {Text.Safe(result.Problem)}",
         });

@@ -6,7 +6,10 @@ CREATE TABLE webhooks (
   server_url       TEXT NOT NULL,                -- under which the server was reached when it was set; messages point there
   created_at       BIGINT NOT NULL,
   updated_at       BIGINT NOT NULL,
-  updated_by       TEXT NOT NULL
+  updated_by       TEXT NOT NULL,
+  failures         INTEGER NOT NULL DEFAULT 0,   -- tries in a row that were not taken, whichever message
+  next_try_at      BIGINT NOT NULL DEFAULT 0,    -- not before; while a server tries: the end of its lease
+  last_try_at      BIGINT NOT NULL DEFAULT 0     -- whose turn it is when there are more than can be sent to at once
 );
 
 -- What is to be told, written in the transaction of what it tells of. Without a foreign key to webhooks: an event and the removal of its webhook must not wait for each
@@ -29,6 +32,7 @@ CREATE TABLE webhook_deliveries (
   CHECK ((state = 'waiting') = (ended_at IS NULL))
 );
 CREATE INDEX webhook_deliveries_due ON webhook_deliveries (organization_id, next_try_at) WHERE next_try_at IS NOT NULL;
+CREATE INDEX webhook_deliveries_waiting ON webhook_deliveries (organization_id, id) WHERE next_try_at IS NOT NULL;
 CREATE INDEX webhook_deliveries_by_organization ON webhook_deliveries (organization_id, id);
 CREATE INDEX webhook_deliveries_by_age ON webhook_deliveries (created_at);
 

@@ -37,15 +37,15 @@ internal static class KeyRotationEndpoints
     }
 
     private static async Task<Results<Ok<KeyRotationBody>, Problem>> RequestAsync(
-        RequestKeyRotation request, Device device, HttpContext context, KeyRotationService service, TimeProvider clock, CancellationToken cancellationToken)
+        RequestKeyRotation request, Device device, HttpContext context, KeyRotationService service, CancellationToken cancellationToken)
     {
         var (refusal, problem, row) = await service.RequestAsync(device, request, context.Connection.RemoteIpAddress?.ToString(), cancellationToken);
         if (refusal is not null) return refusal.Challenge(context);
-        return problem is not null ? problem : TypedResults.Ok(row!.ToBody(clock.GetUtcNow()));
+        return problem is not null ? problem : TypedResults.Ok(row!.ToBody(now: null));
     }
 
     private static async Task<Results<Ok<RecoverResponse>, Problem>> RecoverAsync(
-        RecoverRequest request, ProvenKey key, HttpContext context, KeyRotationService service, PairingLimits limits, ServerSecrets secrets, TimeProvider clock, CancellationToken cancellationToken)
+        RecoverRequest request, ProvenKey key, HttpContext context, KeyRotationService service, PairingLimits limits, ServerSecrets secrets, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
         var code = errors.Text(request.Code, 64, "code");
@@ -64,7 +64,7 @@ internal static class KeyRotationEndpoints
         context.Response.Headers.CacheControl = "no-store";
         return TypedResults.Ok(new RecoverResponse
         {
-            Rotation = row.ToBody(clock.GetUtcNow()), InstanceId = workstation.Id, InstanceName = workstation.Name, OrganizationId = workstation.OrganizationId,
+            Rotation = row.ToBody(now: null), InstanceId = workstation.Id, InstanceName = workstation.Name, OrganizationId = workstation.OrganizationId,
             OrganizationName = workstation.OrganizationName, KeyFingerprint = key.Thumbprint, ServerKeys = secrets.PublicKeys,
         });
     }

@@ -32,12 +32,16 @@ internal sealed record KeyRotationRow
     /// <summary>Waits for an answer that may still come.</summary>
     public bool IsOpen(long now) => ParsedState == KeyRotationState.Pending && ExpiresAt > now;
 
-    public KeyRotationBody ToBody(DateTimeOffset now) => new()
+    /// <param name="now">
+    /// For people, who see that its time is over before anybody has written so. Null for the machine: it deletes its key upon a final state, so it is told what is stored, and what
+    /// is stored no approval overtakes.
+    /// </param>
+    public KeyRotationBody ToBody(DateTimeOffset? now) => new()
     {
         Id = Id,
         InstanceId = InstanceId,
         Kind = ParsedKind,
-        State = ParsedState == KeyRotationState.Pending && !IsOpen(now.ToUnixTimeMilliseconds()) ? KeyRotationState.Expired : ParsedState,
+        State = now is { } at && ParsedState == KeyRotationState.Pending && !IsOpen(at.ToUnixTimeMilliseconds()) ? KeyRotationState.Expired : ParsedState,
         OldFingerprint = OldJkt,
         NewFingerprintStart = KeyFingerprint.Start(NewJkt),
         NewFingerprint = ParsedState == KeyRotationState.Approved ? NewJkt : null,
@@ -46,7 +50,7 @@ internal sealed record KeyRotationRow
         ExpiresAt = DateTimeOffset.FromUnixTimeMilliseconds(ExpiresAt),
         TriesLeft = Math.Max(0, KeyRotationRules.MaxTries - (int)Tries),
         DecidedBy = DecidedBy,
-        DecidedAt = DecidedAt is { } at ? DateTimeOffset.FromUnixTimeMilliseconds(at) : null,
+        DecidedAt = DecidedAt is { } decided ? DateTimeOffset.FromUnixTimeMilliseconds(decided) : null,
         Reason = Reason,
     };
 

@@ -70,7 +70,7 @@ internal sealed class KeyRotationService(Database database, ServerSecrets secret
 
     /// <summary>Whether this code was redeemed by this key before: a machine that waits for the answer asks again and again.</summary>
     public Task<bool> IsRecoveryUnderWayAsync(string codeHash, string jkt, CancellationToken cancellationToken) => database.ReadAsync(async sql =>
-        await sql.FirstAsync<string>("SELECT instance_id FROM pairing_codes WHERE code_hash = @codeHash AND kind = 'recovery' AND used_jkt = @jkt", new { codeHash, jkt }) is not null, cancellationToken);
+        await sql.FirstAsync<string>("SELECT id FROM key_rotations WHERE code_hash = @codeHash AND new_jkt = @jkt", new { codeHash, jkt }) is not null, cancellationToken);
 
     /// <summary>By a machine that has a recovery code and has proved its new key. Neither problem nor row: the code does not work.</summary>
     public async Task<(Problem? Problem, KeyRotationRow? Row, PairedWorkstation? Workstation)> RecoverAsync(
@@ -91,11 +91,19 @@ internal sealed class KeyRotationService(Database database, ServerSecrets secret
     {
         var now = clock.GetUtcNow();
         var nowMs = now.ToUnixTimeMilliseconds();
-        var instanceId = await tx.FirstAsync<string>("SELECT instance_id FROM pairing_codes WHERE code_hash = @codeHash AND kind = 'recovery'", new { codeHash });
+        // What was asked for outlives its code, which is deleted soon after its time: a machine that was stopped before the approval may come back for the answer much later.
+        var instanceId = await tx.FirstAsync<string>("SELECT instance_id FROM key_rotations WHERE code_hash = @codeHash", new { codeHash })
+            ?? await tx.FirstAsync<string>("SELECT instance_id FROM pairing_codes WHERE code_hash = @codeHash AND kind = 'recovery'", new { codeHash });
         if (instanceId is null || await PairingCodes.WorkstationAsync(tx, instanceId) is not { } workstation) return (null, null, null);
         var known = await tx.FirstAsync<KeyRotationRow>($"SELECT {Columns} FROM key_rotations WHERE code_hash = @codeHash AND instance_id = @instanceId", new { codeHash, instanceId });
         if (known is not null) return known.NewJkt == key.Thumbprint ? (null, await SettleAsync(tx, known, nowMs), workstation) : (null, null, null);
         if (await ActiveKeyAsync(tx, instanceId) is not { } lost) return (null, null, null);
+        // The same machine with another code, because the first is forgotten: what it needs was approved already, and its key would otherwise be bound and out of reach.
+        if (lost == key.Thumbprint && await ApprovedAsync(tx, instanceId, lost) is { } done)
+            return await tx.ExecuteAsync("""
+                UPDATE pairing_codes SET used_at = coalesce(used_at, @nowMs), used_jkt = @Thumbprint
+                WHERE code_hash = @codeHash AND (used_at IS NULL AND expires_at > @nowMs OR used_jkt = @Thumbprint)
+                """, new { codeHash, key.Thumbprint, nowMs }) == 1 ? (null, done, workstation) : (null, null, null);
         if (await IsBoundAsync(tx, key.Thumbprint)) return (KeyIsBound(), null, null);
         if (await tx.ExecuteAsync("UPDATE pairing_codes SET used_at = @nowMs, used_jkt = @Thumbprint WHERE code_hash = @codeHash AND used_at IS NULL AND expires_at > @nowMs",
             new { codeHash, key.Thumbprint, nowMs }) == 0) return (null, null, null);
@@ -119,6 +127,9 @@ internal sealed class KeyRotationService(Database database, ServerSecrets secret
         SELECT {Columns} FROM key_rotations
         WHERE instance_id = @InstanceId AND new_jkt = @newJkt AND kind = 'rotation' AND (old_jkt = @KeyThumbprint OR new_jkt = @KeyThumbprint AND state = 'approved') ORDER BY id DESC LIMIT 1
         """, new { device.InstanceId, device.KeyThumbprint, newJkt });
+
+    private static Task<KeyRotationRow?> ApprovedAsync(SqlSession sql, string instanceId, string newJkt) => sql.FirstAsync<KeyRotationRow>(
+        $"SELECT {Columns} FROM key_rotations WHERE instance_id = @instanceId AND new_jkt = @newJkt AND state = 'approved'", new { instanceId, newJkt });
 
     private async Task WithdrawAsync(WriteTransaction tx, string organizationId, string instanceId, string actor, KeyRotationRow? open, string? address)
     {

@@ -131,7 +131,8 @@ public sealed partial class KeyRotationTests(AgentsFixture fixture) : IClassFixt
         await using var recovering = RealProcess.Start("recovery", ["agent", "recover", "--server", agent.Proxy.Url.ToString().TrimEnd('/'), "--code", code, "--home", agent.Home],
             new Dictionary<string, string?> { ["TANVRIT_HOME"] = owner.Home });
         var shown = (await recovering.WaitForLineAsync(NewKey(), FaultScene.StartLimit)).Groups["key"].Value;
-        (await StatusAsync(agent)).New.ShouldBe(shown);
+        var status = await StatusAsync(agent);
+        (status.New, status.Recovery).ShouldBe((null, shown));
         (await owner.InvokeAsync("workstations", "keys", agent.Name)).ShouldBe(0, owner.Error.Text);
         owner.Output.Text.ShouldContain("(recovery)");
         recovering.HasExited.ShouldBeFalse("a code alone changes nothing");
@@ -149,16 +150,22 @@ public sealed partial class KeyRotationTests(AgentsFixture fixture) : IClassFixt
         var file = await ExportAsync(agent.Name);
         (await VerifyAsync(file, before.Key)).ShouldBe(1, owner.Error.Text);
         owner.Error.Text.ShouldStartWith("not verified: change 1 is a recovery of a lost key");
-        (await VerifyAsync(file, before.Key, "--accept-gaps")).ShouldBe(0, owner.Error.Text);
+        (await VerifyAsync(file, before.Key, "--accept-gaps")).ShouldBe(1, "nothing has named the server whose word it is");
+        owner.Error.Text.ShouldEndWith("add --server-key=FINGERPRINT, the server key that `agent status` shows on the machine\n");
+        (await owner.InvokeAsync("agent", "status", "--home", agent.Home, "--json")).ShouldBe(0, owner.Error.Text);
+        var serverKey = JsonDocument.Parse(owner.Output.Text).RootElement.GetProperty("identity").GetProperty("serverKeyFingerprint").GetString();
+        (await VerifyAsync(file, before.Key, "--accept-gaps", "--server-key=" + serverKey)).ShouldBe(0, owner.Error.Text);
         owner.Output.Text.ShouldMatch($"1 +{Regex.Escape(shown)} .* gap ");
         (await VerifyAsync(file, shown)).ShouldBe(0, owner.Error.Text);
     }
 
-    private async Task<(string Key, string? New)> StatusAsync(RealAgent agent)
+    private async Task<(string Key, string? New, string? Recovery)> StatusAsync(RealAgent agent)
     {
         await owner.InvokeAsync("agent", "status", "--home", agent.Home, "--json");
         var identity = JsonDocument.Parse(owner.Output.Text).RootElement.GetProperty("identity");
-        return (identity.GetProperty("keyFingerprint").GetString()!, identity.TryGetProperty("newKeyFingerprint", out var waiting) ? waiting.GetString() : null);
+        return (identity.GetProperty("keyFingerprint").GetString()!, Optional("newKeyFingerprint"), Optional("recoveryKeyFingerprint"));
+
+        string? Optional(string name) => identity.TryGetProperty(name, out var there) ? there.GetString() : null;
     }
 
     private async Task<KeyChainBody> KeysAsync(string workstation)

@@ -102,6 +102,34 @@ public sealed class KeyChainTests
     }
 
     [Fact]
+    public void A_gap_that_no_trusted_key_stands_before_is_accepted_by_the_servers_fingerprint_only()
+    {
+        // A stranger needs nothing of ours for this: a public first key, a new one, and a server of their own.
+        foreach (var (chain, own) in new[] { (Make([KeyRotationKind.Recovery]), true), (Make([KeyRotationKind.Recovery], server: NewKey()), false) })
+        {
+            var without = KeyChain.Verify(chain, Print(Keys[0]), acceptGaps: true);
+            (without.Verdict, without.Problem).ShouldBe((KeyChainVerdict.GapNotAccepted, "change 1 is a recovery of a lost key: no earlier key vouches for what follows, nor for the server whose word it is"));
+            without.Links.Select(l => l.Standing).ShouldBe([KeyStanding.Anchor, KeyStanding.Gap]);
+            var with = KeyChain.Verify(chain, Print(Keys[0]), acceptGaps: true, Print(Server));
+            (with.Verdict, with.Problem).ShouldBe(own ? (KeyChainVerdict.Verified, null) : (KeyChainVerdict.Broken, $"change 1: its approval is by another server than {Print(Server)}"));
+            KeyChain.Verify(chain, Print(Keys[0]), acceptGaps: false, Print(Server)).Verdict.ShouldBe(own ? KeyChainVerdict.GapNotAccepted : KeyChainVerdict.Broken);
+        }
+    }
+
+    [Fact]
+    public void What_stands_before_the_anchor_names_no_server()
+    {
+        var forged = Make([KeyRotationKind.Rotation, KeyRotationKind.Recovery], [NewKey(), Keys[0], NewKey()], NewKey());
+        KeyChain.Verify(forged, Print(Keys[0]), acceptGaps: true).Verdict.ShouldBe(KeyChainVerdict.GapNotAccepted);
+        // Nor does a rotation that comes after a gap, unless that is accepted or before the anchor.
+        var twice = Make([KeyRotationKind.Recovery, KeyRotationKind.Rotation, KeyRotationKind.Recovery]);
+        KeyChain.Verify(twice, Print(Keys[0]), acceptGaps: true).Verdict.ShouldBe(KeyChainVerdict.GapNotAccepted);
+        KeyChain.Verify(twice, Print(Keys[0]), acceptGaps: true, Print(Server)).Verdict.ShouldBe(KeyChainVerdict.Verified);
+        KeyChain.Verify(twice, Print(Keys[1]), acceptGaps: true).Verdict.ShouldBe(KeyChainVerdict.Verified);
+        KeyChain.Verify(Make([], server: NewKey()), Print(Keys[0]), acceptGaps: true, Print(Server)).Problem!.ShouldStartWith("the end: the word for it is by another server");
+    }
+
+    [Fact]
     public void A_key_that_never_changed_is_its_own_anchor()
     {
         var chain = Make([]);

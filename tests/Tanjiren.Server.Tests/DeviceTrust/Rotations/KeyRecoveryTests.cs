@@ -1,5 +1,7 @@
 using System.Net;
+using Microsoft.Extensions.DependencyInjection;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Tests.Organizations.Invitations;
 using Tanjiren.Server.Tests.Tasks.Http;
 using Tanjiren.Tests;
@@ -41,7 +43,7 @@ public sealed class KeyRecoveryTests
         var chain = await server.Client.KeysAsync("box");
         var stopped = KeyChain.Verify(chain, lost.Fingerprint(), acceptGaps: false);
         (stopped.Verdict, stopped.Problem).ShouldBe((KeyChainVerdict.GapNotAccepted, "change 1 is a recovery of a lost key: no earlier key vouches for what follows"));
-        KeyChain.Verify(chain, lost.Fingerprint(), acceptGaps: true).Links.Select(l => l.Standing).ShouldBe([KeyStanding.Anchor, KeyStanding.Gap, KeyStanding.Vouched]);
+        KeyChain.Verify(chain, lost.Fingerprint(), acceptGaps: true, asked.ServerKeys[0].Thumbprint()).Links.Select(l => l.Standing).ShouldBe([KeyStanding.Anchor, KeyStanding.Gap, KeyStanding.Vouched]);
         KeyChain.Verify(chain, machine.Fingerprint(), acceptGaps: false).Verdict.ShouldBe(KeyChainVerdict.Verified, "an anchor after the gap needs no word for it");
         (await server.AuditAsync("workstation.recovery_code_created")).ShouldHaveSingleItem();
         (await server.AuditAsync("workstation.key_recovery_requested")).ShouldHaveSingleItem().Detail.ShouldEndWith("; host new disk");
@@ -80,6 +82,31 @@ public sealed class KeyRecoveryTests
         clock.Advance(TimeSpan.FromMinutes(10));
         await RefusedAsync(machine, late);
         await device.SignInAsync();
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_machine_that_was_stopped_before_the_approval_gets_its_answer_by_the_same_code_or_another(DatabaseKind kind)
+    {
+        var clock = new ManualTimeProvider();
+        await using var server = await ServerFixture.StartAsync(kind, o => o with { Clock = clock });
+        using var lost = await server.NewDeviceAsync("box");
+        using var machine = new DeviceClient(server.Url, clock);
+        using var thief = new DeviceClient(server.Url, clock);
+        var code = await server.Client.RecoveryCodeAsync("box");
+        await server.Client.ApproveKeyAsync((await machine.RecoverAsync(server.Url, code)).Rotation, machine);
+
+        // Two days later the code's row is gone, and the key is on the machine's disk.
+        clock.StepWall(TimeSpan.FromDays(2));
+        await server.App.Services.GetRequiredService<ExpiredRowsLoop>().RunOnceAsync(Cancelled);
+        var late = await machine.RecoverAsync(server.Url, code);
+        (late.Rotation.State, late.InstanceId, late.KeyFingerprint).ShouldBe((KeyRotationState.Approved, lost.InstanceId, machine.Fingerprint()));
+        await thief.TryRecoverAsync(server.Url, code).ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.InvalidPairingCode);
+
+        var another = await server.Client.RecoveryCodeAsync("box");
+        for (var i = 0; i < 2; i++) (await machine.RecoverAsync(server.Url, another)).Rotation.Id.ShouldBe(late.Rotation.Id, "also when the answer was lost");
+        await thief.TryRecoverAsync(server.Url, another).ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.InvalidPairingCode);
+        machine.InstanceId = late.InstanceId;
+        await machine.SignInAsync();
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]

@@ -27,6 +27,7 @@ public sealed class KeyRotationTests
         (asked.Kind, asked.State, asked.NewFingerprint, asked.NewFingerprintStart, asked.TriesLeft).ShouldBe(
             (KeyRotationKind.Rotation, KeyRotationState.Pending, null, next.Fingerprint()[..8], 5));
         (await old.TryBeatAsync()).EnsureSuccessStatusCode();
+        (await (await old.RefreshAsync()).BodyAsync<DeviceTokenResponse>()).Approval.ShouldBeNull("it was paired");
         await next.RefreshAsync().ProblemAsync(HttpStatusCode.Unauthorized, ErrorCode.KeyRevoked);
 
         var approved = await server.Client.ApproveKeyAsync(asked, next);
@@ -35,6 +36,9 @@ public sealed class KeyRotationTests
         await old.TryAppendAsync(task.StepId(), claim.LeaseGeneration, AgentCalls.Chunk(2, "by the old key\n")).ProblemAsync(HttpStatusCode.Unauthorized, ErrorCode.KeyRotated);
         await old.TryRequestKeyAsync(old.RequestFor(next)).ProblemAsync(HttpStatusCode.Unauthorized, ErrorCode.KeyRotated);
 
+        var token = await (await next.RefreshAsync()).BodyAsync<DeviceTokenResponse>();
+        var word = KeyRecord.Read(token.Approval, KeyRecord.ApprovalType).ShouldNotBeNull("the machine must not give its old key up for less");
+        (word.Claims.Sub, word.Claims.Prev, word.Claims.Jkt, word.Signer.Thumbprint()).ShouldBe((old.InstanceId, old.Fingerprint(), next.Fingerprint(), old.ServerKey!.Thumbprint()));
         await next.SignInAsync();
         (await next.BeatAsync()).Leases.Single().StepId.ShouldBe(task.StepId(), "the session holds what it held");
         await next.AppendAsync(task.StepId(), AgentCalls.Chunk(2, "after\n"));
@@ -45,6 +49,37 @@ public sealed class KeyRotationTests
         // The same answer again, and the same request again by the machine that has gone on.
         (await server.Client.ApproveKeyAsync(asked, next)).Id.ShouldBe(asked.Id);
         (await (await next.TryRequestKeyAsync(old.RequestFor(next))).BodyAsync<KeyRotationBody>()).State.ShouldBe(KeyRotationState.Approved);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_request_whose_body_comes_after_the_approval_is_refused(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var old = await server.NewAgentAsync("box");
+        using var next = old.WithNewKey();
+        var asked = await old.RequestKeyAsync(next);
+        using var slow = await SlowBody.BeginAsync(server, old);
+
+        await server.Client.ApproveKeyAsync(asked, next);
+        (await slow.EndAsync()).ShouldSatisfyAllConditions(
+            answer => answer.ShouldContain("HTTP/1.1 401"),
+            answer => answer.ShouldContain("\"code\":\"key_rotated\""));
+        await next.SignInAsync();
+        (await next.TryBeatAsync()).EnsureSuccessStatusCode();
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_body_that_does_not_come_is_not_waited_for_longer_than_a_minute(DatabaseKind kind)
+    {
+        var clock = new ManualTimeProvider();
+        await using var server = await ServerFixture.StartAsync(kind, o => o with { Clock = clock });
+        using var device = await server.NewAgentAsync("box");
+        (await device.TryBeatAsync()).EnsureSuccessStatusCode();
+        using var slow = await SlowBody.BeginAsync(server, device, clock);
+        clock.Advance(TimeSpan.FromSeconds(60));
+        (await slow.AnswerAsync()).ShouldSatisfyAllConditions(
+            answer => answer.ShouldContain("HTTP/1.1 408"),
+            answer => answer.ShouldContain("\"code\":\"body_too_slow\""));
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
@@ -186,6 +221,8 @@ public sealed class KeyRotationTests
 
         var asked = await removed.RequestKeyAsync(other);
         (await server.Client.DeleteAsync("/api/instances/removed", Cancelled)).EnsureSuccessStatusCode();
+        var withdrawn = (await server.AuditAsync("workstation.key_rotation_withdrawn")).ShouldHaveSingleItem();
+        (withdrawn.Subject, withdrawn.Detail).ShouldBe((removed.InstanceId, $"rotation {asked.Id}: the workstation was removed"));
         await server.Client.TryApproveKeyAsync(asked, other.Last8()).ProblemAsync(HttpStatusCode.NotFound, ErrorCode.NotFound);
         await removed.IsRefusedAsync(ErrorCode.KeyRevoked);
         await other.RefreshAsync().ProblemAsync(HttpStatusCode.Unauthorized, ErrorCode.KeyRevoked);
