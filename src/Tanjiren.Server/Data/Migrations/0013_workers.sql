@@ -7,3 +7,5 @@ CREATE INDEX tasks_ended_by_organization ON tasks (organization_id, ended_at, st
 
 -- What machines ask for with every poll: which selectors anything waits for at all.
 CREATE INDEX steps_queued_selectors ON steps (organization_id, selector_id) WHERE state = 'queued' AND selector_id IS NOT NULL;
+-- Whether any step refers to a selector still; also what the foreign key asks when one is deleted.
+CREATE INDEX steps_by_selector ON steps (selector_id) WHERE selector_id IS NOT NULL;
