@@ -71,9 +71,8 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
     private static string Select(string target) => $"""
         SELECT s.id, s.task_id, s.lease_generation, s.priority, t.intent, t.trace_parent
         FROM steps s JOIN executions e ON e.id = s.execution_id JOIN tasks t ON t.id = s.task_id
-        WHERE s.state = 'queued' AND {target} AND {StartRules.HasPlaceSql} AND {StartRules.NotHeldSql} AND {StartRules.NotFrozenSql}
+        WHERE s.state = 'queued' AND {target} AND {StartRules.StartableSql}
           AND NOT EXISTS (SELECT 1 FROM step_holds h WHERE h.step_id = s.id AND h.instance_id = @instanceId AND {StartRules.KeptFromSql})
-          AND {StartRules.ApprovedSql}
         ORDER BY s.priority DESC, s.id LIMIT @limit
         """;
 
