@@ -11,7 +11,8 @@ namespace Tanjiren.Server.Tasks;
 /// step anyway. For a step that nobody may claim now nobody is woken; whoever brings its time about dispatches it again.
 /// </summary>
 internal sealed partial class AnyDispatcher(
-    Database database, InstanceDirectory directory, FleetView fleets, WakeUps wakeUps, TimeProvider clock, LeaseOptions options, WorkstationOptions workstations, ILogger<AnyDispatcher> logger)
+    Database database, InstanceDirectory directory, FleetView fleets, MissedWakes missed, WakeUps wakeUps, TimeProvider clock, LeaseOptions options, WorkstationOptions workstations,
+    ILogger<AnyDispatcher> logger)
     : IHostedService, ILoop, IDisposable
 {
     /// <summary>So many candidates are looked at anew before the first of them is woken; nobody gets further down the list than a few.</summary>
@@ -155,7 +156,8 @@ internal sealed partial class AnyDispatcher(
     private IReadOnlyList<InstanceRow> Ready(IEnumerable<InstanceRow> machines)
     {
         var now = clock.GetUtcNow();
-        return [.. machines.Where(m => !WorkerRules.Unready(m.AsWorker(now, workstations)).Any()).OrderBy(m => WorkerRules.Rank(AsWoken(m).AsWorker(now, workstations), m.Id), WorkerRank.FirstAsked)];
+        return [.. machines.Where(m => !WorkerRules.Unready(m.AsWorker(now, workstations)).Any())
+            .OrderBy(m => WorkerRules.Rank(AsWoken(m).AsWorker(now, workstations) with { MissedWakes = missed.Of(m.Id) }, m.Id), WorkerRank.FirstAsked)];
     }
 
     /// <summary>As many were woken for it a moment ago as it has places: others are asked before it.</summary>
@@ -171,7 +173,9 @@ internal sealed partial class AnyDispatcher(
         {
             wakeUps.Notify(WakeUps.Work(instanceId));
             Record.Count("woken");
-            return await PauseAsync(TimeSpan.FromMilliseconds(options.NextCandidateMs), over, cancellationToken) && await StartableAsync(stepId, cancellationToken) is not null;
+            if (!await PauseAsync(TimeSpan.FromMilliseconds(options.NextCandidateMs), over, cancellationToken) || await StartableAsync(stepId, cancellationToken) is null) return false;
+            missed.Add(instanceId);
+            return true;
         }
         finally
         {

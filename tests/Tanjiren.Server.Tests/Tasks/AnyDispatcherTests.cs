@@ -76,6 +76,44 @@ public sealed class AnyDispatcherTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Who_misses_a_wake_up_is_asked_after_the_others_until_it_claims_something_or_time_has_passed(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var hangs = await engine.AddWorkstationAsync("hangs", ["gpu"]);
+        engine.Clock.Advance(TimeSpan.FromMilliseconds(1));
+        var works = await engine.AddWorkstationAsync("works", ["gpu"]);
+        var dispatcher = (AnyDispatcher)engine.Service(typeof(AnyDispatcher));
+        using var woken = new Hints(engine, hangs, works);
+        var runs = 0;
+        async Task<string> DispatchAsync()
+        {
+            var task = await engine.CreateTaskAsync(ClaimTests.AnyGpu());
+            var first = await woken.NextAsync();
+            if (first == hangs.InstanceId) await woken.AdvanceToNextAsync(works.InstanceId);
+            // Claimed and ended: nothing of it counts when the next one is dispatched.
+            (await engine.ClaimAsync(works, task.Execution!.Steps[0])).Refusal.ShouldBeNull();
+            await engine.CompleteAsync(works, task.Execution.Steps[0].Id, 1);
+            runs++;
+            await Eventually.TrueAsync(() =>
+            {
+                engine.Clock.Advance(TimeSpan.FromMilliseconds(50));
+                return dispatcher.Record.Status().Runs == runs;
+            });
+            return first;
+        }
+
+        (await DispatchAsync()).ShouldBe(hangs.InstanceId, "the older of two equals");
+        (await DispatchAsync()).ShouldBe(works.InstanceId, "it missed the last one");
+        (await RunOnAsync(engine, hangs)).Refusal.ShouldBeNull();
+        (await woken.NextAsync()).ShouldBe(hangs.InstanceId, "that was for its own step");
+        (await DispatchAsync()).ShouldBe(hangs.InstanceId, "it claimed something");
+        (await DispatchAsync()).ShouldBe(works.InstanceId);
+        engine.Clock.Advance(MissedWakes.HalfLife);
+        await engine.ExecuteAsync("UPDATE instances SET last_heartbeat_at = @now", new { now = engine.Clock.GetUtcNow().ToUnixTimeMilliseconds() });
+        (await DispatchAsync()).ShouldBe(hangs.InstanceId, "that was long ago");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task The_fleet_is_read_once_a_second_however_many_ask(DatabaseKind kind)
     {
         await using var engine = await Engine.StartAsync(kind);
@@ -133,7 +171,9 @@ public sealed class AnyDispatcherTests
     public async Task A_step_that_comes_back_starts_over_at_once_and_leaves_out_who_was_refused_it(DatabaseKind kind)
     {
         await using var engine = await Engine.StartAsync(kind);
-        var (first, second) = (await engine.AddWorkstationAsync("first", ["gpu"]), await engine.AddWorkstationAsync("second", ["gpu"]));
+        var first = await engine.AddWorkstationAsync("first", ["gpu"]);
+        engine.Clock.Advance(TimeSpan.FromMilliseconds(1));
+        var second = await engine.AddWorkstationAsync("second", ["gpu"]);
         using var woken = new Hints(engine, first, second);
         var stepId = (await engine.CreateTaskAsync(ClaimTests.AnyGpu())).Execution!.Steps[0].Id;
         (await woken.NextAsync()).ShouldBe(first.InstanceId);
@@ -161,6 +201,15 @@ public sealed class AnyDispatcherTests
     }
 
     private static long Woken(AnyDispatcher dispatcher) => dispatcher.Record.Status().Counters.GetValueOrDefault("woken");
+
+    /// <summary>A step that it claims and ends.</summary>
+    private static async Task<ClaimResult> RunOnAsync(Engine engine, Device machine)
+    {
+        var step = (await engine.CreateTaskAsync([machine])).Execution!.Steps[0];
+        var claim = await engine.ClaimAsync(machine, step);
+        await engine.CompleteAsync(machine, step.Id, 1);
+        return claim;
+    }
 
     private static async Task RunAsync(Engine engine, Device machine) =>
         (await engine.ClaimAsync(machine, (await engine.CreateTaskAsync([machine])).Execution!.Steps[0])).Refusal.ShouldBeNull();

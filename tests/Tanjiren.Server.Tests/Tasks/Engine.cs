@@ -275,7 +275,7 @@ internal sealed class Engine : IAsyncDisposable
         services.AddSingleton<TaskService>().AddSingleton<TaskStore>().AddSingleton<TaskCanceller>().AddSingleton<TaskEventStream>();
         services.AddSingleton<StepClaimer>().AddSingleton<StepResolver>().AddSingleton<LogAppender>().AddSingleton<LeaseBook>().AddSingleton<WorkQuery>();
         services.AddSingleton<RetryService>().AddSingleton<RetryLoop>().AddSingleton<ScheduleService>().AddSingleton<ScheduleFiring>().AddSingleton<ScheduleLoop>();
-        services.AddSingleton<FleetView>().AddSingleton<TaskExplainer>().AddSingleton<RuntimeOverview>();
+        services.AddSingleton<FleetView>().AddSingleton<MissedWakes>().AddSingleton<TaskExplainer>().AddSingleton<RuntimeOverview>();
         services.AddSingleton<SessionStore>().AddSingleton<HeartbeatService>().AddSingleton<AnyDispatcher>().AddSingleton<LeaseReconciler>();
         services.AddSingleton<HeldTasks>();
         return services.BuildServiceProvider();

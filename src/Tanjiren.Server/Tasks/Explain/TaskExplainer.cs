@@ -11,7 +11,7 @@ namespace Tanjiren.Server.Tasks.Explain;
 /// (<see cref="TargetSelector"/>) and of doctrine and approvals at the claim (<see cref="ApprovalGate.JudgeAsync"/>), each asked for its reason. Only reads, and locks
 /// nothing: what it says was true a moment ago.
 /// </summary>
-internal sealed class TaskExplainer(Database database, InstanceDirectory directory, ApprovalGate gate, TimeProvider clock, WorkstationOptions workstations)
+internal sealed class TaskExplainer(Database database, InstanceDirectory directory, ApprovalGate gate, MissedWakes missed, TimeProvider clock, WorkstationOptions workstations)
 {
     private const int MaxCandidates = 5;
     private const int MaxTold = 3;
@@ -142,7 +142,7 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
     /// <summary>Everything but the doctrine's judgement, which is asked only where nothing else keeps the step.</summary>
     private MachineCase Look(InstanceRow machine, TargetSelector? selector, ExplainedHold? hold, DateTimeOffset now)
     {
-        var state = machine.AsWorker(now, workstations);
+        var state = machine.AsWorker(now, workstations) with { MissedWakes = missed.Of(machine.Id) };
         List<Wait> waits = [.. selector?.Unmet(machine.Id, machine.Tags, machine.Labels).Select(unmet => ExplainWords.Of(unmet)) ?? []];
         var conditions = waits.Count;
         waits.AddRange(WorkerRules.Unready(state).Select(reason => ExplainWords.Of(reason, machine)));
