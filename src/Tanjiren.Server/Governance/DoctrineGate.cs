@@ -145,14 +145,16 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
     }
 
     /// <summary>
-    /// Patterns may take half a second for one text, and a transaction is waited for. So within one a decision reads what is short, by expressions that are made; for
-    /// anything else the transaction begins anew after the reading. What it then decides by is true then: another version or other tags are judged as they are, and only
-    /// the reading of the text is taken over, which depends on neither.
+    /// Patterns may take half a second for one text, so what was read of it counts for a while, whoever asked. And a transaction is waited for: within one a decision
+    /// reads what is short, by expressions that are made; for anything else the transaction begins anew after the reading. What it then decides by is true then: another
+    /// version or other tags are judged as they are, and only the reading of the text is taken over, which depends on neither.
     /// </summary>
     private DoctrineDecision Evaluate(SqlSession sql, Doctrine doctrine, int version, DoctrineCase task)
     {
-        if (doctrine.Patterns.Count == 0 || sql is not WriteTransaction { MayBeginAnew: true } || !DoctrineEvaluator.IsRead(task.Text)) return DoctrineEvaluator.Evaluate(doctrine, version, task);
+        if (doctrine.Patterns.Count == 0 || !DoctrineEvaluator.IsRead(task.Text)) return DoctrineEvaluator.Evaluate(doctrine, version, task);
         if (_readings.TryGet((doctrine.Patterns, task.Text), out var kept) && task.Now - kept.At < KeepReading) return DoctrineEvaluator.Evaluate(doctrine, version, task, kept.Reading);
+        if (sql is not WriteTransaction transaction) return ReadAndKeep(doctrine, version, task);
+        if (!transaction.MayBeginAnew) return DoctrineEvaluator.Evaluate(doctrine, version, task);
         if ((long)doctrine.Patterns.Count * task.Text.Length <= MaxReadInside)
         {
             var reading = doctrine.Patterns.Read(task.Text, Budgets.Inside, onlyMade: true);
@@ -161,12 +163,22 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
         }
         throw new NotPreparedException(() =>
         {
-            doctrine.Patterns.Compile();
-            var reading = doctrine.Patterns.Read(task.Text, Budgets.Outside);
-            DoctrineEvaluator.Evaluate(doctrine, version, task, reading);
-            _readings.Set((doctrine.Patterns, task.Text), (reading, task.Now));
+            ReadAndKeep(doctrine, version, task);
             return Task.CompletedTask;
         });
+    }
+
+    /// <summary>
+    /// Not within a transaction. The reading goes on where it stopped when other tags bring other rules into play, within what is left of its budget: half a second a
+    /// minute for a text, however often it is asked about.
+    /// </summary>
+    private DoctrineDecision ReadAndKeep(Doctrine doctrine, int version, DoctrineCase task)
+    {
+        doctrine.Patterns.Compile();
+        var reading = doctrine.Patterns.Read(task.Text, Budgets.Outside);
+        var decision = DoctrineEvaluator.Evaluate(doctrine, version, task, reading);
+        _readings.Set((doctrine.Patterns, task.Text), (reading, task.Now));
+        return decision;
     }
 
     /// <summary>What a person has a part in is theirs too: a rule for requests must not be avoided by changing what a schedule made, or by naming a runbook beside one's own command.</summary>

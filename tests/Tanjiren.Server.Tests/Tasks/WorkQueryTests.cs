@@ -61,6 +61,7 @@ public sealed class WorkQueryTests
         {
             await engine.CreateTaskAsync(Any(1, tag));
             expected.Add(((await engine.CreateTaskAsync(Any(2, tag))).Execution!.Steps[0].Id, 2));
+            engine.Clock.Advance(TimeSpan.FromMilliseconds(1));
             await engine.CreateTaskAsync(Any(2, tag));
         }
         (await WaitingAsync(engine)).Select(w => (w.FirstStepId, w.Priority)).ShouldBe(expected, ignoreOrder: true);

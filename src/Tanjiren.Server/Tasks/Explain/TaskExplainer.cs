@@ -16,7 +16,7 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
     private const int MaxCandidates = 5;
     private const int MaxTold = 3;
 
-    /// <summary>Fleets have some sets of tags, not hundreds; each that is judged may cost a millisecond.</summary>
+    /// <summary>Of one explanation, however many steps it has: each judgement may cost a millisecond.</summary>
     private const int MaxJudged = 100;
 
     /// <summary>Who lacks the least comes first, then who waits for the fewest things, then whoever would be asked first.</summary>
@@ -154,14 +154,13 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
     private async Task<List<MachineCase>> JudgedAsync(
         SqlSession sql, ExplainedTask task, ExplainedStep step, List<MachineCase> cases, Dictionary<(string Tags, int ApprovalFrom), Wait?> judged, DateTimeOffset now)
     {
-        var asked = 0;
         for (var i = 0; i < cases.Count && cases[i].IsFree; i++)
         {
             var key = (cases[i].Machine.TagsJson, step.ApprovalFrom);
             if (!judged.TryGetValue(key, out var wait))
             {
                 // Of those that were not judged nothing is told.
-                if (asked++ == MaxJudged) return [.. cases.Where(c => !c.IsFree).Order(Nearest)];
+                if (judged.Count == MaxJudged) return [.. cases.Where(c => !c.IsFree).Order(Nearest)];
                 var (decision, verdict, _) = await gate.JudgeAsync(sql, task.SubjectAt(now.ToUnixTimeMilliseconds()), step.ApprovalFrom, cases[i].Machine.Tags);
                 judged[key] = wait = verdict switch
                 {
