@@ -50,6 +50,9 @@ internal sealed class UnreadableDoctrineException(string organizationId, int ver
 /// </summary>
 internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<DoctrineGate> logger)
 {
+    /// <summary>The rule of the finding that says that the doctrine can't be read.</summary>
+    internal const string Itself = "doctrine";
+
     /// <summary>A compiled document takes from some KB to some MB.</summary>
     internal const int MaxCompiled = 200;
 
@@ -94,7 +97,7 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
         catch (UnreadableDoctrineException e)
         {
             LogUnreadable(logger, e.Message);
-            var finding = new DoctrineFinding("doctrine", "refuse", $"this server can't read version {e.Version} of it: {e.Fault}");
+            var finding = new DoctrineFinding(Itself, "refuse", $"this server can't read version {e.Version} of it: {e.Fault}");
             return new DoctrineDecision(ApprovalClass.None, [finding], Forbidden: false, question.Now + HoldUnreadable, FreezeRefuses: true, e.Version) { Unreadable = true };
         }
     }
@@ -142,6 +145,24 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
             LogUnreadable(logger, e.Message);
             return $"This server can't read version {e.Version} of the organization's doctrine, which may name any tag: only admins set and remove tags.";
         }
+    }
+
+    /// <summary>The tags by which the newest version or the snapshot can tell machines apart. One that can't be read judges all of them alike.</summary>
+    public async Task<IReadOnlySet<string>> NamedTagsAsync(SqlSession sql, string organizationId, int snapshot)
+    {
+        var named = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var version in new int?[] { null, snapshot })
+        {
+            try
+            {
+                named.UnionWith((await AtAsync(sql, organizationId, version)).Doctrine.NamedTags);
+            }
+            catch (UnreadableDoctrineException e)
+            {
+                LogUnreadable(logger, e.Message);
+            }
+        }
+        return named;
     }
 
     /// <summary>
