@@ -34,6 +34,9 @@ internal sealed class Doctrine
 
     public PatternSet Patterns { get; }
 
+    /// <summary>Machines that differ in other tags only are the same to it.</summary>
+    public IEnumerable<string> NamedTags => _guarded.Keys;
+
     /// <summary>The first rule that names this tag; null: anybody who may tag a workstation may set it.</summary>
     public string? RuleNaming(string tag) => _guarded.GetValueOrDefault(tag);
 }

@@ -50,6 +50,9 @@ internal sealed class UnreadableDoctrineException(string organizationId, int ver
 /// </summary>
 internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<DoctrineGate> logger)
 {
+    /// <summary>The rule of the finding that says that the doctrine can't be read.</summary>
+    internal const string Itself = "doctrine";
+
     /// <summary>A compiled document takes from some KB to some MB.</summary>
     internal const int MaxCompiled = 200;
 
@@ -94,7 +97,7 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
         catch (UnreadableDoctrineException e)
         {
             LogUnreadable(logger, e.Message);
-            var finding = new DoctrineFinding("doctrine", "refuse", $"this server can't read version {e.Version} of it: {e.Fault}");
+            var finding = new DoctrineFinding(Itself, "refuse", $"this server can't read version {e.Version} of it: {e.Fault}");
             return new DoctrineDecision(ApprovalClass.None, [finding], Forbidden: false, question.Now + HoldUnreadable, FreezeRefuses: true, e.Version) { Unreadable = true };
         }
     }
@@ -144,17 +147,39 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
         }
     }
 
+    /// <summary>The tags by which the newest version or the snapshot can tell machines apart. One that can't be read judges all of them alike.</summary>
+    public async Task<IReadOnlySet<string>> NamedTagsAsync(SqlSession sql, string organizationId, int snapshot)
+    {
+        var named = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var version in new int?[] { null, snapshot })
+        {
+            try
+            {
+                named.UnionWith((await AtAsync(sql, organizationId, version)).Doctrine.NamedTags);
+            }
+            catch (UnreadableDoctrineException e)
+            {
+                LogUnreadable(logger, e.Message);
+            }
+        }
+        return named;
+    }
+
     /// <summary>
-    /// Patterns may take half a second for one text, and a transaction is waited for. So within one a decision reads what is short, by expressions that are made; for
-    /// anything else the transaction begins anew after the reading. What it then decides by is true then: another version or other tags are judged as they are, and only
-    /// the reading of the text is taken over, which depends on neither.
+    /// Patterns may take half a second for one text, so what was read of it counts for a while, whoever asked. And a transaction is waited for: within one a decision
+    /// reads what is short, by expressions that are made; for anything else the transaction begins anew after the reading. What it then decides by is true then: another
+    /// version or other tags are judged as they are, and only the reading of the text is taken over, which depends on neither.
     /// </summary>
     private DoctrineDecision Evaluate(SqlSession sql, Doctrine doctrine, int version, DoctrineCase task)
     {
-        if (doctrine.Patterns.Count == 0 || sql is not WriteTransaction { MayBeginAnew: true } tx || !DoctrineEvaluator.IsRead(task.Text)) return DoctrineEvaluator.Evaluate(doctrine, version, task);
+        if (doctrine.Patterns.Count == 0 || !DoctrineEvaluator.IsRead(task.Text)) return DoctrineEvaluator.Evaluate(doctrine, version, task);
         var key = (doctrine.Patterns, task.Text);
-        if (tx.Made?.GetValueOrDefault(key) is PatternSet.Reading own) return DoctrineEvaluator.Evaluate(doctrine, version, task, own);
-        if (_readings.TryGet(key, out var kept) && task.Now - kept.At < KeepReading) return DoctrineEvaluator.Evaluate(doctrine, version, task, kept.Reading);
+        var transaction = sql as WriteTransaction;
+        if (transaction?.Made?.GetValueOrDefault(key) is PatternSet.Reading own) return DoctrineEvaluator.Evaluate(doctrine, version, task, own);
+        if (_readings.TryGet(key, out var kept) && task.Now - kept.At < KeepReading && !(kept.Reading.IsSpent && transaction is not null))
+            return DoctrineEvaluator.Evaluate(doctrine, version, task, kept.Reading);
+        if (transaction is null) return ReadAndKeep(doctrine, version, task).Decision;
+        if (!transaction.MayBeginAnew) return DoctrineEvaluator.Evaluate(doctrine, version, task);
         if ((long)doctrine.Patterns.Count * task.Text.Length <= MaxReadInside)
         {
             var reading = doctrine.Patterns.Read(task.Text, Budgets.Inside, onlyMade: true);
@@ -163,20 +188,29 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
         }
         throw new NotPreparedException(made =>
         {
-            doctrine.Patterns.Compile();
-            // The first may spend its time on making expressions; they are there for the second.
-            var reading = ReadOutside();
-            if (reading.IsSpent) reading = ReadOutside();
+            var (_, reading) = ReadAndKeep(doctrine, version, task);
             if (reading.IsSpent) made[key] = reading;
-            else _readings.Set(key, (reading, task.Now));
             return Task.CompletedTask;
         });
+    }
 
-        PatternSet.Reading ReadOutside()
+    /// <summary>
+    /// Not within a transaction. The reading goes on where it stopped when other tags bring other rules into play, within what is left of its budget. One that ran out of it
+    /// is kept for those who only ask, or explanations could cost a processor; who decides has it read anew.
+    /// </summary>
+    private (DoctrineDecision Decision, PatternSet.Reading Reading) ReadAndKeep(Doctrine doctrine, int version, DoctrineCase task)
+    {
+        doctrine.Patterns.Compile();
+        var read = Once();
+        // The first may spend its time on making expressions; they are there for the second.
+        if (read.Reading.IsSpent) read = Once();
+        _readings.Set((doctrine.Patterns, task.Text), (read.Reading, task.Now));
+        return read;
+
+        (DoctrineDecision Decision, PatternSet.Reading Reading) Once()
         {
             var reading = doctrine.Patterns.Read(task.Text, Budgets.Outside);
-            DoctrineEvaluator.Evaluate(doctrine, version, task, reading);
-            return reading;
+            return (DoctrineEvaluator.Evaluate(doctrine, version, task, reading), reading);
         }
     }
 

@@ -14,6 +14,8 @@ internal sealed class RetentionLoop(TaskPurge tasks, AuditPurge audit, Retention
     {
         if (Cutoff(options.LogDays) is { } logs) Count("logChunks", await tasks.DeleteLogsAsync(logs, cancellationToken));
         if (Cutoff(options.TaskDays) is { } ended) Count("tasks", await tasks.DeleteTasksAsync(ended, cancellationToken));
+        // Not by age: steps go with their tasks, and also while those are changed.
+        Count("selectors", await tasks.DeleteSelectorsAsync(cancellationToken));
         if (Cutoff(options.AuditDays) is { } written) Count("auditRows", await audit.RunAsync(written, cancellationToken));
     }
 

@@ -25,6 +25,9 @@ internal static class StartRules
           AND (a.state = 'consumed' OR a.state = 'approved' AND a.expires_at > @now)))
         """;
 
+    /// <summary>All of them together: what one of them keeps back, no machine may claim.</summary>
+    public const string StartableSql = $"{NotHeldSql} AND {NotFrozenSql} AND {HasPlaceSql} AND {ApprovedSql}";
+
     /// <summary>Of a row <c>h</c> of step_holds: the doctrine refused the step to this machine a moment ago.</summary>
     public const string KeptFromSql = "h.held_until > @now";
 

@@ -14,7 +14,7 @@ namespace Tanjiren.Server.Tasks;
 /// The one door from queued to running. Everything that can forbid the start is checked in one transaction under the execution's lock; the claim raises the
 /// fencing token. Exactly one claimer wins; the same claim id again gets the same answer, because a lost response must not cost the step.
 /// </summary>
-internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOptions options, ApprovalGate gate, WakeUps wakeUps, Counters counters, RunMetrics metrics)
+internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOptions options, ApprovalGate gate, MissedWakes missed, WakeUps wakeUps, Counters counters, RunMetrics metrics)
 {
     public async Task<ClaimResult> ClaimAsync(Device device, string stepId, string claimId, long expectedGeneration, CancellationToken cancellationToken)
     {
@@ -84,6 +84,7 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         locked.Add(active: 1);
         locked.AddEvent("claimed", stepId, generation, device.InstanceId);
         await locked.SaveAsync(wakeUps, metrics);
+        tx.OnCommit(() => missed.Claimed(device.InstanceId));
         if (step.Attempts == 0) tx.OnCommit(() => metrics.Dispatched(locked.Now - step.CreatedAt));
         return ClaimResult.Granted(Answer(locked, step, generation.Value, step.TimeoutMs, options.TtlMs, cancelRequested: false));
     }

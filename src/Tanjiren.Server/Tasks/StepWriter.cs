@@ -43,11 +43,13 @@ internal sealed class StepWriter(TimeProvider clock, WakeUps wakeUps, AnyDispatc
     private async Task<string> SelectorIdAsync(WriteTransaction tx, string organizationId, TargetSelector selector)
     {
         var arguments = new { id = Ids.New("sel_", clock), organizationId, canonical = selector.ToCanonical() };
-        const string find = "SELECT id FROM selectors WHERE organization_id = @organizationId AND canonical = @canonical";
-        if (await tx.FirstAsync<string>(find, arguments) is { } known) return known;
-        // Two first uses at once: the loser waits for the winner's commit, does nothing, and then reads it.
-        await tx.ExecuteAsync("INSERT INTO selectors (id, organization_id, canonical) VALUES (@id, @organizationId, @canonical) ON CONFLICT DO NOTHING", arguments);
-        return (await tx.FirstAsync<string>(find, arguments))!;
+        while (true)
+        {
+            // Held until the commit: TaskPurge, which finds no step that refers to it, would delete it under the step that is about to.
+            if (await tx.FirstAsync<string>("SELECT id FROM selectors WHERE organization_id = @organizationId AND canonical = @canonical" + tx.ForShare, arguments) is { } known) return known;
+            // Two first uses at once: the loser waits for the winner's commit, does nothing, and then finds it.
+            await tx.ExecuteAsync("INSERT INTO selectors (id, organization_id, canonical) VALUES (@id, @organizationId, @canonical) ON CONFLICT DO NOTHING", arguments);
+        }
     }
 }
 

@@ -13,8 +13,8 @@ internal sealed class TargetResolver(InstanceDirectory directory)
     {
         var named = new List<string>();
         var names = spec.Targets!.Workstations ?? [];
-        // Named ones are looked up alone: a thousand others must not make each of their tasks slower.
-        var machines = names.Count == 0 ? await directory.ListAsync(sql, organizationId) : await directory.NamedAsync(sql, organizationId, names);
+        // Named ones are looked up alone: a thousand others must not make each of their tasks slower. Without names every machine is looked at, once; no index knows tags and labels.
+        var machines = await directory.TraitsAsync(sql, organizationId, names);
         for (var i = 0; i < names.Count; i++)
         {
             var machine = machines.FirstOrDefault(m => m.Id == names[i] || m.Name == names[i]);

@@ -11,6 +11,9 @@ namespace Tanjiren.Server.Tasks;
 /// <summary>The doctrine's answer; <see cref="DoctrineGate.DecideAsync"/>, or what a test says in its place.</summary>
 internal delegate Task<DoctrineDecision> DoctrineJudge(SqlSession sql, DoctrineQuestion question);
 
+/// <summary>The tags by which the doctrine of now or of a snapshot can tell machines apart, <see cref="DoctrineGate.NamedTagsAsync"/>; null: it may be any.</summary>
+internal delegate Task<IReadOnlySet<string>?> DoctrineTags(SqlSession sql, string organizationId, int snapshot);
+
 /// <summary>
 /// What a task would run, where, and what the doctrine says to it now. Asked at its creation, at each change and at the answer to its approval; at a claim only the
 /// doctrine is asked again, on the claimer's tags.
@@ -61,6 +64,7 @@ internal sealed partial class TaskPlanner(TargetResolver resolver, DoctrineJudge
         {
             Findings = [.. present.Findings, .. snapshot.Findings],
             Forbidden = present.Forbidden || snapshot.Forbidden,
+            Unreadable = present.Unreadable || snapshot.Unreadable,
             FrozenUntil = present.FrozenUntil > snapshot.FrozenUntil || snapshot.FrozenUntil is null ? present.FrozenUntil : snapshot.FrozenUntil,
         };
     }

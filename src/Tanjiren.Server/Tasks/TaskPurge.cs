@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Tanjiren.Server.Data;
 
 namespace Tanjiren.Server.Tasks;
@@ -9,6 +10,8 @@ namespace Tanjiren.Server.Tasks;
 internal sealed class TaskPurge(Database database, TimeProvider clock)
 {
     private const int TasksAtOnce = 50;
+
+    private const int SelectorsAtOnce = 50;
 
     /// <summary>A chunk has up to 256 KiB: a transaction stays under some tens of megabytes.</summary>
     private const int ChunksAtOnce = 100;
@@ -26,6 +29,21 @@ internal sealed class TaskPurge(Database database, TimeProvider clock)
         await DeleteLogsAsync(id, before, cancellationToken);
         return await database.WriteAsync(tx => DeleteTaskAsync(tx, id, before), cancellationToken);
     }, cancellationToken);
+
+    /// <summary>Deletes the selectors that no step refers to any more, and answers how many. Whoever needs one again writes it anew.</summary>
+    public async Task<int> DeleteSelectorsAsync(CancellationToken cancellationToken)
+    {
+        var (total, after) = (0, "");
+        while (true)
+        {
+            var found = await database.ReadAsync(sql => sql.ListAsync<string>(
+                "SELECT c.id FROM selectors c WHERE c.id > @after AND NOT EXISTS (SELECT 1 FROM steps s WHERE s.selector_id = c.id) ORDER BY c.id LIMIT @SelectorsAtOnce",
+                new { after, SelectorsAtOnce }), cancellationToken);
+            if (found.Count > 0) total += await database.WriteAsync(tx => DeleteUnusedAsync(tx, found), cancellationToken);
+            if (found.Count < SelectorsAtOnce) return total;
+            after = found[^1];
+        }
+    }
 
     /// <summary>Oldest first, each once in a pass: one that stays, whatever the reason, is not met again before the next.</summary>
     private async Task<int> EachAsync(string condition, DateTimeOffset cutoff, Func<string, long, Task<int>> act, CancellationToken cancellationToken)
@@ -79,6 +97,14 @@ internal sealed class TaskPurge(Database database, TimeProvider clock)
             DELETE FROM executions WHERE task_id = @taskId;
             """, new { taskId });
         return await tx.ExecuteAsync($"DELETE FROM tasks WHERE id = @taskId AND {HasEnded}", new { taskId, cutoff });
+    }
+
+    private static async Task<int> DeleteUnusedAsync(WriteTransaction tx, IReadOnlyList<string> selectorIds)
+    {
+        var arguments = new { ids = JsonSerializer.Serialize(selectorIds) };
+        // Locked first and looked at in a statement of its own: who writes a step for one of them holds it, and a single statement that waited for that would not see the step.
+        await tx.ListAsync<string>($"SELECT id FROM selectors WHERE {tx.IsOneOf("id", "ids")} ORDER BY id{tx.ForUpdate}", arguments);
+        return await tx.ExecuteAsync($"DELETE FROM selectors WHERE {tx.IsOneOf("id", "ids")} AND NOT EXISTS (SELECT 1 FROM steps s WHERE s.selector_id = selectors.id)", arguments);
     }
 
     /// <summary>The order of every transaction on a task: task, then execution. False: gone, or another server's pass was faster.</summary>

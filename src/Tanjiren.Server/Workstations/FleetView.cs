@@ -7,7 +7,7 @@ namespace Tanjiren.Server.Workstations;
 /// The ready workers of an organization as they were up to a second ago. For hints only, who is woken first: nothing is decided by it. To read ten thousand of them and put
 /// them in order takes tens of milliseconds, which a busy queue must not pay for each of its steps.
 /// </summary>
-internal sealed class FleetView(Database database, InstanceDirectory directory, TimeProvider clock, WorkstationOptions options)
+internal sealed class FleetView(Database database, InstanceDirectory directory, MissedWakes missed, TimeProvider clock, WorkstationOptions options)
 {
     public static readonly TimeSpan MaxAge = TimeSpan.FromSeconds(1);
 
@@ -55,7 +55,7 @@ internal sealed class FleetView(Database database, InstanceDirectory directory, 
     private IReadOnlyList<InstanceRow> InOrder(IEnumerable<InstanceRow> machines)
     {
         var now = clock.GetUtcNow();
-        return [.. machines.Select(m => (Machine: m, Rank: WorkerRules.Rank(m.AsWorker(now, options), m.Id))).Where(m => m.Rank.Ready).OrderBy(m => m.Rank, WorkerRank.FirstAsked).Select(m => m.Machine)];
+        return [.. machines.Select(m => (Machine: m, Rank: WorkerRules.Rank(m.AsWorker(now, options) with { MissedWakes = missed.Of(m.Id) }, m.Id))).Where(m => m.Rank.Ready).OrderBy(m => m.Rank, WorkerRank.FirstAsked).Select(m => m.Machine)];
     }
 }
 

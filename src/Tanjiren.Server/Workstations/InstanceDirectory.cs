@@ -29,6 +29,16 @@ internal sealed class InstanceDirectory
     public Task<IReadOnlyList<InstanceRow>> OfIdsAsync(SqlSession session, string organizationId, IReadOnlyList<string> ids) =>
         session.ListAsync<InstanceRow>(Select + $" AND {session.IsOneOf("i.id", "ids")} ORDER BY i.id", new { organizationId, ids = JsonSerializer.Serialize(ids) });
 
+    /// <summary>
+    /// Of all of them, or of those that go by one of these ids or names, what targets are matched with, oldest first. Transactions read it that others wait for: it joins and
+    /// counts nothing.
+    /// </summary>
+    public Task<IReadOnlyList<MachineTraits>> TraitsAsync(SqlSession session, string organizationId, IReadOnlyList<string> idsOrNames) =>
+        session.ListAsync<MachineTraits>($"""
+            SELECT i.id, i.name, i.tags AS tags_json, i.labels AS labels_json FROM instances i WHERE i.organization_id = @organizationId AND i.removed_at IS NULL
+            {(idsOrNames.Count == 0 ? "" : $"AND ({session.IsOneOf("i.id", "idsOrNames")} OR {session.IsOneOf("i.name", "idsOrNames")})")} ORDER BY i.id
+            """, new { organizationId, idsOrNames = JsonSerializer.Serialize(idsOrNames) });
+
     /// <param name="session">A connection or transaction.</param>
     /// <param name="organizationId">Whose.</param>
     /// <param name="tag">A valid tag that they must have, or null.</param>
@@ -61,4 +71,19 @@ internal sealed class InstanceDirectory
         public string GrantId { get; init; } = "";
         public string Name { get; init; } = "";
     }
+}
+
+/// <summary>What a workstation is chosen by.</summary>
+internal sealed record MachineTraits
+{
+    private IReadOnlyList<string>? _tags;
+    private IReadOnlyDictionary<string, string>? _labels;
+
+    public string Id { get; init; } = "";
+    public string Name { get; init; } = "";
+    public string TagsJson { get; init; } = "[]";
+    public string LabelsJson { get; init; } = "{}";
+
+    public IReadOnlyList<string> Tags => _tags ??= TagRules.Parse(TagsJson);
+    public IReadOnlyDictionary<string, string> Labels => _labels ??= JsonSerializer.Deserialize<Dictionary<string, string>>(LabelsJson) ?? [];
 }

@@ -15,7 +15,7 @@ internal static class InstanceEndpoints
     public static IServiceCollection AddWorkstations(this IServiceCollection services) => services
         .AddFeatureOptions<WorkstationOptions>("Workstations")
         .AddSingleton<InstanceDirectory>()
-        .AddSingleton<FleetView>()
+        .AddSingleton<FleetView>().AddSingleton<MissedWakes>()
         .AddSingleton<InstanceService>();
 
     public static void MapWorkstations(this IEndpointRouteBuilder routes)

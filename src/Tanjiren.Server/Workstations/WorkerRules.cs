@@ -18,6 +18,8 @@ internal readonly record struct WorkerState
     public required long MaxConcurrent { get; init; }
     /// <summary>Since its last heartbeat; null: there was none.</summary>
     public TimeSpan? Silent { get; init; }
+    /// <summary>How often it was woken of late and did not claim (<see cref="Workstations.MissedWakes"/>); matters for the order only.</summary>
+    public int MissedWakes { get; init; }
 }
 
 /// <summary>
@@ -54,19 +56,20 @@ internal static class WorkerRules
         return Math.Max(0, health);
     }
 
-    public static WorkerRank Rank(WorkerState worker, string id) => new(!Unready(worker).Any(), Health(worker), (double)worker.Active / Math.Max(1, worker.MaxConcurrent), id);
+    public static WorkerRank Rank(WorkerState worker, string id) => new(!Unready(worker).Any(), Health(worker), worker.MissedWakes, (double)worker.Active / Math.Max(1, worker.MaxConcurrent), id);
 }
 
 /// <summary>
-/// Its place in the order in which workers are asked, the first before the others: ready, then healthier, then less loaded, then the older id, so that equals are always
+/// Its place in the order in which workers are asked, the first before the others: ready, then healthier, then who missed fewer wake-ups of late, then less loaded, then the older id, so that equals are always
 /// asked in the same order.
 /// </summary>
-internal readonly record struct WorkerRank(bool Ready, int Health, double Load, string Id)
+internal readonly record struct WorkerRank(bool Ready, int Health, int MissedWakes, double Load, string Id)
 {
     public static readonly Comparer<WorkerRank> FirstAsked = Comparer<WorkerRank>.Create((a, b) =>
     {
         if (a.Ready != b.Ready) return a.Ready ? -1 : 1;
         if (a.Health != b.Health) return b.Health - a.Health;
+        if (a.MissedWakes != b.MissedWakes) return a.MissedWakes - b.MissedWakes;
         var load = a.Load.CompareTo(b.Load);
         return load != 0 ? load : string.CompareOrdinal(a.Id, b.Id);
     });

@@ -1,6 +1,7 @@
 using System.Net;
 using Microsoft.Extensions.DependencyInjection;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Data;
 using Tanjiren.Server.Governance;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Tasks;
@@ -132,6 +133,45 @@ public sealed class DoctrineGateTests
         (await DecideAsync("make it")).ShouldBe((2, ApprovalClass.SensitiveWrite), "nor outside: this one is decided by what is known, and not tried without an end");
         gate.Budgets = (TimeSpan.Zero, Doctrines.Ample);
         (await DecideAsync("make it")).ShouldBe((2, ApprovalClass.None), "a reading that ran out of its time is believed by nobody else");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_was_read_of_a_text_counts_for_a_minute_also_for_who_only_looks(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var gate = server.App.Services.GetRequiredService<DoctrineGate>();
+        await server.WriteVersionAsync(2, Doctrines.Approval("tags: production, pattern: ['^x+$', " + string.Join(", ", Enumerable.Range(0, 20).Select(i => $"n{i}")) + "]"));
+        var hay = new string('x', 10_000) + "y";
+        var now = Doctrines.Noon;
+        async Task<(int Begun, ApprovalClass Class)> DecideAsync(string[] tags, bool look)
+        {
+            var begun = 0;
+            var question = new DoctrineQuestion(server.Owner.OrganizationId, new CreateTaskRequest { Command = new CommandSpec { Shell = hay } }, [tags], Role.Member, TaskOrigin.Request, now);
+            Task<DoctrineDecision> AskAsync(SqlSession sql)
+            {
+                begun++;
+                return gate.DecideAsync(sql, question);
+            }
+            var decision = look ? await server.Database.ReadAsync(AskAsync, Cancelled) : await server.Database.WriteAsync(tx => AskAsync(tx), Cancelled);
+            return (begun, decision.Class);
+        }
+
+        // Nothing can be read within no time, and what is not read counts as a match: so whatever says that there is none was not read anew.
+        gate.Budgets = (Doctrines.Ample, Doctrines.Ample);
+        (await DecideAsync(["production"], look: true)).ShouldBe((1, ApprovalClass.None));
+        gate.Budgets = (TimeSpan.Zero, TimeSpan.Zero);
+        (await DecideAsync(["production"], look: true)).ShouldBe((1, ApprovalClass.None), "it was read by who looked before");
+        (await DecideAsync(["production", "more"], look: true)).ShouldBe((1, ApprovalClass.None), "the reading is of the text, whatever the tags");
+        (await DecideAsync(["production"], look: false)).ShouldBe((1, ApprovalClass.None), "and a transaction has it too");
+        now += TimeSpan.FromMinutes(1);
+        (await DecideAsync(["production"], look: true)).ShouldBe((1, ApprovalClass.SensitiveWrite), "a minute ago");
+
+        // The other way round: what a transaction had read.
+        now += TimeSpan.FromMinutes(1);
+        gate.Budgets = (Doctrines.Ample, Doctrines.Ample);
+        (await DecideAsync(["production"], look: false)).ShouldBe((2, ApprovalClass.None));
+        gate.Budgets = (TimeSpan.Zero, TimeSpan.Zero);
+        (await DecideAsync(["production"], look: true)).ShouldBe((1, ApprovalClass.None));
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]

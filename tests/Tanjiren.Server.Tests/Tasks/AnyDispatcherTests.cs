@@ -1,6 +1,7 @@
 using Tanjiren.Protocol;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Workstations;
 using Tanjiren.Tests;
 
@@ -75,6 +76,44 @@ public sealed class AnyDispatcherTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Who_misses_a_wake_up_is_asked_after_the_others_until_it_claims_something_or_time_has_passed(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var hangs = await engine.AddWorkstationAsync("hangs", ["gpu"]);
+        engine.Clock.Advance(TimeSpan.FromMilliseconds(1));
+        var works = await engine.AddWorkstationAsync("works", ["gpu"]);
+        var dispatcher = (AnyDispatcher)engine.Service(typeof(AnyDispatcher));
+        using var woken = new Hints(engine, hangs, works);
+        var runs = 0;
+        async Task<string> DispatchAsync()
+        {
+            var task = await engine.CreateTaskAsync(ClaimTests.AnyGpu());
+            var first = await woken.NextAsync();
+            if (first == hangs.InstanceId) await woken.AdvanceToNextAsync(works.InstanceId);
+            // Claimed and ended: nothing of it counts when the next one is dispatched.
+            (await engine.ClaimAsync(works, task.Execution!.Steps[0])).Refusal.ShouldBeNull();
+            await engine.CompleteAsync(works, task.Execution.Steps[0].Id, 1);
+            runs++;
+            await Eventually.TrueAsync(() =>
+            {
+                engine.Clock.Advance(TimeSpan.FromMilliseconds(50));
+                return dispatcher.Record.Status().Runs == runs;
+            });
+            return first;
+        }
+
+        (await DispatchAsync()).ShouldBe(hangs.InstanceId, "the older of two equals");
+        (await DispatchAsync()).ShouldBe(works.InstanceId, "it missed the last one");
+        (await RunOnAsync(engine, hangs)).Refusal.ShouldBeNull();
+        (await woken.NextAsync()).ShouldBe(hangs.InstanceId, "that was for its own step");
+        (await DispatchAsync()).ShouldBe(hangs.InstanceId, "it claimed something");
+        (await DispatchAsync()).ShouldBe(works.InstanceId);
+        engine.Clock.Advance(MissedWakes.HalfLife);
+        await engine.ExecuteAsync("UPDATE instances SET last_heartbeat_at = @now", new { now = engine.Clock.GetUtcNow().ToUnixTimeMilliseconds() });
+        (await DispatchAsync()).ShouldBe(hangs.InstanceId, "that was long ago");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task The_fleet_is_read_once_a_second_however_many_ask(DatabaseKind kind)
     {
         await using var engine = await Engine.StartAsync(kind);
@@ -94,6 +133,82 @@ public sealed class AnyDispatcherTests
         second.ShouldNotBeSameAs(first);
         foreach (var other in await Task.WhenAll(newer)) other.ShouldBeSameAs(second);
         (await RecentAsync()).ShouldBeSameAs(second);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task For_a_step_that_nobody_may_claim_nobody_is_woken(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.AddWorkstationAsync("one", ["gpu"]);
+        var dispatcher = (AnyDispatcher)engine.Service(typeof(AnyDispatcher));
+        var stepId = (await engine.CreateTaskAsync(ClaimTests.AnyGpu())).Execution!.Steps[0].Id;
+        await Eventually.TrueAsync(() => Woken(dispatcher) == 1);
+        await engine.Clock.AdvanceOnceSleepingAsync(TimeSpan.FromMilliseconds(250));
+        await Eventually.TrueAsync(() => dispatcher.Record.Status().Runs == 1);
+
+        var now = engine.Clock.GetUtcNow().ToUnixTimeMilliseconds();
+        var runs = 1;
+        foreach (var (keep, release) in new[]
+        {
+            ("UPDATE tasks SET held_at = 1", "UPDATE tasks SET held_at = NULL"),
+            ($"UPDATE tasks SET frozen_until = {now + 1}", $"UPDATE tasks SET frozen_until = {now}"),
+            ("UPDATE steps SET approval_from = 1", "UPDATE steps SET approval_from = 0"),
+            ("UPDATE executions SET active_steps = 1", "UPDATE executions SET active_steps = 0"),
+        })
+        {
+            await engine.ExecuteAsync(keep);
+            dispatcher.Dispatch(stepId);
+            runs++;
+            await Eventually.TrueAsync(() => dispatcher.Record.Status().Runs == runs, what: keep);
+            Woken(dispatcher).ShouldBe(1, keep);
+            await engine.ExecuteAsync(release);
+        }
+        dispatcher.Dispatch(stepId);
+        await Eventually.TrueAsync(() => Woken(dispatcher) == 2);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_step_that_comes_back_starts_over_at_once_and_leaves_out_who_was_refused_it(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var first = await engine.AddWorkstationAsync("first", ["gpu"]);
+        engine.Clock.Advance(TimeSpan.FromMilliseconds(1));
+        var second = await engine.AddWorkstationAsync("second", ["gpu"]);
+        using var woken = new Hints(engine, first, second);
+        var stepId = (await engine.CreateTaskAsync(ClaimTests.AnyGpu())).Execution!.Steps[0].Id;
+        (await woken.NextAsync()).ShouldBe(first.InstanceId);
+        await engine.ExecuteAsync("INSERT INTO step_holds (step_id, instance_id, held_until, forbidden) VALUES (@stepId, @InstanceId, @until, 0)",
+            new { stepId, first.InstanceId, until = engine.Clock.GetUtcNow().AddMinutes(5).ToUnixTimeMilliseconds() });
+
+        // Not a millisecond of the 250 has passed.
+        ((AnyDispatcher)engine.Service(typeof(AnyDispatcher))).Dispatch(stepId);
+        (await woken.NextAsync()).ShouldBe(second.InstanceId);
+        await engine.ExecuteAsync("UPDATE step_holds SET held_until = @now", new { now = engine.Clock.GetUtcNow().ToUnixTimeMilliseconds() });
+        ((AnyDispatcher)engine.Service(typeof(AnyDispatcher))).Dispatch(stepId);
+        (await woken.NextAsync()).ShouldBe(first.InstanceId, "that is over");
+    }
+
+    [Fact]
+    public async Task So_many_are_dispatched_at_once_and_the_others_when_their_turn_comes()
+    {
+        await using var engine = await Engine.StartAsync(DatabaseKind.Sqlite);
+        await engine.AddWorkstationAsync("one", ["gpu"]);
+        var dispatcher = (AnyDispatcher)engine.Service(typeof(AnyDispatcher));
+        for (var i = 0; i < AnyDispatcher.MaxAtOnce + 20; i++) await engine.CreateTaskAsync(ClaimTests.AnyGpu());
+        await Eventually.TrueAsync(() => Woken(dispatcher) == AnyDispatcher.MaxAtOnce, () => $"{Woken(dispatcher)} woken");
+        await engine.Clock.AdvanceOnceSleepingAsync(TimeSpan.FromMilliseconds(250), AnyDispatcher.MaxAtOnce);
+        await Eventually.TrueAsync(() => Woken(dispatcher) == AnyDispatcher.MaxAtOnce + 20, () => $"{Woken(dispatcher)} woken");
+    }
+
+    private static long Woken(AnyDispatcher dispatcher) => dispatcher.Record.Status().Counters.GetValueOrDefault("woken");
+
+    /// <summary>A step that it claims and ends.</summary>
+    private static async Task<ClaimResult> RunOnAsync(Engine engine, Device machine)
+    {
+        var step = (await engine.CreateTaskAsync([machine])).Execution!.Steps[0];
+        var claim = await engine.ClaimAsync(machine, step);
+        await engine.CompleteAsync(machine, step.Id, 1);
+        return claim;
     }
 
     private static async Task RunAsync(Engine engine, Device machine) =>

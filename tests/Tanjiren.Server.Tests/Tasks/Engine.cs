@@ -16,6 +16,7 @@ using Tanjiren.Server.Tasks.Explain;
 using Tanjiren.Server.Tasks.Leases;
 using Tanjiren.Server.Tasks.Overview;
 using Tanjiren.Server.Tasks.Retries;
+using Tanjiren.Server.Tests.Governance;
 using Tanjiren.Server.Workstations;
 using Tanjiren.Server.Workstations.Sessions;
 using Tanjiren.Tests;
@@ -31,6 +32,7 @@ internal sealed class Engine : IAsyncDisposable
     public const int TtlSeconds = 10;
     public const int GraceSeconds = 10;
 
+    private readonly HashSet<string> _stored = [];
     private readonly TestDatabase _testDatabase;
     private readonly ServiceProvider _services;
 
@@ -134,6 +136,13 @@ internal sealed class Engine : IAsyncDisposable
                 tags = System.Text.Json.JsonSerializer.Serialize(tags ?? []), now = Clock.GetUtcNow().ToUnixTimeMilliseconds(),
             });
         return device;
+    }
+
+    /// <summary>A version of the real doctrine. From the first on it decides for this organization, in place of <see cref="Doctrine"/>.</summary>
+    public async Task WriteDoctrineAsync(string organizationId, int version, string document)
+    {
+        await ExecuteAsync("INSERT INTO doctrine_versions (organization_id, version, document, created_at) VALUES (@organizationId, @version, @document, 0)", new { organizationId, version, document });
+        _stored.Add(organizationId);
     }
 
     public async Task<TaskBody> CreateTaskAsync(CreateTaskRequest request, Caller? by = null)
@@ -268,14 +277,19 @@ internal sealed class Engine : IAsyncDisposable
         services.AddSingleton(new LeaseOptions { TtlSeconds = TtlSeconds, GraceSeconds = GraceSeconds, DeadlineSlackSeconds = 5 });
         services.AddSingleton(new WorkstationOptions()).AddSingleton(new HostingOptions());
         services.AddSingleton<WakeUps>().AddSingleton<Counters>().AddSingleton<AuditLog>().AddSingleton<InstanceDirectory>().AddSingleton<Idempotency>();
-        services.AddSingleton<DoctrineJudge>((_, question) => Task.FromResult(Doctrine?.Invoke(question) ?? new DoctrineDecision(ApprovalClass.None, [], false, null, false, 0)));
+        services.AddSingleton<DoctrineStore>();
+        services.AddSingleton(p => new DoctrineGate(p.GetRequiredService<DoctrineStore>(), p.GetRequiredService<ILogger<DoctrineGate>>()) { Budgets = (Doctrines.Ample, Doctrines.Ample) });
+        services.AddSingleton<DoctrineJudge>(p => (sql, question) => _stored.Contains(question.OrganizationId) ? p.GetRequiredService<DoctrineGate>().DecideAsync(sql, question)
+            : Task.FromResult(Doctrine?.Invoke(question) ?? new DoctrineDecision(ApprovalClass.None, [], false, null, false, 0)));
+        services.AddSingleton<DoctrineTags>(p => async (sql, organizationId, snapshot) =>
+            _stored.Contains(organizationId) ? await p.GetRequiredService<DoctrineGate>().NamedTagsAsync(sql, organizationId, snapshot) : null);
         services.AddSingleton<TargetResolver>().AddSingleton<TaskPlanner>().AddSingleton<StepWriter>().AddSingleton<TaskEditor>();
         services.AddSingleton<ApprovalGate>().AddSingleton<ApprovalService>().AddSingleton<ApprovalLoop>();
         services.AddSingleton<TaskRequestResolver>().AddSingleton<RunbookDirectory>().AddSingleton<InvestigationDirectory>();
         services.AddSingleton<TaskService>().AddSingleton<TaskStore>().AddSingleton<TaskCanceller>().AddSingleton<TaskEventStream>();
         services.AddSingleton<StepClaimer>().AddSingleton<StepResolver>().AddSingleton<LogAppender>().AddSingleton<LeaseBook>().AddSingleton<WorkQuery>();
         services.AddSingleton<RetryService>().AddSingleton<RetryLoop>().AddSingleton<ScheduleService>().AddSingleton<ScheduleFiring>().AddSingleton<ScheduleLoop>();
-        services.AddSingleton<FleetView>().AddSingleton<TaskExplainer>().AddSingleton<RuntimeOverview>();
+        services.AddSingleton<FleetView>().AddSingleton<MissedWakes>().AddSingleton<TaskExplainer>().AddSingleton<RuntimeOverview>();
         services.AddSingleton<SessionStore>().AddSingleton<HeartbeatService>().AddSingleton<AnyDispatcher>().AddSingleton<LeaseReconciler>();
         services.AddSingleton<HeldTasks>();
         return services.BuildServiceProvider();

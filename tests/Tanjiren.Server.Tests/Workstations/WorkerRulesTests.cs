@@ -52,12 +52,14 @@ public sealed class WorkerRulesTests
 
     /// <summary>Sorted from any order they come out in this one.</summary>
     [Fact]
-    public void Ready_goes_before_healthier_before_less_loaded_before_older()
+    public void Ready_goes_before_healthier_before_who_answers_before_less_loaded_before_older()
     {
         WorkerRank[] order =
         [
             WorkerRules.Rank(Well, "ws_c"),
             WorkerRules.Rank(Well, "ws_d"),
+            WorkerRules.Rank(Well with { MissedWakes = 1 }, "ws_9"),
+            WorkerRules.Rank(Well with { MissedWakes = 2 }, "ws_8"),
             WorkerRules.Rank(Well with { Active = 1, MaxConcurrent = 4 }, "ws_b"),
             WorkerRules.Rank(Well with { Active = 2, MaxConcurrent = 4 }, "ws_a"),
             WorkerRules.Rank(Well with { Active = 3, MaxConcurrent = 100 }, "ws_0"),

@@ -65,9 +65,12 @@ internal sealed record ExplainedHold
 internal readonly record struct Wait(WaitReason Reason, string Phrase, DateTimeOffset? Until = null);
 
 /// <summary>What keeps one step from one machine.</summary>
-internal sealed record MachineCase(Workstations.InstanceRow Machine, Workstations.WorkerRank Rank, int UnmetConditions, IReadOnlyList<Wait> Waits)
+internal sealed record MachineCase(Workstations.InstanceRow Machine, Workstations.WorkerRank Rank, int UnmetConditions, IReadOnlyList<Wait> Waits, ExplainedHold? Hold = null)
 {
     public bool IsFree => Waits.Count == 0;
+
+    /// <summary>Nothing but that the doctrine refused it a moment ago.</summary>
+    public bool IsOnlyHeld => Hold is not null && Waits.Count == 1;
 
     public CandidateBody ToBody() => new()
     {

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Governance;
 using Tanjiren.Server.Workstations;
 
 namespace Tanjiren.Server.Tasks.Explain;
@@ -26,9 +27,26 @@ internal static class ExplainWords
         _ => throw new ArgumentOutOfRangeException(nameof(unready), unready, "Not a reason of a worker."),
     });
 
+    /// <summary>That the doctrine is asked again is no end of what it said, which is not kept with the refusal.</summary>
     public static Wait Of(ExplainedHold hold) => hold.Forbidden != 0
-        ? new Wait(WaitReason.Forbidden, $"was refused it by the doctrine, which is asked again at {Instant(TaskMapping.Instant(hold.HeldUntil))}", TaskMapping.Instant(hold.HeldUntil))
-        : new Wait(WaitReason.Frozen, $"was frozen by the doctrine, which is asked again at {Instant(TaskMapping.Instant(hold.HeldUntil))}", TaskMapping.Instant(hold.HeldUntil));
+        ? new Wait(WaitReason.Forbidden, $"was refused it by the doctrine{Again(hold)}")
+        : new Wait(WaitReason.Frozen, $"was frozen by the doctrine{Again(hold)}");
+
+    /// <summary>The same where it is known what the doctrine says <paramref name="now"/>: if it still refuses, why and until when; if not, it begins when it is asked again.</summary>
+    public static Wait Of(ExplainedHold hold, Wait? now)
+    {
+        var again = TaskMapping.Instant(hold.HeldUntil);
+        if (now is not { Reason: WaitReason.Frozen or WaitReason.Forbidden } still) return Of(hold) with { Until = again };
+        return still with { Phrase = still.Phrase + Again(hold), Until = still.Until < again ? again : still.Until };
+    }
+
+    /// <summary>Phrases of the doctrine end with its name and what it names, so that what is said of it may follow.</summary>
+    public static Wait Forbidden(DoctrineDecision decision) => new(WaitReason.Forbidden, $"is forbidden it by the doctrine{Named(decision, f => f.Effect == "forbid", f => f.Rule)}");
+
+    /// <summary>One that can't be read is no freeze, and nobody knows when somebody mends it.</summary>
+    public static Wait Frozen(DoctrineDecision decision) => decision.Unreadable
+        ? new Wait(WaitReason.Frozen, $"is kept from it by the doctrine{Named(decision, f => f.Rule == DoctrineGate.Itself, f => f.Because)}")
+        : new Wait(WaitReason.Frozen, $"is frozen until {Instant(decision.FrozenUntil!.Value)} by the doctrine{Named(decision, f => f.Effect is "wait" or "refuse", f => f.Rule)}", decision.FrozenUntil);
 
     public static readonly Wait Held = new(WaitReason.Held, "the owner to resume the tasks that are held since the server was restored (`jobs resume`)");
 
@@ -75,6 +93,15 @@ internal static class ExplainWords
         if (task.RetriedByTaskId is { } next) return $"{ended}; {next} is the attempt after it.";
         if (task.RetryDueAt is not { } due) return $"{ended} and waits for nothing.";
         return $"{ended}; attempt {task.Attempt + 1} of {task.ParseSpec().Retry!.MaxAttempts} is made at {Instant(TaskMapping.Instant(due))}{(task.NotHeld ? "" : ", when the owner has resumed the tasks that are held since the server was restored (`jobs resume`)")}.";
+    }
+
+    private static string Again(ExplainedHold hold) => $", which is asked again at {Instant(TaskMapping.Instant(hold.HeldUntil))}";
+
+    /// <summary>In brackets, each once; the present and the snapshot may say the same.</summary>
+    private static string Named(DoctrineDecision decision, Func<DoctrineFinding, bool> which, Func<DoctrineFinding, string> say)
+    {
+        var said = decision.Findings.Where(which).Select(say).Distinct().ToList();
+        return said.Count == 0 ? "" : $" ({string.Join("; ", said)})";
     }
 
     public static string Instant(DateTimeOffset instant) => instant.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);

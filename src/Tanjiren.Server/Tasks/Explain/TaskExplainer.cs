@@ -1,6 +1,5 @@
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
-using Tanjiren.Server.Governance;
 using Tanjiren.Server.Tasks.Approvals;
 using Tanjiren.Server.Workstations;
 
@@ -11,13 +10,10 @@ namespace Tanjiren.Server.Tasks.Explain;
 /// (<see cref="TargetSelector"/>) and of doctrine and approvals at the claim (<see cref="ApprovalGate.JudgeAsync"/>), each asked for its reason. Only reads, and locks
 /// nothing: what it says was true a moment ago.
 /// </summary>
-internal sealed class TaskExplainer(Database database, InstanceDirectory directory, ApprovalGate gate, TimeProvider clock, WorkstationOptions workstations)
+internal sealed class TaskExplainer(Database database, InstanceDirectory directory, ApprovalGate gate, DoctrineTags doctrineTags, MissedWakes missed, TimeProvider clock, WorkstationOptions workstations)
 {
     private const int MaxCandidates = 5;
     private const int MaxTold = 3;
-
-    /// <summary>Fleets have some sets of tags, not hundreds; each that is judged may cost a millisecond.</summary>
-    private const int MaxJudged = 100;
 
     /// <summary>Who lacks the least comes first, then who waits for the fewest things, then whoever would be asked first.</summary>
     private static readonly Comparer<MachineCase> Nearest = Comparer<MachineCase>.Create((a, b) =>
@@ -92,13 +88,13 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
         var holds = queued.Count == 0 ? [] : await sql.ListAsync<ExplainedHold>($"""
             SELECT h.step_id, h.instance_id, h.held_until, h.forbidden FROM step_holds h JOIN steps s ON s.id = h.step_id WHERE s.task_id = @Id AND {StartRules.KeptFromSql}
             """, new { task.Id, now = now.ToUnixTimeMilliseconds() });
-        var judged = new Dictionary<(string Tags, int ApprovalFrom), Wait?>();
+        var judgements = new Judgements(gate, doctrineTags, sql, task, now);
         var explained = new List<StepExplanationBody>();
         foreach (var step in steps)
         {
             explained.Add(step.State switch
             {
-                "queued" => await ExplainQueuedAsync(sql, task, step, steps, fleet, holds, judged, now),
+                "queued" => await ExplainQueuedAsync(task, step, steps, fleet, holds, judgements, now),
                 "running" => Body(step, ExplainWords.Running(step, now), step.IsStale ? [new Wait(WaitReason.StaleLease, "", step.GraceEnds(now))] : []),
                 _ => Body(step, ExplainWords.Ended(step), []),
             });
@@ -107,8 +103,8 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
     }
 
     private async Task<StepExplanationBody> ExplainQueuedAsync(
-        SqlSession sql, ExplainedTask task, ExplainedStep step, IReadOnlyList<ExplainedStep> steps, IReadOnlyList<InstanceRow> fleet, IReadOnlyList<ExplainedHold> holds,
-        Dictionary<(string Tags, int ApprovalFrom), Wait?> judged, DateTimeOffset now)
+        ExplainedTask task, ExplainedStep step, IReadOnlyList<ExplainedStep> steps, IReadOnlyList<InstanceRow> fleet, IReadOnlyList<ExplainedHold> holds, Judgements judgements,
+        DateTimeOffset now)
     {
         var waits = OfTheWhole(task).ToList();
         if (!task.HasPlace) waits.Add(ExplainWords.MaxParallel(task, steps, now));
@@ -120,21 +116,24 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
         var kept = holds.Where(h => h.StepId == step.Id).ToDictionary(h => h.InstanceId);
         var cases = (selector is null ? fleet.Where(m => m.Id == step.TargetInstanceId) : fleet).Select(m => Look(m, selector, kept.GetValueOrDefault(m.Id), now))
             .Order(Nearest).ToList();
-        if (waits.Count == 0) cases = await JudgedAsync(sql, task, step, cases, judged, now);
+        var notAsked = 0;
+        if (waits.Count == 0) (cases, notAsked) = await JudgedAsync(step, cases, judgements);
+        if (notAsked > 0 && cases.All(c => c.UnmetConditions > 0))
+            return Body(step, $"Nothing else keeps it; the doctrine was not asked about {(selector is null ? "its workstation" : $"the {notAsked} workstations that match")}.", []);
 
-        if (!cases.Any(c => c.IsFree)) waits.AddRange(OfMachines(cases, isAny: selector is not null));
+        if (!cases.Any(c => c.IsFree)) waits.AddRange(OfMachines(cases, selector is not null, notAsked));
         var sentence = waits.Count == 0 ? $"Nothing keeps it: '{cases[0].Machine.Name}' may claim it at any moment." : $"It waits for {string.Join(", and for ", waits.Select(w => w.Phrase).Distinct())}.";
         return Body(step, sentence, waits, cases.Take(MaxCandidates));
     }
 
     /// <summary>The nearest ones tell what they wait for or lack, in one phrase.</summary>
-    private static IEnumerable<Wait> OfMachines(IReadOnlyList<MachineCase> cases, bool isAny)
+    private static IEnumerable<Wait> OfMachines(IReadOnlyList<MachineCase> cases, bool isAny, int notAsked)
     {
         if (cases.Count == 0) return [new Wait(WaitReason.NoMatch, "a workstation: the organization has none that it could be given to")];
         var matching = cases.Count(c => c.UnmetConditions == 0);
         var told = (matching > 0 ? cases.Where(c => c.UnmetConditions == 0) : cases).Take(MaxTold).ToList();
-        var which = !isAny ? "its workstation" : matching > 0 ? $"one of the workstations that match ({matching})" : "a workstation that matches";
-        var phrase = $"{which}: {ExplainWords.Machines(told)}";
+        var which = !isAny ? "its workstation" : matching > 0 ? $"one of the workstations that match ({matching + notAsked})" : "a workstation that matches";
+        var phrase = $"{which}: {ExplainWords.Machines(told)}{(notAsked == 0 ? "" : $"; or for one of {notAsked} more that the doctrine was not asked about")}";
         // None matches: whether the one that lacks least is online is of no account.
         return told.SelectMany(c => matching > 0 ? c.Waits : c.Waits.Take(c.UnmetConditions)).DistinctBy(w => w.Reason).Select(w => w with { Phrase = phrase });
     }
@@ -142,42 +141,42 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
     /// <summary>Everything but the doctrine's judgement, which is asked only where nothing else keeps the step.</summary>
     private MachineCase Look(InstanceRow machine, TargetSelector? selector, ExplainedHold? hold, DateTimeOffset now)
     {
-        var state = machine.AsWorker(now, workstations);
+        var state = machine.AsWorker(now, workstations) with { MissedWakes = missed.Of(machine.Id) };
         List<Wait> waits = [.. selector?.Unmet(machine.Id, machine.Tags, machine.Labels).Select(unmet => ExplainWords.Of(unmet)) ?? []];
         var conditions = waits.Count;
         waits.AddRange(WorkerRules.Unready(state).Select(reason => ExplainWords.Of(reason, machine)));
         if (hold is not null) waits.Add(ExplainWords.Of(hold));
-        return new MachineCase(machine, WorkerRules.Rank(state, machine.Id), conditions, waits);
+        return new MachineCase(machine, WorkerRules.Rank(state, machine.Id), conditions, waits, hold);
     }
 
-    /// <summary>Until one is free: the first in order is the one that is told. Machines with the same tags are judged together, as the doctrine sees nothing else of them.</summary>
-    private async Task<List<MachineCase>> JudgedAsync(
-        SqlSession sql, ExplainedTask task, ExplainedStep step, List<MachineCase> cases, Dictionary<(string Tags, int ApprovalFrom), Wait?> judged, DateTimeOffset now)
+    /// <summary>
+    /// Until one is free: the first in order is the one that is told. Of those that were not asked about nothing is told but their number. Who was refused a moment ago is
+    /// asked about too, for the words: the refusal itself says neither why nor until when.
+    /// </summary>
+    private static async Task<(List<MachineCase> Cases, int NotAsked)> JudgedAsync(ExplainedStep step, List<MachineCase> cases, Judgements judgements)
     {
-        var asked = 0;
-        for (var i = 0; i < cases.Count && cases[i].IsFree; i++)
+        var judged = new List<MachineCase>();
+        var (found, notAsked) = (false, 0);
+        foreach (var machine in cases)
         {
-            var key = (cases[i].Machine.TagsJson, step.ApprovalFrom);
-            if (!judged.TryGetValue(key, out var wait))
+            var (asked, wait) = found || !machine.IsFree ? (true, null) : await judgements.OfAsync(machine.Machine, step.ApprovalFrom);
+            if (!asked)
             {
-                // Of those that were not judged nothing is told.
-                if (asked++ == MaxJudged) return [.. cases.Where(c => !c.IsFree).Order(Nearest)];
-                var (decision, verdict, _) = await gate.JudgeAsync(sql, task.SubjectAt(now.ToUnixTimeMilliseconds()), step.ApprovalFrom, cases[i].Machine.Tags);
-                judged[key] = wait = verdict switch
-                {
-                    ClaimRefusal.Forbidden => new Wait(WaitReason.Forbidden, $"is forbidden it by the doctrine ({Rules(decision, "forbid")})"),
-                    ClaimRefusal.Frozen => new Wait(WaitReason.Frozen, $"is frozen until {ExplainWords.Instant(decision.FrozenUntil!.Value)}", decision.FrozenUntil),
-                    ClaimRefusal.NeedsApproval => ExplainWords.ApprovalOfMachine(WireNames.Of(TaskPlanner.HigherOf(decision.Class, WireNames.Parse<ApprovalClass>(task.ApprovalClass)))),
-                    _ => null,
-                };
+                notAsked++;
+                continue;
             }
-            if (wait is null) break;
-            cases[i] = cases[i] with { Waits = [wait.Value] };
+            judged.Add(wait is null ? machine : machine with { Waits = [wait.Value] });
+            found |= judged[^1].IsFree;
         }
-        return [.. cases.Order(Nearest)];
+        judged = [.. judged.Order(Nearest)];
+        for (var i = 0; !found && i < Math.Min(MaxCandidates, judged.Count); i++)
+        {
+            if (!judged[i].IsOnlyHeld) continue;
+            var (asked, now) = await judgements.OfAsync(judged[i].Machine, step.ApprovalFrom);
+            if (asked) judged[i] = judged[i] with { Waits = [ExplainWords.Of(judged[i].Hold!, now)] };
+        }
+        return (judged, notAsked);
     }
-
-    private static string Rules(DoctrineDecision decision, string effect) => string.Join("; ", decision.Findings.Where(f => f.Effect == effect).Select(f => f.Rule));
 
     private static StepExplanationBody Body(ExplainedStep step, string sentence, IReadOnlyList<Wait> waits, IEnumerable<MachineCase>? candidates = null) => new()
     {

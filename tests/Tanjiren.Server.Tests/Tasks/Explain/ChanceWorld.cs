@@ -53,7 +53,14 @@ internal sealed class ChanceWorld
         task = (await _engine.Store.FindAsync(owner.OrganizationId, taskId, Cancelled))!;
         if (Chance(25) && task.Execution!.Steps is [var first, _, ..]) await _engine.ClaimAsync(machines.Single(m => m.InstanceId == first.InstanceId), first);
 
-        _doctrines[owner.OrganizationId] = ByTag(random.Next(7));
+        var effect = random.Next(7);
+        _doctrines[owner.OrganizationId] = ByTag(effect);
+        if (seed % 4 == 0)
+        {
+            // The same from a real document, after one without rules as the snapshot.
+            await _engine.WriteDoctrineAsync(owner.OrganizationId, 1, "# nothing\n");
+            await _engine.WriteDoctrineAsync(owner.OrganizationId, 2, DocumentOf(effect));
+        }
         // All of them alike, else the others would do where one can't.
         int? alike = Chance(50) ? random.Next(Disturbances) : null;
         foreach (var machine in machines) await DisturbAsync(owner, machine, alike ?? random.Next(Disturbances * 2));
@@ -127,6 +134,18 @@ internal sealed class ChanceWorld
         };
         return question => question.TargetTags.Any(tags => tags.Contains("prod")) ? decision : Free;
     }
+
+    /// <summary>As <see cref="ByTag"/>, and one that can't be read. The clock stands at the beginning of 2026.</summary>
+    private static string DocumentOf(int effect) => effect switch
+    {
+        0 => "forbid:\n  - name: no-prod\n    because: it says so\n    when: { tags: [prod], pattern: '^true$' }\n",
+        1 => "freeze:\n  - name: weekend\n    from: 2026-01-01\n    to: 2026-01-02\n    effect: wait\n    when: { tags: [prod] }\n",
+        2 => "freeze:\n  - name: weekend\n    from: 2025-12-31\n    to: 2026-01-01\n    effect: refuse\n    when: { tags: [prod] }\n", // over just now
+        3 => "approvals:\n  - name: careful\n    class: sensitive_write\n    when: { tags: [prod] }\n",
+        4 => "approvals:\n  - name: careful\n    class: production_mutation\n    when: { tags: [prod] }\n",
+        5 => "later: []\n",
+        _ => "# nothing more\n",
+    };
 
     private static DoctrineDecision Wanting(ApprovalClass wanted) => Free with { Class = wanted, Findings = [new DoctrineFinding("careful", "sensitive_write", "it is Friday")] };
 

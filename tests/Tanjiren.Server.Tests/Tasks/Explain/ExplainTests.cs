@@ -1,5 +1,7 @@
 using Tanjiren.Protocol;
+using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Governance;
+using Tanjiren.Server.Tasks;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Server.Tests.Tasks.Explain;
@@ -124,6 +126,83 @@ public sealed class ExplainTests
             s => s.Sentence.ShouldBe("It waits for its workstation: 'one' is forbidden it by the doctrine (never)."),
             s => s.WaitingFor.ShouldBe([WaitReason.Forbidden]));
         (await engine.TaskAsync(free.Id)).State.ShouldBe(TaskState.Queued, "who only asks ends nothing");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_freeze_is_told_by_its_rules_and_a_doctrine_that_can_not_be_read_as_such_without_an_end(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one", ["prod"]);
+        var task = await engine.CreateTaskAsync([machine]);
+        Task WriteAsync(int version, string document) => engine.WriteDoctrineAsync(engine.Owner.OrganizationId, version, document);
+        async Task IsFrozenAsync(string starts, string ends, DateTimeOffset? until)
+        {
+            var step = await StepAsync(engine, task);
+            step.WaitingFor.ShouldBe([WaitReason.Frozen]);
+            step.Sentence.ShouldStartWith("It waits for its workstation: 'one' " + starts);
+            step.Sentence.ShouldEndWith(ends);
+            step.Until.ShouldBe(until);
+        }
+        var start = engine.Clock.GetUtcNow();
+
+        await WriteAsync(1, "freeze:\n  - name: weekend\n    from: 2025-12-31\n    to: 2026-01-02\n    effect: wait\n    when: { tags: [prod] }\n");
+        await IsFrozenAsync("is frozen until 2026-01-02T00:00:00Z by the doctrine (weekend).", ".", start.AddDays(1));
+        (await engine.ClaimAsync(machine, task.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
+        await IsFrozenAsync("is frozen until 2026-01-02T00:00:00Z by the doctrine (weekend)", ", which is asked again at 2026-01-01T00:05:00Z.", start.AddDays(1));
+
+        await WriteAsync(2, "later: []");
+        await IsFrozenAsync("is kept from it by the doctrine (this server can't read version 2 of it: line 1", "), which is asked again at 2026-01-01T00:05:00Z.", null);
+        await engine.ExecuteAsync("DELETE FROM step_holds");
+        await IsFrozenAsync("is kept from it by the doctrine (this server can't read version 2 of it: line 1", ").", null);
+        (await engine.ClaimAsync(machine, task.Execution.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
+        await WriteAsync(3, "# read\n");
+        await IsFrozenAsync("was frozen by the doctrine", ", which is asked again at 2026-01-01T00:01:00Z.", start.AddMinutes(1));
+
+        // Only the version that the task was made under can't be read: it is no freeze either.
+        await engine.ExecuteAsync("DELETE FROM step_holds");
+        await engine.ExecuteAsync("UPDATE tasks SET doctrine_version = 2");
+        await IsFrozenAsync("is kept from it by the doctrine (this server can't read version 2 of it: line 1", ").", null);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Machines_that_the_doctrine_can_not_tell_apart_are_judged_together_however_many_there_are(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.WriteDoctrineAsync(engine.Owner.OrganizationId, 1, "forbid:\n  - name: no-prod\n    when: { tags: [prod] }\n");
+        for (var i = 0; i < 120; i++) await engine.AddWorkstationAsync($"m{i}", ["gpu"]);
+        engine.Clock.Advance(TimeSpan.FromMilliseconds(1));
+        var last = await engine.AddWorkstationAsync("last", ["gpu"]);
+        var task = await engine.CreateTaskAsync(ClaimTests.AnyGpu());
+        await engine.ExecuteAsync("UPDATE instances SET tags = '[\"gpu\",\"prod\",\"' || name || '\"]' WHERE id <> @InstanceId", new { last.InstanceId });
+        (await StepAsync(engine, task)).Sentence.ShouldBe("Nothing keeps it: 'last' may claim it at any moment.");
+        (await engine.ClaimAsync(last, task.Execution!.Steps[0])).Refusal.ShouldBeNull();
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task The_doctrine_is_asked_a_hundred_times_an_explanation_and_it_is_said_of_how_many_it_was_not(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machines = new List<Device>();
+        for (var i = 0; i < 120; i++) machines.Add(await engine.AddWorkstationAsync($"m{i}", ["gpu", $"t{i}"]));
+        engine.Doctrine = _ => Free;
+        var (any, each) = (await engine.CreateTaskAsync(ClaimTests.AnyGpu()), await engine.CreateTaskAsync(machines, maxParallel: 0));
+        var asked = 0;
+        engine.Doctrine = _ =>
+        {
+            asked++;
+            return Free with { Forbidden = true, Findings = [new DoctrineFinding("never", "forbid", "it says so")] };
+        };
+        (await StepAsync(engine, any)).ShouldSatisfyAllConditions(
+            s => s.WaitingFor.ShouldBe([WaitReason.Forbidden]),
+            s => s.Sentence.ShouldStartWith("It waits for one of the workstations that match (120): 'm"),
+            s => s.Sentence.ShouldEndWith("; or for one of 20 more that the doctrine was not asked about."));
+        asked.ShouldBe(100);
+
+        asked = 0;
+        var steps = (await ExplainAsync(engine, each)).Steps;
+        asked.ShouldBe(100, "of one explanation, not of each step");
+        steps.Count(s => s.WaitingFor is [WaitReason.Forbidden]).ShouldBe(100);
+        steps.Where(s => s.WaitingFor.Count == 0).ShouldAllBe(s => s.Sentence == "Nothing else keeps it; the doctrine was not asked about its workstation." && s.Candidates.Count == 0);
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
