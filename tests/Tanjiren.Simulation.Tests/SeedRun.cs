@@ -36,6 +36,7 @@ internal static class SeedRun
         var faults = new Faults(world, server, machines, network);
         promises.Reclaimed = (step, before) => world.After(world.Between(50, 2000), () => faults.Confuse(step, before));
         promises.WentStale = faults.BeatLate;
+        promises.Requeued = faults.ClaimLate;
         people.Plan(StormMs);
         faults.Plan(StormMs);
         while (world.Now < StormMs + faults.NightMs && world.Step()) { }
