@@ -239,7 +239,8 @@ internal sealed class Faults(World world, SimulatedServer server, IReadOnlyList<
         machine.Wake();
     }
 
-    private void Revive(Machine machine)
+    /// <summary>Switches the machine on and starts its agent, if that has not been done already.</summary>
+    public void Revive(Machine machine)
     {
         if (machine is { HasPower: true, Agent: not null }) return;
         if (!machine.HasPower) machine.Boot();
