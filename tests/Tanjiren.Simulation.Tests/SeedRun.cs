@@ -31,11 +31,12 @@ internal static class SeedRun
             if (machines.FirstOrDefault(machine => key == "work:" + machine.Device.InstanceId) is { } hinted) network.Push(hinted, () => hinted.Agent?.Hinted());
         };
         server.Start();
-        foreach (var machine in machines) world.After(world.Between(0, 5000), () => machine.StartAgent(network));
         var people = new People(world, server, machines, promises, template.Members);
         var faults = new Faults(world, server, machines, network);
+        foreach (var machine in machines) world.After(world.Between(0, 5000), () => faults.Revive(machine));
         promises.Reclaimed = (step, before) => world.After(world.Between(50, 2000), () => faults.Confuse(step, before));
         promises.WentStale = faults.BeatLate;
+        promises.Requeued = faults.ClaimLate;
         people.Plan(StormMs);
         faults.Plan(StormMs);
         while (world.Now < StormMs + faults.NightMs && world.Step()) { }

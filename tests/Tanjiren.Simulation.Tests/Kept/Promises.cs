@@ -25,6 +25,9 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
     /// <summary>The TTL of a lease has passed.</summary>
     public Action<StepSeen> WentStale { get; set; } = _ => { };
 
+    /// <summary>A step is offered again; its holder was the one of the second.</summary>
+    public Action<StepSeen, StepSeen> Requeued { get; set; } = (_, _) => { };
+
     /// <summary>A step was claimed again: as it is now, and as it was after the claim before.</summary>
     public Action<StepSeen, StepSeen> Reclaimed { get; set; } = (_, _) => { };
 
@@ -110,7 +113,11 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
         if (step.Generation != old.Generation + 1) world.Fail($"the end of a lease took the generation of {Name(step.Id)} from {old.Generation} to {step.Generation}");
         if (step.CompletedGeneration is { } completed && completed != old.Generation)
             world.Fail($"{Name(step.Id)} ran under generation {old.Generation} and was completed by a result of generation {completed}");
-        if (step.State == "queued") world.Ledger.Add("requeue: " + (how?.Kind == "released" ? "released" : how?.Detail));
+        if (step.State == "queued")
+        {
+            world.Ledger.Add("requeue: " + (how?.Kind == "released" ? "released" : how?.Detail));
+            Requeued(step, old);
+        }
         var reaped = step.State == "queued" ? how is { Kind: "requeued", Detail: "workerLost" } : step.Reason == "workerLost" && step.CompletedGeneration is null;
         if (!reaped) return;
         world.Ledger.Add("lease: lost to a reap");

@@ -212,7 +212,7 @@ internal sealed partial class SimulatedAgent(World world, Machine machine, Netwo
         if (run?.Lease is { } lease && lease.Generation == answer.LeaseGeneration)
         {
             world.Ledger.Add(answer.Standing == LeaseStanding.Held ? "lease: renewed" : "lease: renewalRefused");
-            if (answer.Standing == LeaseStanding.Held) run.Renewed(requestStart);
+            if (LeaseRules.IsRenewal(answer.Standing, named)) run.Renewed(requestStart);
             if (answer.Standing is LeaseStanding.Lost or LeaseStanding.Completed) run.Stop(StopReason.LeaseLost);
             if (answer.CancelRequested) run.Stop(StopReason.Cancel);
             return;

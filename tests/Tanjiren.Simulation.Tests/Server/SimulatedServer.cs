@@ -132,13 +132,17 @@ internal sealed class SimulatedServer(World world, string file) : Host(world), I
             return true;
         }, _ => Reconcile()));
 
+    /// <summary>Loops that sleep until something is due wake at the same moment on every server: often there are two passes at once.</summary>
     private void Drive<TLoop>(long least, long most, Func<TLoop, Task> pass) where TLoop : notnull => After(_life, World.Between(least, most), () =>
     {
-        Do($"a pass of {typeof(TLoop).Name}", async services =>
+        Pass();
+        if (World.Chance(0.4)) After(_life, World.Between(0, 10), Pass);
+        Drive(least, most, pass);
+
+        void Pass() => Do($"a pass of {typeof(TLoop).Name}", async services =>
         {
             await pass(services.GetRequiredService<TLoop>());
             return true;
         }, _ => { });
-        Drive(least, most, pass);
     });
 }

@@ -14,7 +14,7 @@ internal sealed class Faults(World world, SimulatedServer server, IReadOnlyList<
 
     private static readonly string[] Deck = [.. Weights.SelectMany(w => Enumerable.Repeat(w.Kind, w.Weight))];
 
-    public static IEnumerable<string> All => Weights.Select(w => w.Kind).Concat(["impostor", "echo", "late beat"]);
+    public static IEnumerable<string> All => Weights.Select(w => w.Kind).Concat(["impostor", "echo", "late beat", "late claim"]);
 
     private bool _over;
 
@@ -163,6 +163,22 @@ internal sealed class Faults(World world, SimulatedServer server, IReadOnlyList<
         });
     }
 
+    /// <summary>A claim that was sent for the offer before, under an id that the server has not seen, arrives when the step is offered again.</summary>
+    public void ClaimLate(StepSeen offered, StepSeen held)
+    {
+        var machine = machines.First(each => each.Device.InstanceId == held.Holder);
+        world.After(world.Between(0, 200), () =>
+        {
+            if (_over || !server.Up || machine.Agent?.Session is not { } session) return;
+            world.Ledger.Add("fault: late claim");
+            var request = new ClaimRequest { ClaimId = Ids.New(Ids.Claim, DateTimeOffset.FromUnixTimeMilliseconds(world.Instant(0))), ExpectedGeneration = held.Generation - 1 };
+            server.Take("a late claim", async requests => (await requests.ClaimAsync(machine.Device with { SessionId = session }, offered.Id, request)).Reply, reply =>
+            {
+                if (reply.IsOk) world.Fail($"{machine.Name} was granted {world.Names.Of(offered.Id)} as generation {reply.Value!.LeaseGeneration}, which it had been offered as generation {request.ExpectedGeneration}");
+            });
+        });
+    }
+
     /// <summary>A result of the holder's own, but of an earlier lease, comes as late as the network likes.</summary>
     private void Echo(StepSeen step, long generation)
     {
@@ -223,7 +239,8 @@ internal sealed class Faults(World world, SimulatedServer server, IReadOnlyList<
         machine.Wake();
     }
 
-    private void Revive(Machine machine)
+    /// <summary>Switches the machine on and starts its agent, if that has not been done already.</summary>
+    public void Revive(Machine machine)
     {
         if (machine is { HasPower: true, Agent: not null }) return;
         if (!machine.HasPower) machine.Boot();

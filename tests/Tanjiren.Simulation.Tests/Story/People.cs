@@ -87,7 +87,7 @@ internal sealed class People(World world, SimulatedServer server, IReadOnlyList<
     {
         var request = new CreateScheduleRequest
         {
-            Name = "often", Cron = world.Pick((string[])["* * * * *", "* * * * *", "*/3 * * * *"]), Overlap = world.Pick(Enum.GetValues<OverlapRule>()), MissedRuns = world.Pick(Enum.GetValues<MissedRunRule>()),
+            Name = "often", Cron = world.Pick((string[])["* * * * *", "* * * * *", "*/5 * * * *", "*/30 * * * *"]), Overlap = world.Pick(Enum.GetValues<OverlapRule>()), MissedRuns = world.Pick(Enum.GetValues<MissedRunRule>()),
             Task = Request() with { Targets = new TargetSpec { Workstations = [world.Pick(machines).Device.InstanceId] }, ApprovalClass = null },
         };
         server.Do("a new schedule", services => services.GetRequiredService<ScheduleService>().CreateAsync(Owner, request, null, CancellationToken.None), result =>
