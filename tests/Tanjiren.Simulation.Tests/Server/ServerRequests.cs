@@ -1,9 +1,7 @@
 using Microsoft.Extensions.DependencyInjection;
 using Tanjiren.Agent.Connection;
 using Tanjiren.Protocol;
-using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
-using Tanjiren.Server.Governance;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Workstations.Sessions;
 using StepClaimer = Tanjiren.Server.Tasks.StepClaimer;

@@ -1,5 +1,4 @@
 using Tanjiren.Cli.Client;
-using Tanjiren.Cli.Output;
 using Tanjiren.Cli.Parsing;
 using Tanjiren.Protocol;
 
