@@ -44,7 +44,12 @@ internal sealed class People(World world, SimulatedServer server, IReadOnlyList<
             world.After(2000, CreateTask);
             return;
         }
-        var request = Request();
+        var (request, made, starts) = (Request(), false, server.Starts);
+        // Asked again when the server went down over it.
+        world.After(10_000, () =>
+        {
+            if (!made && server.Starts != starts) CreateTask();
+        });
         server.Do("a new task", services => services.GetRequiredService<TaskService>().CreateAsync(world.Pick(members), request, null, CancellationToken.None), result =>
         {
             if (result.TaskId is null)
@@ -52,6 +57,7 @@ internal sealed class People(World world, SimulatedServer server, IReadOnlyList<
                 world.Fail($"a task was refused: {result.Problem?.Value.Detail}");
                 return;
             }
+            made = true;
             Created++;
             Note("created", result.TaskId);
         });
