@@ -45,11 +45,7 @@ internal sealed class People(World world, SimulatedServer server, IReadOnlyList<
             return;
         }
         var (request, made, starts) = (Request(), false, server.Starts);
-        // Asked again when the server went down over it.
-        world.After(10_000, () =>
-        {
-            if (!made && server.Starts != starts) CreateTask();
-        });
+        world.After(10_000, LookAgain);
         server.Do("a new task", services => services.GetRequiredService<TaskService>().CreateAsync(world.Pick(members), request, null, CancellationToken.None), result =>
         {
             if (result.TaskId is null)
@@ -61,6 +57,14 @@ internal sealed class People(World world, SimulatedServer server, IReadOnlyList<
             Created++;
             Note("created", result.TaskId);
         });
+
+        // Asked again when the server went down over it; one that sleeps may still answer.
+        void LookAgain()
+        {
+            if (made) return;
+            if (server.Starts != starts) CreateTask();
+            else world.After(10_000, LookAgain);
+        }
     }
 
     private CreateTaskRequest Request()
