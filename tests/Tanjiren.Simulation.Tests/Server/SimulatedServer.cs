@@ -25,6 +25,9 @@ internal sealed class SimulatedServer(World world, string file) : Host(world), I
 
     public bool Up => _services is not null;
 
+    /// <summary>How often it was started: whoever waits for an answer of an earlier process waits in vain.</summary>
+    public int Starts { get; private set; }
+
     /// <summary>Called after each commit, before whoever committed goes on.</summary>
     public Action Committed { get; set; } = () => { };
 
@@ -33,6 +36,7 @@ internal sealed class SimulatedServer(World world, string file) : Host(world), I
 
     public void Start()
     {
+        Starts++;
         _life = new Life();
         _provider = new SqliteProvider(file, Clock);
         _services = ServerParts.Build(new Database(new SteppedProvider(_provider, World, this, _life, () => Committed())), Clock, World);

@@ -44,7 +44,8 @@ internal sealed class People(World world, SimulatedServer server, IReadOnlyList<
             world.After(2000, CreateTask);
             return;
         }
-        var request = Request();
+        var (request, made, starts) = (Request(), false, server.Starts);
+        world.After(10_000, LookAgain);
         server.Do("a new task", services => services.GetRequiredService<TaskService>().CreateAsync(world.Pick(members), request, null, CancellationToken.None), result =>
         {
             if (result.TaskId is null)
@@ -52,9 +53,18 @@ internal sealed class People(World world, SimulatedServer server, IReadOnlyList<
                 world.Fail($"a task was refused: {result.Problem?.Value.Detail}");
                 return;
             }
+            made = true;
             Created++;
             Note("created", result.TaskId);
         });
+
+        // Asked again when the server went down over it; one that sleeps may still answer.
+        void LookAgain()
+        {
+            if (made) return;
+            if (server.Starts != starts) CreateTask();
+            else world.After(10_000, LookAgain);
+        }
     }
 
     private CreateTaskRequest Request()
