@@ -1,4 +1,3 @@
-using Tanjiren.Protocol;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Tasks;
