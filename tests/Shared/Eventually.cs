@@ -9,7 +9,7 @@ namespace Tanjiren.Tests;
 /// </summary>
 public static class Eventually
 {
-    private static readonly TimeSpan DefaultLimit = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan DefaultLimit = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(2);
     private static readonly TimeSpan LongestPause = TimeSpan.FromMilliseconds(50);
 
@@ -19,7 +19,7 @@ public static class Eventually
 
     /// <param name="condition">Must not throw: PassesAsync is for what may.</param>
     /// <param name="state">Says what the state was instead, for the failure's message.</param>
-    /// <param name="limit">20 s unless given.</param>
+    /// <param name="limit">60 s unless given.</param>
     /// <param name="what">The awaited thing; the condition's text unless given.</param>
     public static async Task TrueAsync(
         Func<Task<bool>> condition, Func<string>? state = null, TimeSpan? limit = null, [CallerArgumentExpression(nameof(condition))] string what = "")

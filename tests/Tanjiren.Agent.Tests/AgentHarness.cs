@@ -99,7 +99,7 @@ internal sealed class AgentHarness : IAsyncDisposable
     public async Task<int> AbortAsync()
     {
         Abort();
-        return await Running.WaitAsync(TimeSpan.FromSeconds(30), TimeProvider.System);
+        return await Running.WaitAsync(TimeSpan.FromSeconds(90), TimeProvider.System);
     }
 
     public async ValueTask DisposeAsync()

@@ -67,7 +67,7 @@ public sealed class AgentStopTests : IAsyncLifetime
 
         agent.Drain();
 
-        (await agent.Running.WaitAsync(TimeSpan.FromSeconds(30), TimeProvider.System, TestContext.Current.CancellationToken)).ShouldBe(AgentExit.Drained);
+        (await agent.Running.WaitAsync(TimeSpan.FromSeconds(90), TimeProvider.System, TestContext.Current.CancellationToken)).ShouldBe(AgentExit.Drained);
         server.Down = false;
         await agent.StartAsync();
         await Eventually.TrueAsync(() => step.Result is { Outcome: StepOutcome.Succeeded });
@@ -156,7 +156,7 @@ public sealed class AgentStopTests : IAsyncLifetime
         server.Changed();
         server.Enqueue("/bin/true");
 
-        (await agent.Running.WaitAsync(TimeSpan.FromSeconds(30), TimeProvider.System, TestContext.Current.CancellationToken)).ShouldBe(AgentExit.NeedsAttention);
+        (await agent.Running.WaitAsync(TimeSpan.FromSeconds(90), TimeProvider.System, TestContext.Current.CancellationToken)).ShouldBe(AgentExit.NeedsAttention);
         Directory.Exists($"/proc/{pid}").ShouldBeFalse();
     }
 

@@ -53,7 +53,7 @@ internal sealed class ServerFixture : IAsyncDisposable
         var log = new LogCapture();
         var options = new ControlPlaneOptions
         {
-            Urls = ["http://127.0.0.1:0"], Database = databaseUrl, OfferSetup = false, ConfigureLogging = logging => logging.AddProvider(log),
+            Urls = ["http://127.0.0.1:0"], Database = databaseUrl, OfferSetup = false, PasswordRounds = 100, ConfigureLogging = logging => logging.AddProvider(log),
         };
         var app = ControlPlane.Build(configure?.Invoke(options) ?? options);
         configureApp?.Invoke(app);

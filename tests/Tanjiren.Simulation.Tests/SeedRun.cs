@@ -24,7 +24,8 @@ internal static class SeedRun
         List<Machine> machines = [.. template.Devices.Take(3 + world.Random.Next(2)).Select((device, i) => Make(world, device, i))];
         var promises = new Promises(world, server, eye, machines);
         world.ResultAccepted = promises.ResultAccepted;
-        world.Spawned = promises.CheckWorkers;
+        world.ResultKnown = promises.ResultKnown;
+        world.Acted = promises.CheckWorkers;
         server.Committed = promises.Check;
         server.Hint = key =>
         {

@@ -28,8 +28,9 @@ public sealed class SimulationTests : IAsyncLifetime
             return;
         }
         var totals = new Totals();
-        var count = Setting("TANJIREN_SEEDS") ?? (Prerequisite.LongRun ? 20_000 : 1000);
-        var progress = Prerequisite.LongRun ? Progress.InArtifacts() : null;
+        var asked = Setting("TANJIREN_SEEDS");
+        var count = asked ?? (Prerequisite.LongRun ? 20_000 : 1000);
+        var progress = Prerequisite.LongRun && asked is null ? Progress.InArtifacts() : null;
         for (var through = progress?.Load(totals) ?? 0; through < count;)
         {
             var next = Math.Min(count, through + Chunk);

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Dapper;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -25,7 +26,8 @@ internal sealed class Template : IDisposable
     private static readonly string Root = Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath();
 
     private readonly string _directory = Directory.CreateDirectory(Path.Combine(Root, $"tanjiren-simulation-{Environment.ProcessId}-{Guid.NewGuid():n}")).FullName;
-    private int _copies;
+    private readonly ConcurrentBag<string> _free = [];
+    private int _paths;
 
     private Template(IReadOnlyList<Device> devices, IReadOnlyList<Caller> members) => (Devices, Members) = (devices, members);
 
@@ -73,11 +75,12 @@ internal sealed class Template : IDisposable
         return template;
     }
 
+    /// <summary>A path serves one seed after another: what Dapper compiles for a statement it keeps by the connection string.</summary>
     public CopiedFile Copy()
     {
-        var path = Path.Combine(_directory, $"{Interlocked.Increment(ref _copies)}.db");
+        if (!_free.TryTake(out var path)) path = Path.Combine(_directory, $"{Interlocked.Increment(ref _paths)}.db");
         File.Copy(Original, path);
-        return new CopiedFile(path);
+        return new CopiedFile(path, _free.Add);
     }
 
     public void Dispose() => Directory.Delete(_directory, recursive: true);
@@ -86,12 +89,13 @@ internal sealed class Template : IDisposable
 }
 
 /// <summary>A seed's database, gone with the seed.</summary>
-internal sealed class CopiedFile(string path) : IDisposable
+internal sealed class CopiedFile(string path, Action<string> gone) : IDisposable
 {
     public string Path => path;
 
     public void Dispose()
     {
         foreach (var suffix in (string[])["", "-wal", "-shm"]) File.Delete(path + suffix);
+        gone(path);
     }
 }

@@ -6,9 +6,13 @@ namespace Tanjiren.Simulation.Tests;
 /// </summary>
 internal sealed class World(int seed, bool keepsTrace = false)
 {
+    /// <summary>Many times what any seed needs: something goes round in circles.</summary>
+    private const int MostActs = 2_000_000;
+
     private readonly PriorityQueue<Action, (long At, long Order)> _queue = new();
     private readonly HashSet<long> _instants = [];
     private long _order;
+    private int _acts;
 
     public Random Random { get; } = new(seed);
     public Ledger Ledger { get; } = new();
@@ -19,8 +23,11 @@ internal sealed class World(int seed, bool keepsTrace = false)
     /// <summary>The server has told an agent that it has the result of a step: by generation and digest.</summary>
     public Action<string, long, string> ResultAccepted { get; set; } = (_, _, _) => { };
 
-    /// <summary>A process was started.</summary>
-    public Action Spawned { get; set; } = () => { };
+    /// <summary>The server has told an agent that it had its result already.</summary>
+    public Action<string, long, string> ResultKnown { get; set; } = (_, _, _) => { };
+
+    /// <summary>Called after each act.</summary>
+    public Action Acted { get; set; } = () => { };
 
     /// <summary>The first promise that was broken; nothing goes on after it.</summary>
     public string? Failure { get; private set; }
@@ -36,9 +43,11 @@ internal sealed class World(int seed, bool keepsTrace = false)
     public bool Step()
     {
         if (Failure is not null || !_queue.TryDequeue(out var act, out var due)) return false;
+        if (++_acts > MostActs) Fail($"{MostActs} acts, and no end");
         Now = Math.Max(Now, due.At);
         act();
-        return true;
+        Acted();
+        return Failure is null;
     }
 
     /// <summary>

@@ -54,11 +54,13 @@ internal sealed class ArtifactStore(Database database, InvestigationDirectory in
             var rows = await sql.ListAsync<ArtifactRow>(
                 $"SELECT {Columns} FROM artifacts WHERE {column} = @placeId AND organization_id = @organizationId AND id > @after ORDER BY id LIMIT @limit",
                 new { placeId = place.TaskId ?? place.InvestigationId, organizationId, after, limit });
-            if (rows.Count > 0 || after.Length > 0) return rows;
+            if (rows.Count > 0) return rows;
             var isThere = place.TaskId is not null
                 ? await TaskStore.FindRowAsync(sql, organizationId, place.TaskId) is not null
                 : await investigations.FindAsync(sql, organizationId, place.InvestigationId!) is not null;
-            return isThere ? rows : null;
+            // The place may have been forgotten while somebody paged through what outlives it.
+            return isThere || after.Length > 0 && await sql.FirstAsync<long>($"SELECT count(*) FROM artifacts WHERE {column} = @placeId AND organization_id = @organizationId",
+                new { placeId = place.TaskId ?? place.InvestigationId, organizationId }) > 0 ? rows : null;
         }, cancellationToken);
 
     /// <summary>With its content.</summary>

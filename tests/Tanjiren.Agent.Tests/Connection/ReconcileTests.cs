@@ -93,7 +93,7 @@ public sealed class ReconcileTests : IAsyncLifetime
 
         await agent.StartAsync();
 
-        (await running.WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, Ct)).Signal.ShouldBe("SIGKILL");
+        (await running.WaitAsync(TimeSpan.FromSeconds(90), TimeProvider.System, Ct)).Signal.ShouldBe("SIGKILL");
         await Eventually.TrueAsync(() => step.Result?.Reason == StepReason.UnknownOutcome);
     }
 
@@ -111,7 +111,7 @@ public sealed class ReconcileTests : IAsyncLifetime
         await agent.StartAsync();
 
         await File.WriteAllTextAsync(agent.File("end"), "", Ct);
-        var exit = await Task.Run(() => others.Run((_, _) => { }, () => { })).WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, Ct);
+        var exit = await Task.Run(() => others.Run((_, _) => { }, () => { })).WaitAsync(TimeSpan.FromSeconds(90), TimeProvider.System, Ct);
         (exit.ExitCode, exit.Signal).ShouldBe((3, null));
     }
 

@@ -49,7 +49,7 @@ public sealed class ProcessTreeTests
     public async Task What_the_root_left_behind_dies_at_its_end_and_its_output_is_kept()
     {
         using var step = RunningStep.Start(Fugitive.Daemon(rootThen: "select(undef, undef, undef, 0.3); exit 3"));
-        var exit = await step.Exit.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        var exit = await step.Exit.WaitAsync(TimeSpan.FromSeconds(90), TestContext.Current.CancellationToken);
         exit.ExitCode.ShouldBe(3);
         var daemon = Fugitive.PidIn(step.Out);
         exit.Leftovers.ShouldNotBeNull().Killed.ShouldBe([daemon]);
@@ -64,7 +64,7 @@ public sealed class ProcessTreeTests
         await Eventually.TrueAsync(() => !ProcTable.IsAlive(step.Pid, step.StartTime), what: "the root has ended");
         step.Exit.IsCompleted.ShouldBeFalse();
         await File.WriteAllTextAsync(fifo, "go\n", TestContext.Current.CancellationToken);
-        var exit = await step.Exit.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        var exit = await step.Exit.WaitAsync(TimeSpan.FromSeconds(90), TestContext.Current.CancellationToken);
         exit.Leftovers.ShouldBeNull();
         step.Out.ShouldBe("late\n");
         File.Delete(fifo);
@@ -79,7 +79,7 @@ public sealed class ProcessTreeTests
         using var keeper = RunningStep.Start("sh", "-c", $"exec 5>/proc/{step.Pid}/fd/1; echo holding; while :; do echo noise >&5; done");
         await Eventually.TrueAsync(() => keeper.Out.Length > 0 && step.Out.Contains("noise", StringComparison.Ordinal), what: "the keeper writes");
         await File.WriteAllTextAsync(fifo, "go\n", TestContext.Current.CancellationToken);
-        (await step.Exit.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken)).ExitCode.ShouldBe(0);
+        (await step.Exit.WaitAsync(TimeSpan.FromSeconds(90), TestContext.Current.CancellationToken)).ExitCode.ShouldBe(0);
         keeper.Exit.IsCompleted.ShouldBeFalse();
         File.Delete(fifo);
     }
@@ -181,7 +181,7 @@ public sealed class ProcessTreeTests
             "import ctypes, threading, time; threading.Thread(target=lambda: time.sleep(600)).start(); print('two', flush=True); ctypes.CDLL(None).syscall(60 if __import__('platform').machine() == 'x86_64' else 93, 0)");
         await Eventually.TrueAsync(() => step.Tree.Find().Any(p => ProcTable.TryRead(p, out var e) && e.State == 'Z'), what: "its leader has ended");
         (await step.Tree.KillAsync(TimeSpan.Zero, TestContext.Current.CancellationToken)).IsComplete.ShouldBeTrue();
-        (await step.Exit.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken)).Signal.ShouldBe("SIGKILL");
+        (await step.Exit.WaitAsync(TimeSpan.FromSeconds(90), TestContext.Current.CancellationToken)).Signal.ShouldBe("SIGKILL");
     }
 
     [Fact]
@@ -202,7 +202,7 @@ public sealed class ProcessTreeTests
         Prerequisite.Root();
         using var step = RunningStep.Start("sleep", "600");
         using var kill = RunningStep.Start([.. TestHost.Kill(step.Mark, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")]);
-        (await kill.Exit.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken)).ExitCode.ShouldBe(0, kill.Error);
+        (await kill.Exit.WaitAsync(TimeSpan.FromSeconds(90), TestContext.Current.CancellationToken)).ExitCode.ShouldBe(0, kill.Error);
         kill.Out.ShouldBe($"killed 0 processes; these live on: {step.Pid} (sleep): it belongs to another user\n");
         step.Exit.IsCompleted.ShouldBeFalse();
     }

@@ -71,7 +71,7 @@ public sealed class WatchdogTests
         using var step = RunningStep.Start(Fugitive.Daemon());
         _ = await Fugitive.FreeAsync(() => step.Out);
         client.Watch(step.StepId, step.Mark, BootClock.NowMs);
-        (await step.Exit.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken)).Signal.ShouldBe("SIGKILL");
+        (await step.Exit.WaitAsync(TimeSpan.FromSeconds(90), TestContext.Current.CancellationToken)).Signal.ShouldBe("SIGKILL");
         client.IsAlive.ShouldBeTrue();
         await client.DisposeAsync();
         client.Died.IsCompletedSuccessfully.ShouldBeTrue();
@@ -93,7 +93,7 @@ public sealed class WatchdogTests
         client.Watch(late.StepId, late.Mark, deadline);
         await Eventually.TrueAsync(() => BootClock.NowMs > deadline + 300, what: "the deadline has passed");
         using var started = RunningStep.Start(late, ExecutionOptions.Default);
-        (await started.Exit.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken)).Signal.ShouldBe("SIGKILL");
+        (await started.Exit.WaitAsync(TimeSpan.FromSeconds(90), TestContext.Current.CancellationToken)).Signal.ShouldBe("SIGKILL");
         extended.Exit.IsCompleted.ShouldBeFalse();
         forgotten.Exit.IsCompleted.ShouldBeFalse();
     }
@@ -104,7 +104,7 @@ public sealed class WatchdogTests
         await using var client = await StartAsync();
         ProcTable.TryRead(client.Pid, out var guard).ShouldBeTrue();
         ProcSignal.Send(client.Pid, guard.StartTime, Libc.SIGKILL).ShouldBe(SignalResult.Sent);
-        await client.Died.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        await client.Died.WaitAsync(TimeSpan.FromSeconds(90), TestContext.Current.CancellationToken);
         client.IsAlive.ShouldBeFalse();
         Should.Throw<WatchdogLostException>(() => client.Watch("step_1", 1, 0));
         // Reaped: no zombie is left of it.
@@ -118,7 +118,7 @@ public sealed class WatchdogTests
         await using var client = await StartAsync(options);
         ProcTable.TryRead(client.Pid, out var guard).ShouldBeTrue();
         ProcSignal.Send(client.Pid, guard.StartTime, Libc.SIGSTOP).ShouldBe(SignalResult.Sent);
-        await client.Died.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        await client.Died.WaitAsync(TimeSpan.FromSeconds(90), TestContext.Current.CancellationToken);
         client.IsAlive.ShouldBeFalse();
     }
 

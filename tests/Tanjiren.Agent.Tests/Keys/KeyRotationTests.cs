@@ -187,12 +187,13 @@ public sealed class KeyRotationTests : IAsyncLifetime
     {
         var old = KeyInPlace();
         await agent.StartAsync();
-        var step = server.Shell($"echo up; while [ ! -e {agent.File("go")} ]; do sleep 0.02; done");
+        var step = server.Shell($"echo up; while [ ! -e {agent.File("go")} ]; do echo .; sleep 0.02; done");
         await Eventually.TrueAsync(() => step.Output().Contains("up"));
         var next = KeyRotation.Start(agent.Home);
         await Eventually.TrueAsync(() => server.Statements.Any(s => s.SubjectFingerprint == next));
         SetMode(Place.RotationKey, UnixFileMode.UserRead | UnixFileMode.OtherRead);
         server.ApproveKey();
+        // What the job prints is refused like all else, and kept.
         await Eventually.TrueAsync(() => server.RefusedKeys >= 3);
         (KeyInPlace(), agent.Running.IsCompleted).ShouldBe((old, false));
 
@@ -252,7 +253,7 @@ public sealed class KeyRotationTests : IAsyncLifetime
         server.Changed();
         server.Enqueue("/bin/true");
 
-        (await agent.Running.WaitAsync(TimeSpan.FromSeconds(30), TimeProvider.System, Ct)).ShouldBe(AgentExit.NeedsAttention);
+        (await agent.Running.WaitAsync(TimeSpan.FromSeconds(90), TimeProvider.System, Ct)).ShouldBe(AgentExit.NeedsAttention);
         Directory.Exists($"/proc/{step.Output().Trim()}").ShouldBeFalse();
     }
 
@@ -266,7 +267,7 @@ public sealed class KeyRotationTests : IAsyncLifetime
         server.RotatedKeys[old] = true;
         server.BoundKey = "another"; // a thief's was approved: neither of ours counts
 
-        (await agent.Running.WaitAsync(TimeSpan.FromSeconds(30), TimeProvider.System, Ct)).ShouldBe(AgentExit.NeedsAttention);
+        (await agent.Running.WaitAsync(TimeSpan.FromSeconds(90), TimeProvider.System, Ct)).ShouldBe(AgentExit.NeedsAttention);
         (KeyInPlace(), KeyRotation.Waiting(agent.Home)).ShouldBe((old, next));
     }
 

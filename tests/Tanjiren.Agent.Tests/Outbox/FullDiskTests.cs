@@ -43,7 +43,7 @@ public sealed class FullDiskTests : IDisposable
         journal.Append(new JournalEntry { Kind = JournalKind.Result, ClaimId = "clm_1", Result = new CompleteRequest { ExitCode = 5, Detail = new string('x', 2000) } }, durable: true);
         writing.IsCompleted.ShouldBeFalse();
         File.Delete(ballast);
-        await writing.WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, TestContext.Current.CancellationToken);
+        await writing.WaitAsync(TimeSpan.FromSeconds(90), TimeProvider.System, TestContext.Current.CancellationToken);
 
         chunks.ReadBatch(null, 1 << 20, 256).Sum(c => c.Data.Length).ShouldBe(200_006);
         using var again = Journal.Open(directory.File("journal"), NullLogger.Instance);

@@ -83,7 +83,7 @@ public sealed class StepOutputTests : IDisposable
 
         output.Abandon();
 
-        await writing.WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, Ct);
+        await writing.WaitAsync(TimeSpan.FromSeconds(90), TimeProvider.System, Ct);
         output.Truncated.ShouldBeTrue();
         output.Kept.ShouldBe(StepOutput.ChunkBytes);
     }
@@ -103,7 +103,7 @@ public sealed class StepOutputTests : IDisposable
 
         Directory.CreateDirectory(directory.Path);
 
-        await writing.WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, Ct);
+        await writing.WaitAsync(TimeSpan.FromSeconds(90), TimeProvider.System, Ct);
         Texts(chunks).ShouldBe(["survives"]);
     }
 

@@ -56,7 +56,7 @@ internal sealed class CliRun : IDisposable
     public TimeProvider Clock { get; set; } = TimeProvider.System;
 
     /// <summary>How long a command may take; those that wait for other people and processes get more.</summary>
-    public TimeSpan Limit { get; set; } = TimeSpan.FromSeconds(30);
+    public TimeSpan Limit { get; set; } = TimeSpan.FromSeconds(90);
 
     /// <summary>Fast enough for a test, in the same order as the real ones.</summary>
     public ClientTimeouts Timeouts { get; set; } = new()

@@ -57,7 +57,7 @@ public sealed class DueLoopTests
         await loop.StartAsync(TestContext.Current.CancellationToken);
         await loop.SleepsAfterAsync(1);
         await loop.WakeUps.CloseAsync();
-        await loop.ExecuteTask!.WaitAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
+        await loop.ExecuteTask!.WaitAsync(TimeSpan.FromSeconds(90), TestContext.Current.CancellationToken);
         loop.Passes.ShouldBe(1);
     }
 

@@ -1,3 +1,5 @@
+using System.Data.Common;
+using Microsoft.Data.Sqlite;
 using Npgsql;
 using Tanjiren.Tests;
 
@@ -5,7 +7,7 @@ namespace Tanjiren.Server.Tests.Shared;
 
 public sealed class TestDatabaseTests
 {
-    private static int _prepared;
+    private static readonly Dictionary<DatabaseKind, int> Prepared = new() { [DatabaseKind.Sqlite] = 0, [DatabaseKind.Postgres] = 0 };
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task Every_test_has_a_database_of_its_own(DatabaseKind kind)
@@ -16,15 +18,15 @@ public sealed class TestDatabaseTests
         one.Url.ShouldStartWith(kind == DatabaseKind.Sqlite ? "sqlite:" : "postgres://");
     }
 
-    [Fact]
-    public async Task A_prepared_database_is_copied_and_the_copies_are_apart()
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_prepared_database_is_copied_and_the_copies_are_apart(DatabaseKind kind)
     {
-        await using var one = await TestDatabase.CreateAsync(DatabaseKind.Postgres, PrepareAsync);
+        await using var one = await TestDatabase.CreateAsync(kind, PrepareAsync);
         await ScalarAsync(one.Url, "INSERT INTO probe VALUES (2) RETURNING id");
-        await using var two = await TestDatabase.CreateAsync(DatabaseKind.Postgres, PrepareAsync);
+        await using var two = await TestDatabase.CreateAsync(kind, PrepareAsync);
         (await ScalarAsync(one.Url, "SELECT count(*) FROM probe")).ShouldBe(2L);
         (await ScalarAsync(two.Url, "SELECT count(*) FROM probe")).ShouldBe(1L);
-        _prepared.ShouldBe(1);
+        Prepared[kind].ShouldBe(1);
     }
 
     [Fact]
@@ -36,14 +38,18 @@ public sealed class TestDatabaseTests
 
     private static async Task PrepareAsync(string url)
     {
-        Interlocked.Increment(ref _prepared);
+        Prepared[url.StartsWith("sqlite:", StringComparison.Ordinal) ? DatabaseKind.Sqlite : DatabaseKind.Postgres]++;
         await ScalarAsync(url, "CREATE TABLE probe (id int); INSERT INTO probe VALUES (1) RETURNING id");
     }
 
     private static async Task<object?> ScalarAsync(string url, string sql)
     {
-        await using var source = NpgsqlDataSource.Create(TestDatabase.ConnectionString(url));
-        await using var command = source.CreateCommand(sql);
+        await using DbConnection connection = url.StartsWith("sqlite:", StringComparison.Ordinal)
+            ? new SqliteConnection($"Data Source={url["sqlite:".Length..]};Pooling=False")
+            : new NpgsqlConnection(TestDatabase.ConnectionString(url) + ";Pooling=false");
+        await connection.OpenAsync(TestContext.Current.CancellationToken);
+        await using var command = connection.CreateCommand();
+        command.CommandText = sql;
         return await command.ExecuteScalarAsync(TestContext.Current.CancellationToken);
     }
 }

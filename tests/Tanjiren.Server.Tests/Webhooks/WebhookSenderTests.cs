@@ -91,7 +91,7 @@ public sealed class WebhookSenderTests : IAsyncLifetime
         var sending = SendAsync(sender);
         // The whole try's timer, and that of the first address.
         await _clock.AdvanceOnceSleepingAsync(WebhookSender.Timeout / 2, sleepers: 2);
-        (await sending.WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, Token)).ShouldBe(new SendResult(200, null));
+        (await sending.WaitAsync(TimeSpan.FromSeconds(90), TimeProvider.System, Token)).ShouldBe(new SendResult(200, null));
     }
 
     [Fact]
@@ -189,7 +189,7 @@ public sealed class WebhookSenderTests : IAsyncLifetime
         };
         using var sender = Sender();
         (await SendAsync(sender)).ShouldBe(new SendResult(500, null));
-        await left.Task.WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, Token);
+        await left.Task.WaitAsync(TimeSpan.FromSeconds(90), TimeProvider.System, Token);
     }
 
     [Fact]

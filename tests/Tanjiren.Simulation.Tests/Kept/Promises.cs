@@ -5,15 +5,17 @@ using Tanjiren.Server.Tasks.Approvals;
 namespace Tanjiren.Simulation.Tests.Kept;
 
 /// <summary>
-/// What must hold, whatever happens: looked at after each commit and at each start of a process. Each promise says in its own words what the product promises, not how it
+/// What must hold, whatever happens: looked at after each commit, and who executes what after each act. Each promise says in its own words what the product promises, not how it
 /// keeps it.
 /// </summary>
 internal sealed class Promises(World world, SimulatedServer server, Eye eye, IReadOnlyList<Machine> machines)
 {
     private readonly StartPromises _starts = new(world, eye);
+    private readonly FollowPromises _follows = new(world);
     private readonly Dictionary<string, (long Generation, string Digest)> _accepted = [];
     private readonly Dictionary<string, StepSeen> _claimed = [];
     private readonly HashSet<string> _planned = [];
+    private readonly Dictionary<string, (Machine Machine, Job Job)> _workers = [];
     private Dictionary<string, StepSeen> _steps = [];
     private Dictionary<string, TaskSeen> _tasks = [];
     private Dictionary<string, ApprovalSeen> _approvals = [];
@@ -37,6 +39,13 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
         world.Fail($"two results of {Name(stepId)} were accepted: of generation {_accepted[stepId].Generation} and of {generation}");
     }
 
+    /// <summary>The server has told an agent that it had this result already.</summary>
+    public void ResultKnown(string stepId, long generation, string digest)
+    {
+        if (_steps.TryGetValue(stepId, out var step) && step.CompletedGeneration == generation && step.Digest != digest)
+            world.Fail($"a result of {Name(stepId)} under generation {generation} was taken for known, and the one that is known is another");
+    }
+
     public void Check()
     {
         if (world.Failure is not null) return;
@@ -49,7 +58,8 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
         _starts.Note(approvals, events);
         foreach (var step in steps) CheckStep(step, _steps.GetValueOrDefault(step.Id), tasksById[step.TaskId], sessions, events, approvals);
         foreach (var gone in _steps.Values.Where(old => old.Attempts > 0).ExceptBy(steps.Select(step => step.Id), old => old.Id)) world.Fail($"{Name(gone.Id)} is gone, which was claimed before");
-        CheckTasks(tasks, steps, approvals);
+        CheckTasks(tasks, steps, approvals, events);
+        _follows.CheckTicks(eye.Schedules());
         CheckAccepted(steps);
 
         _steps = steps.ToDictionary(step => step.Id);
@@ -59,19 +69,23 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
     }
 
     /// <summary>
-    /// At most one live worker for each step, and none while it is offered. Live is what executes: not what is stopped, nor what sleeps, nor what has been awake for less
+    /// At most one live worker for each step, and none while it is offered or given up. Live is what executes: not what is stopped, nor what sleeps, nor what has been awake for less
     /// than the second in which the agent notices that it slept.
     /// </summary>
     public void CheckWorkers()
     {
-        foreach (var workers in machines.Where(machine => machine is { HasPower: true, Asleep: false } && world.Now - machine.AwokeAt > 1000)
-            .SelectMany(machine => machine.Jobs.Where(job => job is { Alive: true, Stopped: false }), (machine, job) => (machine, job)).GroupBy(worker => worker.job.StepId))
+        _workers.Clear();
+        foreach (var machine in machines)
         {
-            if (workers.Count() > 1) world.Fail($"{Name(workers.Key)} is executed by {string.Join(" and by ", workers.Select(w => $"{w.machine.Name} under generation {w.job.Generation}"))}");
-            if (!_steps.TryGetValue(workers.Key, out var step)) continue;
-            foreach (var (machine, job) in workers)
+            if (!machine.HasPower || machine.Asleep || world.Now - machine.AwokeAt <= 1000) continue;
+            foreach (var job in machine.Jobs)
             {
-                if (step.State == "queued" || step.State == "running" && step.Generation != job.Generation)
+                if (job is not { Alive: true, Stopped: false }) continue;
+                if (_workers.TryGetValue(job.StepId, out var other))
+                    world.Fail($"{Name(job.StepId)} is executed by {other.Machine.Name} under generation {other.Job.Generation} and by {machine.Name} under generation {job.Generation}");
+                _workers[job.StepId] = (machine, job);
+                if (!_steps.TryGetValue(job.StepId, out var step)) continue;
+                if (step.State == "queued" || step.State == "running" && step.Generation != job.Generation || step is { State: "failed", Reason: "workerLost", CompletedGeneration: null })
                     world.Fail($"{Name(step.Id)} is {step.State} under generation {step.Generation} while {machine.Name} executes generation {job.Generation} of it");
             }
         }
@@ -125,7 +139,7 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
             world.Fail($"the lease of {Name(step.Id)} was given up {old.ExpiresAt + old.GraceMs - server.LeaseNow()} ms before its grace had passed (it was {old.LeaseState})");
     }
 
-    private void CheckTasks(IReadOnlyList<TaskSeen> tasks, IReadOnlyList<StepSeen> steps, IReadOnlyList<ApprovalSeen> approvals)
+    private void CheckTasks(IReadOnlyList<TaskSeen> tasks, IReadOnlyList<StepSeen> steps, IReadOnlyList<ApprovalSeen> approvals, IReadOnlyList<EventSeen> events)
     {
         var retries = eye.Retries();
         var stepsOf = steps.ToLookup(step => step.TaskId);
@@ -152,6 +166,7 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
             };
             if (!says) world.Fail($"{Name(task.Id)} is {task.State} and nothing says what it waits for: {open} open steps, approval {asked?.Number} {asked?.State}, used {used}");
         }
+        _follows.CheckRetries(tasks, _tasks, stepsOf, retries.Keys.ToHashSet(), events);
         foreach (var twice in tasks.Where(task => task.RetryOf is not null).GroupBy(task => task.RetryOf).Where(attempts => attempts.Count() > 1))
             world.Fail($"{Name(twice.Key)} has {twice.Count()} attempts after it");
         foreach (var both in tasks.Where(task => task.RetryOf is not null && retries.ContainsKey(task.RetryOf))) world.Fail($"{Name(both.RetryOf)} was tried again and waits to be");

@@ -64,7 +64,8 @@ internal sealed class AgentUpload(World world, SimulatedAgent agent, string clai
                 : await server.ReleaseAsync(agent.As(session), stepId, new ReleaseRequest { LeaseGeneration = _generation, Reason = "never started" });
             world.Ledger.Add($"{word[..^1]}: {result}");
             world.Say($"server: {agent.Machine.Name} {word} {world.Names.Of(stepId)} generation {_generation}: {result}");
-            if (_result is not null && result == "applied" && StepRules.IsTerminal(reply.Value!.State)) world.ResultAccepted(stepId, _generation, _result.ResultDigest!);
+            if (_result is not null && reply.Value is { } said && StepRules.IsTerminal(said.State))
+                (result == "applied" ? world.ResultAccepted : world.ResultKnown)(stepId, _generation, _result.ResultDigest!);
             return reply;
         }, reply => Heard(session, reply.Kind));
     }

@@ -78,7 +78,6 @@ internal sealed class Machine : Host
     {
         _jobs.Add(job);
         World.Say($"{Name}: {World.Names.Of(job.StepId)} generation {job.Generation} runs");
-        World.Spawned();
         Later(durationMs, () => RunOut(job));
     }
 

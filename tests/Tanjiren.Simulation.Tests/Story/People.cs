@@ -160,7 +160,8 @@ internal sealed class People(World world, SimulatedServer server, IReadOnlyList<
                 var failed = tasks.Where(t => t.State is "failed" or "cancelled").ToList();
                 if (failed.Count == 0) break;
                 var old = world.Pick(failed);
-                server.Do("a retry", services => services.GetRequiredService<RetryService>().RetryAsync(world.Pick(members), old.Id, null, null, CancellationToken.None), result =>
+                // By the member, as a change: the attempt is of whoever made the task and of whoever tries it again.
+                server.Do("a retry", services => services.GetRequiredService<RetryService>().RetryAsync(members[^1], old.Id, null, null, CancellationToken.None), result =>
                 {
                     if (result.TaskId is null) return;
                     world.Ledger.Add("retry: byHand");

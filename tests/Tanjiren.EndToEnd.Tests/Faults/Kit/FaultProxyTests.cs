@@ -52,7 +52,7 @@ public sealed class FaultProxyTests : IAsyncLifetime
     {
         await _server.StartAsync(Cancellation);
         _proxy = FaultProxy.Start(new Uri(_server.Urls.Single()));
-        _http = new HttpClient { BaseAddress = _proxy.Url, Timeout = TimeSpan.FromSeconds(20) };
+        _http = new HttpClient { BaseAddress = _proxy.Url, Timeout = TimeSpan.FromSeconds(90) };
     }
 
     public async ValueTask DisposeAsync()

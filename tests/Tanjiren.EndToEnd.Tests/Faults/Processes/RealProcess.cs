@@ -68,12 +68,12 @@ internal sealed partial class RealProcess : IAsyncDisposable
     }
 
     /// <summary><c>kill -9</c>: no handler, no flush. Returns when it is dead.</summary>
-    public Task KillAsync() => EndAsync(SigKill, TimeSpan.FromSeconds(20));
+    public Task KillAsync() => EndAsync(SigKill, TimeSpan.FromSeconds(60));
 
     /// <summary>SIGTERM, and the time it takes to end by itself.</summary>
     public async Task<int> TerminateAsync(TimeSpan? limit = null)
     {
-        await EndAsync(SigTerm, limit ?? TimeSpan.FromSeconds(30));
+        await EndAsync(SigTerm, limit ?? TimeSpan.FromSeconds(90));
         return ExitCode;
     }
 

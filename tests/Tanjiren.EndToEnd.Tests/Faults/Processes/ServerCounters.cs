@@ -7,7 +7,7 @@ namespace Tanjiren.EndToEnd.Tests.Faults;
 /// <summary>The counters of <c>/api/status</c>, summed over the loops of one server and over its restarts.</summary>
 internal sealed class ServerCounters(Uri server) : IDisposable
 {
-    private readonly HttpClient _http = new() { BaseAddress = server, Timeout = TimeSpan.FromSeconds(30) };
+    private readonly HttpClient _http = new() { BaseAddress = server, Timeout = TimeSpan.FromSeconds(90) };
     private readonly Dictionary<string, long> _ofPastLives = [];
 
     /// <summary>The counters are shown to whoever is signed in.</summary>

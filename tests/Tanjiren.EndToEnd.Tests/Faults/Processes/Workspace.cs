@@ -19,7 +19,7 @@ internal sealed class Workspace : IDisposable
     /// <summary>Completes the set-up of a server that has no users yet, and makes a personal access token.</summary>
     public static async Task<Workspace> SetUpAsync(RealServer server)
     {
-        var http = new HttpClient { BaseAddress = server.Url, Timeout = TimeSpan.FromSeconds(30) };
+        var http = new HttpClient { BaseAddress = server.Url, Timeout = TimeSpan.FromSeconds(90) };
         // The defence against foreign sites asks for it on every cookie mutation.
         http.DefaultRequestHeaders.Add("Origin", server.Url.GetLeftPart(UriPartial.Authority));
         var workspace = new Workspace(http);

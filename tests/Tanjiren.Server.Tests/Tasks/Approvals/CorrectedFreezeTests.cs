@@ -96,7 +96,7 @@ public sealed class CorrectedFreezeTests
 
         using var waiting = ((WakeUps)engine.Service(typeof(WakeUps))).Subscribe(WakeUps.Work(machine.InstanceId));
         await PassAsync(engine, TimeSpan.FromMinutes(1));
-        (await waiting.WaitAsync(TimeSpan.FromSeconds(20), TimeProvider.System, Token)).ShouldBeTrue();
+        (await waiting.WaitAsync(TimeSpan.FromSeconds(90), TimeProvider.System, Token)).ShouldBeTrue();
         (await OfferedAsync(engine, machine.InstanceId)).ShouldBe([task.Execution.Steps[0].Id]);
         await PassAsync(engine, TimeSpan.FromMinutes(1));
         Woken().ShouldBe(1, "once");
