@@ -87,7 +87,7 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
             return Evaluate(sql, doctrine, version, new DoctrineCase
             {
                 Mode = question.Spec.Mode ?? TaskMode.Command,
-                Text = DoctrineCase.TextOf(question.Spec.Command),
+                Text = DoctrineCase.TextOf(question.Spec),
                 Tags = DoctrineCase.Union(question.TargetTags),
                 ActorRole = question.ActorRole,
                 Origins = OriginsOf(question.Origin),

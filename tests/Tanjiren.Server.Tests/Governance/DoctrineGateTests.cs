@@ -51,6 +51,7 @@ public sealed class DoctrineGateTests
         (await DecideAsync(question with { AtVersion = 1 })).Class.ShouldBe(ApprovalClass.None);
         (await DecideAsync(question with { Origin = TaskOrigin.Request })).Class.ShouldBe(ApprovalClass.None);
         (await DecideAsync(question with { Spec = new CreateTaskRequest { Command = new CommandSpec { Shell = "make test" } } })).Class.ShouldBe(ApprovalClass.ProductionMutation);
+        (await DecideAsync(question with { Spec = new CreateTaskRequest { Mode = TaskMode.Prompt, PromptText = "make test" } })).Class.ShouldBe(ApprovalClass.ProductionMutation);
         (await DecideAsync(question with { OrganizationId = other })).Findings.ShouldHaveSingleItem().Rule.ShouldBe("production", "of what it began with");
         (await DecideAsync(question with { OrganizationId = "org_nobody" })).ShouldSatisfyAllConditions(d => d.Class.ShouldBe(ApprovalClass.None), d => d.Version.ShouldBe(0));
     }

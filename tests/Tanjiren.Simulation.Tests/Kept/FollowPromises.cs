@@ -1,5 +1,3 @@
-using Tanjiren.Protocol;
-
 namespace Tanjiren.Simulation.Tests.Kept;
 
 /// <summary>
