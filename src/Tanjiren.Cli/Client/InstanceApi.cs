@@ -12,6 +12,10 @@ internal sealed class InstanceApi(ApiClient api)
     public Task<InstanceBody> GetAsync(string id, CancellationToken cancellation) =>
         api.GetAsync(Path(id), WireJson.Default.InstanceBody, cancellation);
 
+    /// <summary>Of an id: itself, also when the workstation has been removed since.</summary>
+    public async Task<string> IdOfAsync(string idOrName, CancellationToken cancellation) =>
+        Ids.IsValid(idOrName, Ids.Instance) ? idOrName : (await GetAsync(idOrName, cancellation)).Id;
+
     public Task<Page<InstanceBody>> ListAsync(int limit, string? cursor, CancellationToken cancellation) =>
         api.GetAsync("/api/instances" + Query.Of(("limit", limit.ToString()), ("cursor", cursor)), WireJson.Default.PageInstanceBody, cancellation);
 

@@ -17,5 +17,7 @@ internal sealed class InvestigationApi(ApiClient api)
     public Task<InvestigationBody> UpdateAsync(string id, UpdateInvestigationRequest request, CancellationToken cancellation) =>
         api.SendAsync(HttpMethod.Patch, Path(id), request, WireJson.Default.UpdateInvestigationRequest, WireJson.Default.InvestigationBody, cancellation);
 
+    public Task DeleteAsync(string id, CancellationToken cancellation) => api.DeleteAsync(Path(id), cancellation);
+
     private static string Path(string id) => "/api/investigations/" + Uri.EscapeDataString(id);
 }

@@ -16,5 +16,7 @@ internal sealed class RunbookApi(ApiClient api)
     public Task<RunbookBody> UpdateAsync(string idOrName, UpdateRunbookRequest request, CancellationToken cancellation) =>
         api.SendAsync(HttpMethod.Patch, Path(idOrName), request, WireJson.Default.UpdateRunbookRequest, WireJson.Default.RunbookBody, cancellation);
 
+    public Task DeleteAsync(string idOrName, CancellationToken cancellation) => api.DeleteAsync(Path(idOrName), cancellation);
+
     private static string Path(string idOrName) => "/api/runbooks/" + Uri.EscapeDataString(idOrName);
 }

@@ -46,9 +46,9 @@ internal sealed class TaskApi(ApiClient api, ClientTimeouts timeouts, TimeProvid
     public Task<TaskBody> GetAsync(string id, CancellationToken cancellation) =>
         api.GetAsync(Path(id), WireJson.Default.TaskBody, cancellation);
 
-    public Task<Page<TaskBody>> ListAsync(string? status, string? investigation, int limit, string? cursor, CancellationToken cancellation) =>
-        api.GetAsync("/api/tasks" + Query.Of(("status", status), ("investigation", investigation), ("limit", limit.ToString()), ("cursor", cursor)),
-            WireJson.Default.PageTaskBody, cancellation);
+    /// <summary>Newest first; <paramref name="filter"/>: parts of the query that have a value restrict.</summary>
+    public Task<Page<TaskBody>> ListAsync((string Name, string? Value)[] filter, int wanted, CancellationToken cancellation) => Query.PagesAsync((limit, cursor) =>
+        api.GetAsync("/api/tasks" + Query.Of([.. filter, ("limit", limit.ToString()), ("cursor", cursor)]), WireJson.Default.PageTaskBody, cancellation), wanted);
 
     public Task<TaskBody> UpdateAsync(string id, UpdateTaskRequest change, CancellationToken cancellation) =>
         api.SendAsync(HttpMethod.Patch, Path(id), change, WireJson.Default.UpdateTaskRequest, WireJson.Default.TaskBody, cancellation);

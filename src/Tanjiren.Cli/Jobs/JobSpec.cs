@@ -56,6 +56,10 @@ internal static class JobSpec
         };
     }
 
+    /// <summary>Of a change: null leaves what there is, and an empty policy (<c>--retries 0</c>) takes it away.</summary>
+    public static RetryPolicy? RetryChange(int? retries, int? backoffSeconds, bool exponential, IReadOnlyList<string> on) =>
+        Retry(retries, backoffSeconds, exponential, on) ?? (retries == 0 ? new RetryPolicy() : null);
+
     private static StepReason Reason(string word)
     {
         foreach (var reason in Enum.GetValues<StepReason>())
@@ -100,5 +104,13 @@ internal static class JobSpec
             Labels = Labels(labels),
             Placement = all ? Placement.All : any ? Placement.Any : null,
         };
+    }
+
+    /// <summary>Null: the runbook's own.</summary>
+    public static TargetSpec? RunbookTargets(IReadOnlyList<string> workstations, IReadOnlyList<string> tags, IReadOnlyList<string> labels, bool all, bool any)
+    {
+        if (workstations.Count + tags.Count + labels.Count > 0) return Targets(workstations, tags, labels, all, any);
+        if (all || any) throw new CliException("--all or --any is given without a target", "add --workstation, --tag or --label, or leave it out: the runbook says where");
+        return null;
     }
 }

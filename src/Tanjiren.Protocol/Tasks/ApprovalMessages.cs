@@ -102,6 +102,8 @@ public sealed record UpdateTaskRequest
     /// <summary>As a whole.</summary>
     public ResourceSpec? Resources { get; init; }
     public int? Priority { get; init; }
+    /// <summary>As a whole; an empty object takes it away.</summary>
+    public RetryPolicy? Retry { get; init; }
     /// <summary>May be raised, never lowered.</summary>
     public ApprovalClass? ApprovalClass { get; init; }
 }

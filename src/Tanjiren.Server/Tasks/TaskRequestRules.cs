@@ -77,6 +77,7 @@ internal static class TaskRequestRules
             OnWorkerLost = change.OnWorkerLost ?? stored.OnWorkerLost,
             Resources = change.Resources ?? stored.Resources,
             Priority = change.Priority ?? stored.Priority,
+            Retry = change.Retry == new RetryPolicy() ? null : change.Retry ?? stored.Retry,
             ApprovalClass = change.ApprovalClass ?? stored.ApprovalClass,
         }, defaultGraceSeconds, errors);
     }

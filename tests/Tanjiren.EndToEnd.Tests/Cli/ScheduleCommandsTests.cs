@@ -1,12 +1,6 @@
 using System.Text.Json;
 
-using Microsoft.AspNetCore.Builder;
-using Microsoft.Extensions.Logging;
-
-using Tanjiren.Cli.Settings;
 using Tanjiren.Protocol;
-using Tanjiren.Server.Hosting;
-using Tanjiren.Tests;
 
 namespace Tanjiren.EndToEnd.Tests.Cli;
 
@@ -14,31 +8,16 @@ namespace Tanjiren.EndToEnd.Tests.Cli;
 public sealed class ScheduleCommandsTests : IAsyncLifetime
 {
     private static readonly string[] Job = ["-w", "box", "--", "make", "all"];
-    private readonly TemporaryDirectory directory = new();
-    private readonly CliRun cli = new();
-    private WebApplication server = null!;
-    private string token = "";
+    private LocalServer server = null!;
+    private CliRun cli = null!;
 
     public async ValueTask InitializeAsync()
     {
-        server = ControlPlane.Build(new ControlPlaneOptions
-        {
-            Urls = ["http://127.0.0.1:0"], Database = "sqlite:" + directory.File("tanjiren.db"), OfferSetup = false, ConfigureLogging = logging => logging.ClearProviders(),
-        });
-        await server.StartAsync(TestContext.Current.CancellationToken);
-        var local = await LocalWorkspace.EnsureAsync(server, TestContext.Current.CancellationToken);
-        token = local.Token;
-        new CredentialFile(new TanvritHome(cli.Home)).Write(new Credentials().With("local", new WorkspaceCredential { Url = server.Urls.First(), Token = local.Token }));
-        (await cli.InvokeAsync("workstations", "create", "box")).ShouldBe(0, cli.Error.Text);
+        server = await LocalServer.StartAsync();
+        cli = server.Cli;
     }
 
-    public async ValueTask DisposeAsync()
-    {
-        await server.StopAsync();
-        await server.DisposeAsync();
-        cli.Dispose();
-        directory.Dispose();
-    }
+    public ValueTask DisposeAsync() => server.DisposeAsync();
 
     [Fact]
     public async Task A_schedule_lives_from_create_to_delete()
@@ -83,23 +62,52 @@ public sealed class ScheduleCommandsTests : IAsyncLifetime
     [Fact]
     public async Task One_that_runs_a_runbook_is_shown_with_it_and_its_version()
     {
-        var file = directory.File("restart.json");
-        await File.WriteAllTextAsync(file, """
-            { "name": "restart", "intentTemplate": "Restart", "parameters": [{ "name": "service" }], "command": { "argv": ["restart", "{{service}}"] },
-              "defaultConstraints": { "targets": { "workstations": ["box"] } }, "status": "active" }
-            """, TestContext.Current.CancellationToken);
-        (await cli.InvokeAsync("runbooks", "create", "--file", file, "--json")).ShouldBe(0, cli.Error.Text);
-        var runbook = Read(WireJson.Default.RunbookBody);
-        using var http = new HttpClient { BaseAddress = new Uri(server.Urls.First()) };
-        http.DefaultRequestHeaders.Authorization = new System.Net.Http.Headers.AuthenticationHeaderValue("Bearer", token);
-        using var body = new StringContent("""{ "name": "nightly", "cron": "@daily", "task": { "runbookId": "restart", "parameters": { "service": "nginx" } } }""", System.Text.Encoding.UTF8, "application/json");
-        (await http.PostAsync("/api/schedules", body, TestContext.Current.CancellationToken)).EnsureSuccessStatusCode();
+        var runbook = await RestartAsync();
+        await server.RunAsync("schedules", "create", "nightly", "--cron", "@daily", "--runbook", "restart", "--param", "service=nginx");
 
         (await cli.InvokeAsync("schedules", "show", "nightly")).ShouldBe(0, cli.Error.Text);
         cli.Output.Text.ShouldMatch($"runbook: +{runbook.Id} \\(version 1\\)\n");
         cli.Output.Text.ShouldMatch("parameters: +service=nginx\n");
         (await cli.InvokeAsync("schedules", "list")).ShouldBe(0, cli.Error.Text);
         cli.Output.Text.ShouldContain($"runbook {runbook.Id}");
+    }
+
+    [Fact]
+    public async Task A_runbook_and_a_command_take_each_others_place()
+    {
+        var runbook = await RestartAsync();
+        var made = await server.JsonAsync(WireJson.Default.ScheduleBody, ["schedules", "create", "yearly", "--cron", "@yearly", .. Job]);
+        var changed = await server.JsonAsync(WireJson.Default.ScheduleBody, "schedules", "update", "yearly", "--runbook", runbook.Id, "-p", "service=nginx", "-p", "how=a=b", "--timeout", "5m", "--priority", "4");
+        (changed.Id, changed.Cron, changed.RunbookVersion).ShouldBe((made.Id, made.Cron, 1));
+        (changed.Task.RunbookId, changed.Task.Command, changed.Task.Targets, changed.Task.TimeoutSeconds).ShouldBe((runbook.Id, null, null, 300));
+        changed.Task.Parameters.ShouldBe(new Dictionary<string, string> { ["service"] = "nginx", ["how"] = "a=b" }, ignoreOrder: true);
+
+        var job = await server.JsonAsync(WireJson.Default.TaskBody, "schedules", "run", "yearly");
+        job.Command.Argv.ShouldBe(["restart", "nginx", "a=b"]);
+        (job.Intent, job.RunbookId, job.TimeoutSeconds, job.Priority, job.Targets.Workstations!.Single()).ShouldBe(("Restart", runbook.Id, 300, 4, "box"));
+
+        // What is replaced is the whole job: of the options before nothing is left.
+        var again = (await server.JsonAsync(WireJson.Default.ScheduleBody, "schedules", "update", "yearly", "--runbook", "restart", "-p", "service=caddy", "--tag", "web", "--any")).Task;
+        (again.TimeoutSeconds, again.Targets!.Tags!.Single(), again.Parameters!.Count).ShouldBe((null, "web", 1));
+        changed = await server.JsonAsync(WireJson.Default.ScheduleBody, ["schedules", "update", "yearly", .. Job]);
+        (changed.RunbookVersion, changed.Task.RunbookId, changed.Task.Parameters).ShouldBe((null, null, null));
+    }
+
+    [Fact]
+    public async Task What_does_not_fit_a_runbook_is_told()
+    {
+        await RestartAsync();
+        string[] create = ["schedules", "create", "x", "--cron", "@daily"];
+        (await server.RefusedAsync([.. create, "--runbook", "restart"])).ShouldContain("  task.parameters.service: is required");
+        (await server.RefusedAsync([.. create, "--runbook", "restart", "-p", "service=x", "-p", "colour=red"])).ShouldContain("  task.parameters.colour: is not a parameter of the runbook");
+        (await server.RefusedAsync([.. create, "--runbook", "nobody"])).ShouldContain("  task.runbookId: ");
+        (await server.RefusedAsync([.. create, "--runbook", "restart", "--", "true"])).ShouldContain("both --runbook and a command are given");
+        (await server.RefusedAsync([.. create, "--runbook", "restart", "--shell", "true"])).ShouldContain("both --runbook and a command are given");
+        (await server.RefusedAsync([.. create, "--runbook", "restart", "-p", "service=x", "--all"])).ShouldContain("--all or --any is given without a target");
+        (await server.RefusedAsync([.. create, "--runbook", "restart", "-p", "service"])).ShouldContain("--param 'service' gives no value");
+        (await server.RefusedAsync([.. create, "-p", "service=x", .. Job])).ShouldContain("--param is given without --runbook");
+        (await server.RefusedAsync("schedules", "update", "x", "-p", "service=x")).ShouldContain("--param: of the job, and it is replaced only as a whole");
+        (await server.RunAsync("schedules", "list", "-o", "id")).ShouldBeEmpty();
     }
 
     [Fact]
@@ -145,6 +153,11 @@ public sealed class ScheduleCommandsTests : IAsyncLifetime
         cli.Error.Text.ShouldContain("--retry-on 'boredom' is no reason of a failure");
         (await cli.InvokeAsync(["jobs", "run", "--retries", "20", .. Job])).ShouldBe(125);
     }
+
+    private async Task<RunbookBody> RestartAsync() => await server.JsonAsync(WireJson.Default.RunbookBody, "runbooks", "create", "--file", await server.FileAsync("restart.json", """
+        { "name": "restart", "intentTemplate": "Restart", "parameters": [{ "name": "service" }, { "name": "how", "default": "gently" }],
+          "command": { "argv": ["restart", "{{service}}", "{{how}}"] }, "defaultConstraints": { "targets": { "workstations": ["box"] } }, "status": "active" }
+        """));
 
     private T Read<T>(System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type) => JsonSerializer.Deserialize(cli.Output.Bytes, type)!;
 }

@@ -210,6 +210,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                     Intent = random.Next(2) == 0 ? cast.NewName() : null, Priority = random.Next(-3, 4), MaxParallel = random.Next(0, 3), TimeoutSeconds = random.Next(3000, 3600),
                     Command = random.Next(3) == 0 ? new CommandSpec { Argv = ["true", cast.NewName()] } : null, Environment = random.Next(3) == 0 ? new Dictionary<string, string> { ["A"] = "c" } : null,
                     Targets = random.Next(4) == 0 ? new TargetSpec { Workstations = [cast.Agent(random).InstanceId] } : null,
+                    Retry = random.Next(8) switch { 0 => new RetryPolicy { MaxAttempts = 2, BackoffSeconds = 3600 }, 1 => new RetryPolicy(), _ => null },
                     ApprovalClass = random.Next(6) == 0 ? ApprovalClass.SensitiveWrite : null,
                 });
                 break;

@@ -23,7 +23,7 @@ internal static class InvestigationsShowCommand
             var one = await client.Investigations.GetAsync(parse.GetValue(id)!, cancellation);
             if (output.TryWrite(cli, parse, one, w => w.InvestigationBody, one.Id)) return ExitCode.Ok;
             Show(cli, one);
-            var jobs = await client.Tasks.ListAsync(null, one.Id, WireLimits.DefaultPageSize, null, cancellation);
+            var jobs = await client.Tasks.ListAsync([("investigation", one.Id)], WireLimits.DefaultPageSize, cancellation);
             if (jobs.Items.Count > 0)
             {
                 cli.Out.WriteLine();

@@ -54,13 +54,29 @@ internal sealed class JobRequestOptions
 
     /// <param name="parse">The command line.</param>
     /// <param name="argv">What stands after <c>--</c>.</param>
-    public CreateTaskRequest Of(ParseResult parse, IReadOnlyList<string> argv)
+    public CreateTaskRequest Of(ParseResult parse, IReadOnlyList<string> argv) => Rest(parse) with
+    {
+        Command = JobSpec.Command(argv, parse.GetValue(shell)),
+        Targets = JobSpec.Targets(parse.GetValue(workstations)!, parse.GetValue(tags)!, parse.GetValue(labels)!, parse.GetValue(all), parse.GetValue(any)),
+    };
+
+    /// <summary>Of a runbook, which says what the options leave out.</summary>
+    /// <param name="parse">The command line.</param>
+    /// <param name="runbook">Its name or id.</param>
+    /// <param name="parameters">The values that it is given.</param>
+    public CreateTaskRequest OfRunbook(ParseResult parse, string runbook, IReadOnlyDictionary<string, string>? parameters) => Rest(parse) with
+    {
+        RunbookId = runbook,
+        Parameters = parameters,
+        Targets = JobSpec.RunbookTargets(parse.GetValue(workstations)!, parse.GetValue(tags)!, parse.GetValue(labels)!, parse.GetValue(all), parse.GetValue(any)),
+    };
+
+    /// <summary>All but what runs and where.</summary>
+    private CreateTaskRequest Rest(ParseResult parse)
     {
         var (set, taken) = JobSpec.Environment(parse.GetValue(env)!);
         return new CreateTaskRequest
         {
-            Command = JobSpec.Command(argv, parse.GetValue(shell)),
-            Targets = JobSpec.Targets(parse.GetValue(workstations)!, parse.GetValue(tags)!, parse.GetValue(labels)!, parse.GetValue(all), parse.GetValue(any)),
             Environment = set,
             EnvironmentFromMachine = taken,
             WorkingDirectory = parse.GetValue(cwd),

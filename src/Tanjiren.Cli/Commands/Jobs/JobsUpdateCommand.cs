@@ -18,8 +18,13 @@ internal static class JobsUpdateCommand
         {
             Arguments = { id },
             Operands = "JOB [-- COMMAND [ARGS…]]",
-            Details = "What is given replaces, what is absent stays; targets, environment and resources are each replaced as a whole. An approval that was given or asked for ends, and the job is decided anew.",
-            Examples = ["tanvrit-compute jobs update task_0123 --priority 10", "tanvrit-compute jobs update task_0123 --intent 'only check' -- make --dry-run"],
+            Details = "What is given replaces, what is absent stays; targets, environment, resources and retries are each replaced as a whole. An approval that was given or asked for ends, and the job is decided anew.",
+            Examples =
+            [
+                "tanvrit-compute jobs update task_0123 --priority 10",
+                "tanvrit-compute jobs update task_0123 --retries 3 --retry-backoff 1m",
+                "tanvrit-compute jobs update task_0123 --intent 'only check' -- make --dry-run",
+            ],
         };
         var workstations = Options.Repeated("--workstation", "NAME", "Run on this workstation instead; repeatable", "-w");
         var tags = Options.Repeated("--tag", "TAG", "Run on workstations with this tag instead; repeatable, all must be set");
@@ -32,6 +37,10 @@ internal static class JobsUpdateCommand
         var queueTimeout = Options.Seconds("--queue-timeout", "Give up when nothing has started by then", 1, 2_592_000);
         var onWorkerLost = Options.Choice("--on-worker-lost", "When a workstation vanishes: fail the step, or requeue it once its processes are dead", "fail", "requeue");
         var grace = Options.Seconds("--lease-grace", "How long a silent workstation may come back before its step counts as lost", 1, 3_600);
+        var retries = Options.Number("--retries", "N", "After a failure try again, up to N times; 0: not any more", 0, WireLimits.MaxAttempts - 1);
+        var retryBackoff = Options.Seconds("--retry-backoff", "Pause before the second attempt (default 30)", 0, 86_400);
+        var retryExponential = Options.Flag("--retry-exponential", "Double the pause after each attempt, up to a day");
+        var retryOn = Options.Repeated("--retry-on", "REASON", "Try again after this failure only: exitCode, timeout, workerLost …; repeatable (default exitCode and timeout)");
         var env = Options.Repeated("--env", "NAME[=V]", "Set these variables instead; without =V take the workstation's own value; repeatable", "-e");
         var cwd = Options.Text("--cwd", "DIR", "Absolute directory on the workstation");
         var shell = Options.Text("--shell", "TEXT", "Run TEXT with the workstation's shell instead");
@@ -41,8 +50,8 @@ internal static class JobsUpdateCommand
         var intent = Options.Text("--intent", "TEXT", "What it is for, in your words");
         var priority = Options.Number("--priority", "N", "From -100 to 100, higher first", -100, 100);
         var approvalClass = Options.Choice("--approval-class", "Ask for an approval of this class; it can be raised, not lowered", [.. Enum.GetValues<ApprovalClass>().Select(c => Words.Of(c))]);
-        foreach (var option in (Option[])[workstations, tags, labels, all, any, maxParallel, stopAfter, timeout, queueTimeout, onWorkerLost, grace, env, cwd, shell,
-            cpu, memory, gpus, intent, priority, approvalClass])
+        foreach (var option in (Option[])[workstations, tags, labels, all, any, maxParallel, stopAfter, timeout, queueTimeout, onWorkerLost, grace,
+            retries, retryBackoff, retryExponential, retryOn, env, cwd, shell, cpu, memory, gpus, intent, priority, approvalClass])
             command.Options.Add(option);
         var output = new OutputOptions(command, "Print the job as JSON");
         var server = new ServerOptions(command);
@@ -73,6 +82,7 @@ internal static class JobsUpdateCommand
                     ? new ResourceSpec { Cpu = c, MemoryMb = m, GpuCount = g } : null,
                 Intent = parse.GetValue(intent),
                 Priority = parse.GetValue(priority),
+                Retry = JobSpec.RetryChange(parse.GetValue(retries), parse.GetValue(retryBackoff), parse.GetValue(retryExponential), parse.GetValue(retryOn)!),
                 ApprovalClass = Words.ApprovalClass(parse.GetValue(approvalClass)),
             };
             using var client = ClientSession.Open(cli, server.Of(parse));

@@ -45,7 +45,7 @@ internal static class RunbooksRunCommand
             {
                 RunbookId = parse.GetValue(name),
                 Parameters = JobSpec.Parameters(parse.GetValue(parameters)!),
-                Targets = Targets(parse.GetValue(workstations)!, parse.GetValue(tags)!, parse.GetValue(labels)!, parse.GetValue(all), parse.GetValue(any)),
+                Targets = JobSpec.RunbookTargets(parse.GetValue(workstations)!, parse.GetValue(tags)!, parse.GetValue(labels)!, parse.GetValue(all), parse.GetValue(any)),
                 Environment = set,
                 EnvironmentFromMachine = taken,
                 Intent = parse.GetValue(intent),
@@ -63,13 +63,5 @@ internal static class RunbooksRunCommand
             }, interrupts);
         });
         return command;
-    }
-
-    /// <summary>Null: the runbook's own.</summary>
-    private static TargetSpec? Targets(string[] workstations, string[] tags, string[] labels, bool all, bool any)
-    {
-        if (workstations.Length + tags.Length + labels.Length > 0) return JobSpec.Targets(workstations, tags, labels, all, any);
-        if (all || any) throw new CliException("--all or --any is given without a target", "add --workstation, --tag or --label, or leave it out: the runbook says where");
-        return null;
     }
 }

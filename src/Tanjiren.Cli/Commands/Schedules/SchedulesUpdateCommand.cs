@@ -1,5 +1,4 @@
 using Tanjiren.Cli.Client;
-using Tanjiren.Cli.Commands.Jobs;
 using Tanjiren.Cli.Parsing;
 using Tanjiren.Protocol;
 
@@ -18,19 +17,15 @@ internal static class SchedulesUpdateCommand
             Operands = "SCHEDULE [-- COMMAND ARGS…]",
             Arguments = { which },
             Options = { name, cron, zone, overlap, missed },
-            Details = "What is not given stays. A command (or --shell) replaces the job as a whole, so give all of its options with it. The schedule is yours from then on, unless you change nothing but its name.",
-            Examples = ["tanvrit-compute schedules update nightly --cron '0 3 * * *'"],
+            Details = "What is not given stays. A command (or --shell, or --runbook) replaces the job as a whole, so give all of its options with it. The schedule is yours from then on, unless you change nothing but its name.",
+            Examples = ["tanvrit-compute schedules update nightly --cron '0 3 * * *'", "tanvrit-compute schedules update restart-web --runbook restart --param service=caddy"],
         };
-        var job = new JobRequestOptions(command);
+        var job = new ScheduledJobOptions(command);
         var output = new OutputOptions(command, "Print the schedule as JSON");
         var server = new ServerOptions(command);
-        var operand = new CommandOperand(command);
         command.SetAction(async (parse, cancellation) =>
         {
-            var argv = operand.Of(parse);
-            var given = job.Given(parse);
-            if (argv.Count == 0 && given.Count > 0 && !given.Contains("--shell"))
-                throw new CliException($"{string.Join(", ", given)}: of the job, and it is replaced only as a whole", "add `-- COMMAND ARGS…` or --shell TEXT, and all options of the job");
+            var task = job.OfChange(parse);
             using var client = ClientSession.Open(cli, server.Of(parse));
             var schedule = await client.Schedules.GetAsync(parse.GetValue(which)!, cancellation);
             var changed = await client.Schedules.UpdateAsync(schedule.Id, new UpdateScheduleRequest
@@ -40,7 +35,7 @@ internal static class SchedulesUpdateCommand
                 TimeZone = parse.GetValue(zone),
                 Overlap = ScheduleArguments.ParseOverlap(parse.GetValue(overlap)),
                 MissedRuns = ScheduleArguments.ParseMissed(parse.GetValue(missed)),
-                Task = argv.Count == 0 && given.Count == 0 ? null : job.Of(parse, argv),
+                Task = task,
             }, cancellation);
             if (!output.TryWrite(cli, parse, changed, w => w.ScheduleBody, changed.Id)) cli.Say(ScheduleArguments.Describe(changed, cli.Clock));
             return ExitCode.Ok;

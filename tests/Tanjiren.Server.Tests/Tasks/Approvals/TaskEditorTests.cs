@@ -76,6 +76,39 @@ public sealed class TaskEditorTests
         (after.State, after.ChangedBy, after.Execution!.Steps[0].Id).ShouldBe((TaskState.Queued, null, task.Execution!.Steps[0].Id));
     }
 
+    /// <summary>It says how often the action runs: who approved one start has not approved twenty.</summary>
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Retries_are_replaced_and_taken_away_as_a_whole_and_each_change_of_them_asks_again(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.AddWorkstationAsync("one");
+        var task = await ApprovedAsync(engine);
+        async Task<TaskBody> ChangeAsync(RetryPolicy? retry, int? priority = null)
+        {
+            (await engine.Editor.UpdateAsync(engine.Owner, task.Id, new UpdateTaskRequest { Retry = retry, Priority = priority }, Token)).ShouldBeNull();
+            await engine.CheckInvariantsAsync(task.Id);
+            return await engine.TaskAsync(task.Id);
+        }
+
+        var given = await ChangeAsync(new RetryPolicy { MaxAttempts = 3, BackoffSeconds = 5, Backoff = BackoffKind.Exponential, On = [StepReason.WorkerLost] });
+        (given.State, given.ApprovalStatus, given.Retry!.MaxAttempts, given.Retry.BackoffSeconds, given.Retry.Backoff).ShouldBe((TaskState.Planned, ApprovalStatus.Pending, 3, 5, BackoffKind.Exponential));
+        given.Approvals![0].ActionHash.ShouldNotBe(given.Approvals[1].ActionHash);
+        (await engine.Approvals.ApproveAsync(engine.Owner, task.Id, null, null, Token)).ShouldBeNull();
+        (await ChangeAsync(new RetryPolicy { MaxAttempts = 3, BackoffSeconds = 5, Backoff = BackoffKind.Exponential, On = [StepReason.WorkerLost] }))
+            .ApprovalStatus.ShouldBe(ApprovalStatus.Approved, "it says what it said");
+
+        var replaced = (await ChangeAsync(new RetryPolicy { MaxAttempts = 2 })).Retry!;
+        (replaced.MaxAttempts, replaced.BackoffSeconds, replaced.Backoff).ShouldBe((2, 30, BackoffKind.Fixed));
+        replaced.On.ShouldBe([StepReason.ExitCode, StepReason.Timeout]);
+        (await ChangeAsync(null, priority: 7)).Retry!.MaxAttempts.ShouldBe(2, "what is absent stays");
+        (await engine.Approvals.ApproveAsync(engine.Owner, task.Id, null, null, Token)).ShouldBeNull();
+        var taken = await ChangeAsync(new RetryPolicy());
+        (taken.Retry, taken.ApprovalStatus).ShouldBe((null, ApprovalStatus.Pending));
+        (await ChangeAsync(new RetryPolicy())).Approvals!.Count.ShouldBe(taken.Approvals!.Count, "there was none");
+        (await engine.Editor.UpdateAsync(engine.Owner, task.Id, new UpdateTaskRequest { Retry = new RetryPolicy { MaxAttempts = 21, BackoffSeconds = -1, On = [] } }, Token))!.Value
+            .Errors!.Keys.Order().ShouldBe(["retry.backoffSeconds", "retry.maxAttempts", "retry.on"]);
+    }
+
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task Once_anything_was_claimed_or_has_ended_nothing_is_changed(DatabaseKind kind)
     {

@@ -82,6 +82,20 @@ public sealed class RetryTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task What_was_changed_before_the_start_decides_whether_an_attempt_follows(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var box = await engine.AddWorkstationAsync("box");
+        async Task<DateTimeOffset?> DueAsync(TaskBody task, RetryPolicy change)
+        {
+            (await engine.Editor.UpdateAsync(engine.Owner, task.Id, new UpdateTaskRequest { Retry = change }, Token)).ShouldBeNull();
+            return (await FailAsync(engine, box, await engine.TaskAsync(task.Id))).RetryDueAt;
+        }
+        (await DueAsync(await engine.CreateTaskAsync(Flaky()), new RetryPolicy())).ShouldBeNull("it was taken away");
+        (await DueAsync(await engine.CreateTaskAsync([box]), new RetryPolicy { MaxAttempts = 2, BackoffSeconds = 7 })).ShouldBe(engine.Clock.GetUtcNow().AddSeconds(7));
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task Another_server_makes_the_attempt_when_the_first_dies_after_the_failure(DatabaseKind kind)
     {
         await using var engine = await Engine.StartAsync(kind);
