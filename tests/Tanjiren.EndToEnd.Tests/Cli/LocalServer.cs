@@ -57,9 +57,10 @@ internal sealed class LocalServer : IAsyncDisposable
     /// <summary>The one id that a command prints.</summary>
     public async Task<string> IdAsync(params string[] arguments) => (await RunAsync(arguments)).Trim();
 
+    /// <summary>The record that a command prints; the first two words are its name.</summary>
     public async Task<T> JsonAsync<T>(JsonTypeInfo<T> type, params string[] arguments)
     {
-        await RunAsync([.. arguments, "--json"]);
+        await RunAsync([.. arguments[..2], "--json", .. arguments[2..]]);
         return JsonSerializer.Deserialize(Cli.Output.Bytes, type)!;
     }
 
