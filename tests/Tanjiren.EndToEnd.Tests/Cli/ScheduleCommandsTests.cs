@@ -87,8 +87,8 @@ public sealed class ScheduleCommandsTests : IAsyncLifetime
         (job.Intent, job.RunbookId, job.TimeoutSeconds, job.Priority, job.Targets.Workstations!.Single()).ShouldBe(("Restart", runbook.Id, 300, 4, "box"));
 
         // What is replaced is the whole job: of the options before nothing is left.
-        var again = (await server.JsonAsync(WireJson.Default.ScheduleBody, "schedules", "update", "yearly", "--runbook", "restart", "-p", "service=caddy", "--tag", "web", "--any")).Task;
-        (again.TimeoutSeconds, again.Targets!.Tags!.Single(), again.Parameters!.Count).ShouldBe((null, "web", 1));
+        var again = (await server.JsonAsync(WireJson.Default.ScheduleBody, "schedules", "update", "yearly", "--runbook", "restart", "-p", "service=caddy", "-w", "box", "--all")).Task;
+        (again.TimeoutSeconds, again.Targets!.Workstations!.Single(), again.Parameters!.Count).ShouldBe((null, "box", 1));
         changed = await server.JsonAsync(WireJson.Default.ScheduleBody, ["schedules", "update", "yearly", .. Job]);
         (changed.RunbookVersion, changed.Task.RunbookId, changed.Task.Parameters).ShouldBe((null, null, null));
     }
