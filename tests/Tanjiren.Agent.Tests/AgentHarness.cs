@@ -20,7 +20,7 @@ internal sealed class AgentHarness : IAsyncDisposable
         DiskRetry = TimeSpan.FromMilliseconds(20),
         WatchdogRestart = TimeSpan.FromMilliseconds(20),
         StatusWrite = TimeSpan.FromMilliseconds(50),
-        DrainFlush = TimeSpan.FromSeconds(5),
+        DrainFlush = TimeSpan.FromSeconds(90),
     };
 
     private readonly TemporaryDirectory directory = new();
@@ -32,7 +32,7 @@ internal sealed class AgentHarness : IAsyncDisposable
     public FakeControlPlane Server { get; }
     public string Home => directory.File("agent");
     public Task<int> Running { get; private set; } = Task.FromResult(AgentExit.Drained);
-    public AgentTimeouts Timeouts { get; init; } = Fast;
+    public AgentTimeouts Timeouts { get; set; } = Fast;
     public int MaxConcurrent { get; set; } = 4;
     public long MaxStepLogBytes { get; set; } = 1 << 20;
     public long OutboxBudgetBytes { get; set; } = 64 << 20;

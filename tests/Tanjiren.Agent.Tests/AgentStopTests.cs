@@ -30,7 +30,7 @@ public sealed class AgentStopTests : IAsyncLifetime
         await Eventually.TrueAsync(() => running.Output().Contains("up"));
 
         agent.Drain();
-        await Eventually.TrueAsync(() => server.Heartbeats.Last().Draining);
+        await Eventually.TrueAsync(() => server.Heartbeats.LastOrDefault()?.Draining == true);
         var late = server.Enqueue("/bin/true");
         await File.WriteAllTextAsync(agent.File("go"), "", TestContext.Current.CancellationToken);
 
@@ -48,7 +48,7 @@ public sealed class AgentStopTests : IAsyncLifetime
         await Eventually.TrueAsync(() => server.Count("claim") == 1);
 
         agent.Drain();
-        await Eventually.TrueAsync(() => server.Heartbeats.Last().Draining);
+        await Eventually.TrueAsync(() => server.Heartbeats.LastOrDefault()?.Draining == true);
         hold.SetResult();
 
         (await agent.Running).ShouldBe(AgentExit.Drained);
@@ -59,6 +59,7 @@ public sealed class AgentStopTests : IAsyncLifetime
     [Fact]
     public async Task Drain_without_a_server_ends_in_bounded_time_and_the_next_start_sends_the_result()
     {
+        agent.Timeouts = AgentHarness.Fast with { DrainFlush = TimeSpan.FromSeconds(1) };
         await agent.StartAsync();
         var step = server.Shell($"echo up; while [ ! -e {agent.File("go")} ]; do sleep 0.02; done");
         await Eventually.TrueAsync(() => step.Output().Contains("up"));
@@ -76,6 +77,8 @@ public sealed class AgentStopTests : IAsyncLifetime
     [Fact]
     public async Task Abort_kills_what_runs_and_reports_it()
     {
+        // It gives a fifth of this to the report.
+        agent.Timeouts = AgentHarness.Fast with { BackoffMax = TimeSpan.FromMinutes(5) };
         await agent.StartAsync();
         var step = server.Shell("trap '' TERM; echo $$; while :; do sleep 0.1; done");
         await Eventually.TrueAsync(() => step.Output().Length > 0);

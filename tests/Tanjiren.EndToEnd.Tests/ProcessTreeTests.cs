@@ -32,7 +32,7 @@ public sealed partial class ProcessTreeTests(ProcessTreeTests.SharedScene shared
     public async Task Timeout_ends_a_hidden_grandchild_and_spares_the_step_beside_it()
     {
         var scene = await shared.StartedAsync();
-        var (spared, doomed) = (await GhostAsync(scene, "a"), await GhostAsync(scene, "a", "--timeout", "3"));
+        var (spared, doomed) = (await GhostAsync(scene, "a"), await GhostAsync(scene, "a", "--timeout", "15"));
         await EndsAloneAsync(scene, doomed, spared, TaskState.Failed);
     }
 
@@ -41,7 +41,7 @@ public sealed partial class ProcessTreeTests(ProcessTreeTests.SharedScene shared
     public async Task Timeout_ends_a_hidden_grandchild_of_a_stopped_agent()
     {
         var scene = await shared.StartedAsync();
-        var (spared, doomed) = (await GhostAsync(scene, "b"), await GhostAsync(scene, "a", graceSeconds: 3600, "--timeout", "5"));
+        var (spared, doomed) = (await GhostAsync(scene, "b"), await GhostAsync(scene, "a", graceSeconds: 3600, "--timeout", "15"));
         scene.Agents[0].Process.Pause();
         try
         {
@@ -83,7 +83,7 @@ public sealed partial class ProcessTreeTests(ProcessTreeTests.SharedScene shared
         spared.Lives().ShouldBeTrue();
     }
 
-    private Task<Ghost> GhostAsync(FaultScene scene, string workstation, params string[] options) => GhostAsync(scene, workstation, graceSeconds: 2, options);
+    private Task<Ghost> GhostAsync(FaultScene scene, string workstation, params string[] options) => GhostAsync(scene, workstation, graceSeconds: 30, options);
 
     private async Task<Ghost> GhostAsync(FaultScene scene, string workstation, int graceSeconds, params string[] options)
     {
@@ -134,7 +134,7 @@ public sealed partial class ProcessTreeTests(ProcessTreeTests.SharedScene shared
         private FaultScene? _scene;
         private int _made;
 
-        internal async Task<FaultScene> StartedAsync() => _scene ??= await FaultScene.StartAsync(new SceneOptions());
+        internal async Task<FaultScene> StartedAsync() => _scene ??= await FaultScene.StartAsync(new SceneOptions { TtlSeconds = 30, GraceSeconds = 30 });
 
         internal string NewFile() => _files.File(string.Create(CultureInfo.InvariantCulture, $"ghost-{++_made}"));
 

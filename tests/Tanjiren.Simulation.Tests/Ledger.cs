@@ -27,7 +27,7 @@ internal sealed class Ledger
         .. Named("retry", "planned", "made", "byHand", "called off"),
         .. Named("person", "created", "approved", "rejected", "cancelled", "patched", "tagged", "untagged", "schedule paused", "schedule resumed", "schedule run"),
         .. Named("fault", Faults.All),
-        .. Named("network", "lost", "repeated", "slow", "stuck"),
+        .. Named("network", "lost", "overtaken", "repeated", "slow", "stuck"),
         .. Named("agent", "killed at a deadline", "killed by the watchdog", "stopped after a jump", "handed back", "reported neverStarted", "reported unknownOutcome", "reported exited"),
     ];
 

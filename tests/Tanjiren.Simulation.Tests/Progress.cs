@@ -10,7 +10,7 @@ internal sealed class Progress(string path)
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
 
     /// <summary>Of the product and of the simulation: builds are deterministic, so equal code has equal ids.</summary>
-    private static readonly string Build = string.Join(' ', new[] { typeof(Tanjiren.Server.Data.Database), typeof(Tanjiren.Agent.AgentTimeouts), typeof(Tanjiren.Protocol.WireNames), typeof(Progress) }.Select(type => type.Module.ModuleVersionId));
+    private static readonly string Build = string.Join(' ', new[] { typeof(Tanjiren.Server.Data.Database), typeof(Tanjiren.Agent.AgentTimeouts), typeof(Tanjiren.Protocol.StepState), typeof(Progress) }.Select(type => type.Module.ModuleVersionId));
 
     public static Progress InArtifacts()
     {

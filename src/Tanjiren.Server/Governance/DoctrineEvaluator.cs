@@ -17,6 +17,9 @@ internal sealed record DoctrineCase
     public required IReadOnlyList<DoctrineOrigin> Origins { get; init; }
     public required DateTimeOffset Now { get; init; }
 
+    /// <summary>The command of a task in that mode, the prompt of any other.</summary>
+    public static string TextOf(CreateTaskRequest spec) => spec.Mode is null or TaskMode.Command ? TextOf(spec.Command) : spec.PromptText ?? "";
+
     /// <summary>Arguments are joined by single spaces: what a pattern is meant for is written like a command line.</summary>
     public static string TextOf(CommandSpec? command) => command?.Shell ?? string.Join(' ', command?.Argv ?? []);
 

@@ -65,6 +65,9 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
     /// <summary>Characters times patterns that a transaction may read in its own time: some hundreds of microseconds, a command line before the largest doctrine.</summary>
     private const int MaxReadInside = 128 * 1024;
 
+    /// <summary>And not longer than this, in characters: what is shorter is read before an expression looks at the clock, however slow it is.</summary>
+    private const int MaxTextInside = 1000;
+
     /// <summary>How long such a reading counts. One that ran out of its budget, because the machine was busy, counts for the transaction that it was made for alone.</summary>
     private static readonly TimeSpan KeepReading = TimeSpan.FromMinutes(1);
 
@@ -87,7 +90,7 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
             return Evaluate(sql, doctrine, version, new DoctrineCase
             {
                 Mode = question.Spec.Mode ?? TaskMode.Command,
-                Text = DoctrineCase.TextOf(question.Spec.Command),
+                Text = DoctrineCase.TextOf(question.Spec),
                 Tags = DoctrineCase.Union(question.TargetTags),
                 ActorRole = question.ActorRole,
                 Origins = OriginsOf(question.Origin),
@@ -168,19 +171,23 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
     /// <summary>
     /// Patterns may take half a second for one text, so what was read of it counts for a while, whoever asked. And a transaction is waited for: within one a decision
     /// reads what is short, by expressions that are made; for anything else the transaction begins anew after the reading. What it then decides by is true then: another
-    /// version or other tags are judged as they are, and only the reading of the text is taken over, which depends on neither.
+    /// version or other tags are judged as they are, and only what was read of the text is taken over, which depends on neither; what they need besides is read in another round.
     /// </summary>
     private DoctrineDecision Evaluate(SqlSession sql, Doctrine doctrine, int version, DoctrineCase task)
     {
         if (doctrine.Patterns.Count == 0 || !DoctrineEvaluator.IsRead(task.Text)) return DoctrineEvaluator.Evaluate(doctrine, version, task);
         var key = (doctrine.Patterns, task.Text);
         var transaction = sql as WriteTransaction;
-        if (transaction?.Made?.GetValueOrDefault(key) is PatternSet.Reading own) return DoctrineEvaluator.Evaluate(doctrine, version, task, own);
-        if (_readings.TryGet(key, out var kept) && task.Now - kept.At < KeepReading && !(kept.Reading.IsSpent && transaction is not null))
-            return DoctrineEvaluator.Evaluate(doctrine, version, task, kept.Reading);
-        if (transaction is null) return ReadAndKeep(doctrine, version, task).Decision;
-        if (!transaction.MayBeginAnew) return DoctrineEvaluator.Evaluate(doctrine, version, task);
-        if ((long)doctrine.Patterns.Count * task.Text.Length <= MaxReadInside)
+        var kept = _readings.TryGet(key, out var last) && task.Now - last.At < KeepReading ? last.Reading : null;
+        if (transaction is null) return kept is null ? ReadAndKeep(doctrine, version, task).Decision : DoctrineEvaluator.Evaluate(doctrine, version, task, kept);
+        foreach (var known in new[] { transaction.Made?.GetValueOrDefault(key) as PatternSet.Reading, kept is { IsSpent: false } ? kept : null })
+        {
+            if (known?.SoFar() is not { } soFar) continue;
+            var decision = DoctrineEvaluator.Evaluate(doctrine, version, task, soFar);
+            if (!soFar.IsLacking) return decision;
+        }
+        if (!transaction.MayBeginAnew) return DoctrineEvaluator.Evaluate(doctrine, version, task, doctrine.Patterns.Read(task.Text, Budgets.Inside));
+        if (task.Text.Length <= MaxTextInside && (long)doctrine.Patterns.Count * task.Text.Length <= MaxReadInside)
         {
             var reading = doctrine.Patterns.Read(task.Text, Budgets.Inside, onlyMade: true);
             var decision = DoctrineEvaluator.Evaluate(doctrine, version, task, reading);
@@ -188,8 +195,7 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
         }
         throw new NotPreparedException(made =>
         {
-            var (_, reading) = ReadAndKeep(doctrine, version, task);
-            if (reading.IsSpent) made[key] = reading;
+            made[key] = ReadAndKeep(doctrine, version, task).Reading;
             return Task.CompletedTask;
         });
     }

@@ -106,12 +106,25 @@ internal sealed class PatternSet
         private readonly bool?[] _mayMatch = new bool?[filters.Count];
         private readonly Dictionary<Pattern, bool> _matches = [];
         private TimeSpan _spent;
+        private bool _isOver;
 
-        /// <summary>Whether the budget is spent: from then on nothing is looked at, and every pattern counts as one that matches.</summary>
+        /// <summary>Whether the budget is spent, or one match took too long: from then on nothing is looked at, and every pattern counts as one that matches.</summary>
         public bool IsSpent { get; private set; }
 
         /// <summary>Whether an expression was needed that is not made yet: what was said since is worth nothing.</summary>
         public bool IsLacking { get; private set; }
+
+        /// <summary>What was read so far, for those who can't wait: it looks at nothing more, and tells if a pattern is needed that was not looked at.</summary>
+        public Reading SoFar()
+        {
+            lock (_gate)
+            {
+                var known = new Reading(filters, text, budget, onlyMade) { IsSpent = IsSpent, IsLacking = IsLacking, _isOver = true };
+                _mayMatch.CopyTo(known._mayMatch, 0);
+                foreach (var (pattern, matches) in _matches) known._matches[pattern] = matches;
+                return known;
+            }
+        }
 
         /// <summary>Whether it matches; a pattern that takes too long counts as one that does: the stricter mistake.</summary>
         public bool Matches(Pattern pattern)
@@ -120,6 +133,7 @@ internal sealed class PatternSet
             {
                 if (_matches.TryGetValue(pattern, out var known)) return known;
                 if (IsOver()) return true;
+                if (_isOver) return _mayMatch[pattern.Group] != false && (IsLacking = true);
                 var began = Stopwatch.GetTimestamp();
                 _mayMatch[pattern.Group] ??= MayMatch(filters[pattern.Group]);
                 _spent += Stopwatch.GetElapsedTime(began);
@@ -128,7 +142,7 @@ internal sealed class PatternSet
                 began = Stopwatch.GetTimestamp();
                 var matches = IsMatch(pattern);
                 _spent += Stopwatch.GetElapsedTime(began);
-                return IsLacking || (_matches[pattern] = matches);
+                return IsLacking || IsSpent || (_matches[pattern] = matches);
             }
         }
 
@@ -162,7 +176,8 @@ internal sealed class PatternSet
             }
             catch (RegexMatchTimeoutException)
             {
-                return true;
+                // No proof that it matches: the machine may have been busy.
+                return IsSpent = true;
             }
         }
     }

@@ -269,13 +269,17 @@ internal sealed class LockedExecution
         // Whoever cancelled it wants no further attempt, whatever became of the steps that had ended before.
         if (CancelRequested) return;
         var policy = ParsedSpec.Retry;
-        StepReason?[] failures = [.. steps.Where(s => s.State == "failed").Select(s => s.Reason is null ? (StepReason?)null : WireNames.Parse<StepReason>(s.Reason))];
+        StepReason?[] failures = [.. steps.Where(s => s.State == "failed").Select(HowItFailed)];
         if (RetryRules.PauseAfter(policy, _row.Attempt, failures) is not { } pause) return;
         Also("INSERT INTO retries (task_id, organization_id, schedule_id, due_at) VALUES (@retryOf, @retryIn, @retrySchedule, @retryAt);",
             new { retryOf = TaskId, retryIn = OrganizationId, retrySchedule = _row.ScheduleId, retryAt = _now + (long)pause.TotalMilliseconds });
         AddEvent("retryPlanned", detail: $"attempt {_row.Attempt + 1} of {policy!.MaxAttempts} in {pause.TotalSeconds:0} s");
         _tx.OnCommit(() => wakeUps.Notify(WakeUps.Retries));
     }
+
+    /// <summary>A step that ran past its time without a word from its agent was lost, whatever it is called: it may have done its work.</summary>
+    private static StepReason? HowItFailed(StepRow step) =>
+        step.Reason is null ? null : WireNames.Parse<StepReason>(step.Reason) is var reason && reason == StepReason.Timeout && step.CompletedGeneration is null ? StepReason.WorkerLost : reason;
 
     private static async Task<LockedExecution?> LockAsync(WriteTransaction tx, TimeProvider clock, string condition, object arguments)
     {

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.Security.Cryptography;
+using Microsoft.Data.Sqlite;
 using Npgsql;
 
 namespace Tanjiren.Tests;
@@ -72,13 +73,19 @@ public sealed class TestDatabase : IAsyncDisposable
             : $"DROP DATABASE IF EXISTS {_name} WITH (FORCE)");
     }
 
-    /// <summary>The last connection that closes takes the log into the file, so the file is all of it.</summary>
+    /// <summary>With what is in the log: the file is all of it then.</summary>
     private static async Task<byte[]> MakeFileAsync(Func<string, Task> prepare)
     {
         using var directory = new TemporaryDirectory();
         var file = directory.File("template.db");
         await prepare("sqlite:" + file);
-        if (File.Exists(file + "-wal")) throw new InvalidOperationException("The preparation left a connection open.");
+        await using (var connection = new SqliteConnection($"Data Source={file};Pooling=False"))
+        {
+            await connection.OpenAsync();
+            await using var command = connection.CreateCommand();
+            command.CommandText = "PRAGMA wal_checkpoint(TRUNCATE)";
+            await command.ExecuteNonQueryAsync();
+        }
         return await File.ReadAllBytesAsync(file);
     }
 

@@ -151,7 +151,8 @@ public sealed class ReconcileTests : IAsyncLifetime
         Journalled(Claiming(), Leased(), Spawning(ProcessMarks.New()));
 
         await agent.StartAsync();
-        await agent.AbortAsync();
+        agent.Drain();
+        await agent.Running.WaitAsync(TimeSpan.FromSeconds(90), TimeProvider.System, Ct);
 
         (server.Completes.Count, step.Releases).ShouldBe((0, 0));
         using var journal = Journal.Open(Path.Combine(agent.Home, "journal"), NullLogger.Instance);

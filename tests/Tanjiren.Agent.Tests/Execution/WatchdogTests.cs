@@ -36,7 +36,7 @@ public sealed class WatchdogTests
     public async Task A_passed_deadline_kills_the_tree_of_an_agent_that_is_stopped()
     {
         var mark = ProcessMarks.New();
-        using var agent = StartAgent(mark, "2500");
+        using var agent = StartAgent(mark, "10000");
         var daemon = await Fugitive.FreeAsync(() => agent.Out);
         ProcSignal.Send(agent.Pid, agent.StartTime, Libc.SIGSTOP).ShouldBe(SignalResult.Sent);
         ProcTable.IsAlive(daemon.Pid, daemon.StartTime).ShouldBeTrue();
@@ -74,7 +74,7 @@ public sealed class WatchdogTests
         (await step.Exit.WaitAsync(TimeSpan.FromSeconds(90), TestContext.Current.CancellationToken)).Signal.ShouldBe("SIGKILL");
         client.IsAlive.ShouldBeTrue();
         await client.DisposeAsync();
-        client.Died.IsCompletedSuccessfully.ShouldBeTrue();
+        await client.Died.WaitAsync(TimeSpan.FromSeconds(90), TestContext.Current.CancellationToken);
         ProcTable.IsAlive(client.Pid, guard.StartTime).ShouldBeFalse();
     }
 
@@ -85,7 +85,7 @@ public sealed class WatchdogTests
         using var extended = RunningStep.Start("sleep", "600");
         using var forgotten = RunningStep.Start("sleep", "600");
         var late = RunningStep.Request("sleep", "600");
-        var deadline = BootClock.NowMs + 200;
+        var deadline = BootClock.NowMs + 5000;
         client.Watch(extended.StepId, extended.Mark, deadline);
         client.Extend(extended.StepId, deadline + 600_000);
         client.Watch(forgotten.StepId, forgotten.Mark, deadline);
@@ -114,7 +114,7 @@ public sealed class WatchdogTests
     [Fact]
     public async Task A_watchdog_that_falls_silent_is_given_up()
     {
-        var options = new ExecutionOptions { WatchdogPing = TimeSpan.FromMilliseconds(50), WatchdogSilence = TimeSpan.FromSeconds(1) };
+        var options = new ExecutionOptions { WatchdogPing = TimeSpan.FromMilliseconds(50), WatchdogSilence = TimeSpan.FromSeconds(5) };
         await using var client = await StartAsync(options);
         ProcTable.TryRead(client.Pid, out var guard).ShouldBeTrue();
         ProcSignal.Send(client.Pid, guard.StartTime, Libc.SIGSTOP).ShouldBe(SignalResult.Sent);

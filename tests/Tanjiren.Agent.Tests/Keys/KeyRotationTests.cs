@@ -145,10 +145,11 @@ public sealed class KeyRotationTests : IAsyncLifetime
         await Eventually.TrueAsync(() => server.Statements.Any(s => s.SubjectFingerprint == next));
 
         // The network breaks just as the agent turns to its new key: nothing is lost by it, and nothing killed.
-        server.Intercept("token", 502, count: 6);
+        server.Intercept("token", 502, count: 10_000);
         server.ApproveKey();
         await Eventually.TrueAsync(() => server.Count("token") >= 4);
         (KeyInPlace(), agent.Running.IsCompleted).ShouldBe((old, false));
+        server.StopRefusing("token");
         await Eventually.TrueAsync(() => KeyInPlace() == next);
         server.Sessions.Count.ShouldBe(1);
     }

@@ -49,7 +49,7 @@ public sealed class UpTests : IDisposable
             var output = process.StandardOutput.ReadToEndAsync(limit.Token);
             var error = process.StandardError.ReadToEndAsync(limit.Token);
             await process.WaitForExitAsync(limit.Token);
-            return (process.ExitCode, await output, await error);
+            return (process.ExitCode, await output, WaitingNotices.Without(await error));
         }
         finally
         {

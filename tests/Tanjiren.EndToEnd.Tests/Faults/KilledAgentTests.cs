@@ -14,7 +14,7 @@ public sealed class KilledAgentTests
 
     internal static async Task RoundAsync(FaultScene scene, Random random)
     {
-        var task = await scene.SubmitAsync(beats: 30);
+        var task = await scene.SubmitAsync(beats: 60);
         var holder = await scene.HolderAfterAsync(task, lines: random.Next(1, 12));
         await holder.KillAsync();
         await ((scene.Round % 3) switch

@@ -15,8 +15,8 @@ public sealed class KilledServerTests
     {
         // Every other time the agents come to the end of their leases before anybody answers, with jobs that are not over by then.
         var outlived = scene.Round % 2 == 1;
-        var first = await scene.SubmitAsync(beats: outlived ? random.Next(70, 90) : random.Next(10, 30));
-        var second = await scene.SubmitAsync(beats: outlived ? random.Next(70, 90) : random.Next(10, 30));
+        var first = await scene.SubmitAsync(beats: outlived ? random.Next(70, 90) : random.Next(30, 50));
+        var second = await scene.SubmitAsync(beats: outlived ? random.Next(70, 90) : random.Next(30, 50));
         await scene.HolderAsync(second);
         // Any moment from the first beats to the results.
         await scene.HolderAfterAsync(first, lines: random.Next(1, 10));

@@ -14,7 +14,7 @@ public sealed class NeverTwiceTests
 
     private static async Task RoundAsync(FaultScene scene, Random random)
     {
-        var task = await scene.SubmitAsync(beats: 30, onWorkerLost: OnWorkerLost.Fail);
+        var task = await scene.SubmitAsync(beats: 100, onWorkerLost: OnWorkerLost.Fail);
         var holder = await scene.HolderAfterAsync(task, lines: random.Next(1, 12));
         await holder.KillAsync();
         // Mostly at once: the next life then answers for a lease that the server still holds.

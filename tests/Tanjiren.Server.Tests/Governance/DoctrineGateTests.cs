@@ -51,6 +51,7 @@ public sealed class DoctrineGateTests
         (await DecideAsync(question with { AtVersion = 1 })).Class.ShouldBe(ApprovalClass.None);
         (await DecideAsync(question with { Origin = TaskOrigin.Request })).Class.ShouldBe(ApprovalClass.None);
         (await DecideAsync(question with { Spec = new CreateTaskRequest { Command = new CommandSpec { Shell = "make test" } } })).Class.ShouldBe(ApprovalClass.ProductionMutation);
+        (await DecideAsync(question with { Spec = new CreateTaskRequest { Mode = TaskMode.Prompt, PromptText = "make test" } })).Class.ShouldBe(ApprovalClass.ProductionMutation);
         (await DecideAsync(question with { OrganizationId = other })).Findings.ShouldHaveSingleItem().Rule.ShouldBe("production", "of what it began with");
         (await DecideAsync(question with { OrganizationId = "org_nobody" })).ShouldSatisfyAllConditions(d => d.Class.ShouldBe(ApprovalClass.None), d => d.Version.ShouldBe(0));
     }
@@ -184,12 +185,12 @@ public sealed class DoctrineGateTests
         var begun = 0;
         var decision = await server.Database.WriteAsync(tx =>
         {
-            // Tagged by somebody in between.
+            // Tagged by somebody in between: what the tag brings into play is read outside too.
             string[] tags = ++begun == 1 ? [] : ["production"];
             return gate.DecideAsync(tx, new DoctrineQuestion(server.Owner.OrganizationId, new CreateTaskRequest { Command = new CommandSpec { Shell = new string('x', 10_000) } },
                 [tags], Role.Member, TaskOrigin.Request, Doctrines.Noon));
         }, Cancelled);
-        (begun, decision.Class).ShouldBe((2, ApprovalClass.SensitiveWrite));
+        (begun, decision.Class).ShouldBe((3, ApprovalClass.SensitiveWrite));
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]

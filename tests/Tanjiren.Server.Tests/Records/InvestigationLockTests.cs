@@ -37,7 +37,7 @@ public sealed class InvestigationLockTests
         {
             var row = changes ? await directory.LockToChangeAsync(tx, engine.Owner.OrganizationId, Id) : await directory.LockToJoinAsync(tx, engine.Owner.OrganizationId, Id);
             row.ShouldNotBeNull();
-            (await engine.CompleteAsync(box, task.Execution.Steps[0].Id, 1).WaitAsync(TimeSpan.FromSeconds(10), Token)).Kind.ShouldBe(StepMoveKind.Applied);
+            (await engine.CompleteAsync(box, task.Execution.Steps[0].Id, 1).WaitAsync(TimeSpan.FromSeconds(90), Token)).Kind.ShouldBe(StepMoveKind.Applied);
         }, Token);
         (await engine.TaskAsync(task.Id)).State.ShouldBe(TaskState.Completed);
         (await engine.QueryAsync<long>("SELECT count(*) FROM artifacts WHERE investigation_id = @Id", new { Id })).ShouldBe(1);
@@ -57,7 +57,7 @@ public sealed class InvestigationLockTests
         await engine.Database.WriteAsync(async tx =>
         {
             await directory.LockToJoinAsync(tx, engine.Owner.OrganizationId, Id);
-            (await HoldAsync(other => directory.LockToJoinAsync(other, engine.Owner.OrganizationId, Id)).WaitAsync(TimeSpan.FromSeconds(10), Token)).ShouldNotBeNull();
+            (await HoldAsync(other => directory.LockToJoinAsync(other, engine.Owner.OrganizationId, Id)).WaitAsync(TimeSpan.FromSeconds(90), Token)).ShouldNotBeNull();
             closing = HoldAsync(other => directory.LockToChangeAsync(other, engine.Owner.OrganizationId, Id));
             await Eventually.TrueAsync(async () => await engine.QueryAsync<long>(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0);

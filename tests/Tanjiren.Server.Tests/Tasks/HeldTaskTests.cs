@@ -125,6 +125,9 @@ public sealed class HeldTaskTests
         (await engine.Retries.RunOnceAsync(Cancelled)).ShouldBeNull("nothing is due while they are held");
         (await engine.QueryAsync<long>("SELECT count(*) FROM tasks WHERE retry_of_task_id IS NOT NULL")).ShouldBe(0);
 
+        // By hand neither: it would be the second, should one have run since the backup.
+        (await engine.Retrying.RetryAsync(engine.Owner, failed.Id, null, null, Cancelled)).Problem!.Value.CurrentState.ShouldBe("held_after_restore");
+
         // Whoever knows that an attempt ran drops it.
         await engine.Canceller.CancelAsync(engine.Owner, running.Id, null, Cancelled);
         (await engine.Held.ResumeAsync(engine.Owner, Cancelled)).Tasks.ShouldBe(1);

@@ -1,5 +1,3 @@
-using Tanjiren.Protocol;
-
 namespace Tanjiren.Simulation.Tests.Kept;
 
 /// <summary>
@@ -35,10 +33,13 @@ internal sealed class FollowPromises(World world)
         _schedules = schedules.ToDictionary(schedule => schedule.Id);
     }
 
+    /// <summary>Nobody has said how a step ended that the server gave up as overdue.</summary>
+    private static string? HowItFailed(StepSeen step) => step is { Reason: "timeout", CompletedGeneration: null } ? "workerLost" : step.Reason;
+
     private static bool IsOwed(TaskSeen task, IEnumerable<StepSeen> steps)
     {
         var failed = steps.Where(step => step.State == "failed").ToList();
-        return failed.Count > 0 && !task.CancelRequested && task.Attempt < task.MaxAttempts && failed.All(step => task.RetryOn.Contains($"\"{step.Reason}\"", StringComparison.Ordinal));
+        return failed.Count > 0 && !task.CancelRequested && task.Attempt < task.MaxAttempts && failed.All(step => task.RetryOn.Contains($"\"{HowItFailed(step)}\"", StringComparison.Ordinal));
     }
 }
 

@@ -9,6 +9,8 @@ namespace Tanjiren.Simulation.Tests.Machines;
 internal sealed class Network(World world, SimulatedServer server)
 {
     private readonly HashSet<Machine> _cutOff = [];
+    private readonly Dictionary<SimulatedAgent, long> _arrived = [];
+    private long _sent;
 
     /// <summary>How bad it is; 0 is a good day.</summary>
     public double Badness { get; set; }
@@ -36,9 +38,11 @@ internal sealed class Network(World world, SimulatedServer server)
         void Send()
         {
             if (IsLost(agent.Machine)) return;
+            var number = ++_sent;
             world.After(Delay(), () =>
             {
                 if (_cutOff.Contains(agent.Machine)) return;
+                NoteOrder(agent, number);
                 server.Take(what, request, reply =>
                 {
                     if (!IsLost(agent.Machine)) agent.After(Delay(), () => Settle(reply));
@@ -53,6 +57,13 @@ internal sealed class Network(World world, SimulatedServer server)
             settled = true;
             answer(reply);
         }
+    }
+
+    /// <summary>Of one agent's requests, which a later one has overtaken.</summary>
+    private void NoteOrder(SimulatedAgent agent, long number)
+    {
+        if (_arrived.GetValueOrDefault(agent) > number) world.Ledger.Add("network: overtaken");
+        else _arrived[agent] = number;
     }
 
     /// <summary>A hint on the hanging poll's connection.</summary>

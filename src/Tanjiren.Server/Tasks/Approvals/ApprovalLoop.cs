@@ -29,6 +29,12 @@ internal sealed partial class ApprovalLoop(
             SELECT id FROM tasks t WHERE frozen_until > @now AND state = 'queued' AND approval_status = 'not_required'
               AND doctrine_version < (SELECT max(d.version) FROM doctrine_versions d WHERE d.organization_id = t.organization_id) ORDER BY frozen_until LIMIT @batch
             """, now, JudgeAnewAsync, cancellationToken);
+        // The same of one that no freeze was written on when it was made, but which machines were kept from since.
+        await EachAsync("""
+            SELECT id FROM tasks t WHERE frozen_until IS NULL AND state = 'queued' AND approval_status = 'not_required'
+              AND id IN (SELECT s.task_id FROM step_holds h JOIN steps s ON s.id = h.step_id WHERE h.forbidden = 0)
+              AND doctrine_version < (SELECT max(d.version) FROM doctrine_versions d WHERE d.organization_id = t.organization_id) ORDER BY id LIMIT @batch
+            """, now, JudgeAnewAsync, cancellationToken);
         await WakeKeptAsync(now, cancellationToken);
     }
 
@@ -87,16 +93,21 @@ internal sealed partial class ApprovalLoop(
     }
 
     /// <summary>
-    /// By a doctrine that was corrected since: the freeze ends with its rule, or goes on as the new one says. What the new one asks for more than a freeze is told at the claim,
-    /// like any other change.
+    /// By a doctrine that was corrected since: the freeze ends with its rule, or goes on as the new one says, and what that asks for is asked for now: at a claim the freeze of the
+    /// snapshot would still come first. What it forbids is told at the claim, like any other change.
     /// </summary>
     private async Task<string?> JudgeAnewAsync(WriteTransaction tx, LockedExecution locked)
     {
         if (locked.TaskState != TaskState.Queued || locked.ApprovalStatus != ApprovalStatus.NotRequired) return null;
         var plan = await planner.TryPlanAsync(tx, locked);
-        if (plan is { Class: ApprovalClass.None } && plan.Refusal() is null)
+        if (plan?.Decision.Version <= locked.DoctrineVersion) return null; // another server did it
+        if (plan?.Class > ApprovalClass.None && plan.Refusal() is null)
         {
-            if (plan.Decision.Version <= locked.DoctrineVersion) return null; // another server did it
+            await gate.BackToPlannedAsync(tx, locked, ApprovalClass.None, []);
+            return "askedAnew";
+        }
+        if (plan is not null && plan.Refusal() is null)
+        {
             locked.SetPlan(plan.Class, plan.Decision.Version, plan.ActionHash);
             if (plan.FrozenUntil > locked.Now)
             {

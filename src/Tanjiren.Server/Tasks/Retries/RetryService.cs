@@ -70,6 +70,7 @@ internal sealed class RetryService(
             var locked = await LockedExecution.OfTaskAsync(tx, taskId, clock);
             var problem = locked is null || locked.OrganizationId != caller.OrganizationId ? Problem.NotFound("task", taskId)
                 : locked.TaskState is not (TaskState.Failed or TaskState.Cancelled) ? NotOver(locked.TaskState)
+                : locked.Held ? HeldAfterRestore(taskId)
                 : await tx.FirstAsync<string>("SELECT id FROM tasks WHERE retry_of_task_id = @taskId", new { taskId }) is { } existing ? Retried(taskId, existing)
                 : await ExclusiveScheduleAsync(tx, locked) is { } schedule && await ScheduleRow.IsBusyAsync(tx, schedule.Id, retryOf: taskId) ? ScheduleService.Busy(schedule)
                 : (await MakeInAsync(tx, locked, (await tx.FirstAsync<TaskRow>("SELECT * FROM tasks WHERE id = @taskId", new { taskId }))!, caller, attemptId, byPerson: true, inherits: false))?.Problem;
@@ -131,6 +132,9 @@ internal sealed class RetryService(
 
     private static Problem NotOver(TaskState state) => Problem.Conflict(ErrorCode.StateConflict, $"The task is {WireNames.Of(state)}; only one that failed or was cancelled is retried.",
         state == TaskState.Completed ? "Create another task to run it again." : "Wait for its end, or cancel it first.", WireNames.Of(state));
+
+    private static Problem HeldAfterRestore(string taskId) => Problem.Conflict(ErrorCode.StateConflict,
+        $"Task {taskId} is held since the server was restored from a backup: the attempt after it may have run since.", "The owner resumes with POST /api/tasks/resume.", "held_after_restore");
 
     private static Problem Retried(string taskId, string attemptId) => Problem.Conflict(ErrorCode.StateConflict, $"Task {taskId} has been retried already: {attemptId} is the attempt after it.",
         $"See GET /api/tasks/{attemptId}; retry that one when it has failed.", "retried");

@@ -75,6 +75,7 @@ public sealed class FaultProxyTests : IAsyncLifetime
             (await answer.Content.ReadAsStringAsync(Cancellation)).ShouldBe(text.ToUpperInvariant());
         }
         _proxy.Exchanges.Count.ShouldBe(3);
+        await Task.WhenAll(_proxy.Exchanges.Select(exchange => exchange.Answered));
         _proxy.Exchanges.ShouldAllBe(exchange => exchange.Status == 200 && exchange.Path == "/echo/1" && exchange.AnsweredAt > exchange.ForwardedAt);
     }
 
@@ -104,9 +105,12 @@ public sealed class FaultProxyTests : IAsyncLifetime
     [Fact]
     public async Task A_delayed_request_is_delivered_after_its_client_has_left()
     {
-        _proxy.Inject(FaultKind.Delay, "POST", "/echo/*", times: 1, delay: TimeSpan.FromSeconds(1));
-        using var impatient = new CancellationTokenSource(TimeSpan.FromMilliseconds(200), TimeProvider.System);
-        await Should.ThrowAsync<OperationCanceledException>(_http.PostAsync("/echo/1", new StringContent("hello"), impatient.Token));
+        var rule = _proxy.Inject(FaultKind.Delay, "POST", "/echo/*", times: 1, delay: TimeSpan.FromSeconds(5));
+        using var impatient = new CancellationTokenSource();
+        var asked = _http.PostAsync("/echo/1", new StringContent("hello"), impatient.Token);
+        await rule.FirstHit;
+        await impatient.CancelAsync();
+        await Should.ThrowAsync<OperationCanceledException>(asked);
         _served.ShouldBe(0);
         await Eventually.TrueAsync(() => _served == 1);
         _aborted.ShouldBe(0);

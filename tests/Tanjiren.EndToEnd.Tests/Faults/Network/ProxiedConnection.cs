@@ -79,7 +79,7 @@ internal sealed class ProxiedConnection(FaultProxy proxy, Socket client) : IDisp
             _awaitingAnswer.Writer.TryWrite(exchange);
             await to.WriteAsync(head.Raw, stop);
             await to.WriteAsync(body.ToArray(), stop);
-            if (rule?.Kind is FaultKind.Stall or FaultKind.Delay)
+            if (rule?.Kind is FaultKind.Stall or FaultKind.Delay or FaultKind.LoseResponse)
             {
                 // The client may have left. Reading its end of stream now would close the server's side, and the server would drop what it works on.
                 await Task.WhenAny(exchange.Answered, _over.Task);

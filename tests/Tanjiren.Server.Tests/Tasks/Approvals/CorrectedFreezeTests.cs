@@ -53,17 +53,42 @@ public sealed class CorrectedFreezeTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
-    public async Task What_the_new_version_asks_for_or_forbids_is_told_at_the_claim(DatabaseKind kind)
+    public async Task What_the_new_version_asks_for_is_asked_at_once_and_what_it_forbids_is_told_at_the_claim(DatabaseKind kind)
     {
         await using var engine = await Engine.StartAsync(kind);
         var machine = await engine.AddWorkstationAsync("one");
         var asked = await FrozenAsync(engine);
-        await CorrectAsync(engine, version => version == 1 ? Decision(1, null) : Decision(2, null) with { Class = ApprovalClass.SensitiveWrite });
+        await CorrectAsync(engine, version => version == 1 ? Decision(1, Never) : Decision(2, null) with { Class = ApprovalClass.SensitiveWrite });
         await PassAsync(engine, TimeSpan.FromSeconds(5));
-        (await engine.TaskAsync(asked.Id)).FrozenUntil.ShouldBeNull();
-        (await engine.ClaimAsync(machine, asked.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.NeedsApproval);
-        (await engine.TaskAsync(asked.Id)).State.ShouldBe(TaskState.Planned);
+        asked = await engine.TaskAsync(asked.Id);
+        (asked.State, asked.ApprovalStatus, asked.DoctrineVersion, asked.FrozenUntil).ShouldBe((TaskState.Planned, ApprovalStatus.Pending, 2, null));
         await engine.CheckInvariantsAsync(asked.Id);
+
+        engine.Doctrine = _ => Decision(2, Never);
+        var forbidden = await engine.CreateTaskAsync(Request());
+        await WriteVersionAsync(engine, 3);
+        engine.Doctrine = question => (question.AtVersion ?? 3) == 2 ? Decision(2, Never) : Decision(3, null) with { Forbidden = true };
+        await PassAsync(engine, TimeSpan.FromSeconds(5));
+        (await engine.ClaimAsync(machine, forbidden.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Forbidden);
+        await engine.CheckInvariantsAsync(forbidden.Id);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task One_that_met_the_mistaken_window_only_at_the_claim_is_free_too(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        await WriteVersionAsync(engine, 1);
+        engine.Doctrine = _ => Decision(1, null);
+        var task = await engine.CreateTaskAsync(Request());
+        task.FrozenUntil.ShouldBeNull("the window was not open yet");
+        engine.Doctrine = _ => Decision(1, Never);
+        (await engine.ClaimAsync(machine, task.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
+        await CorrectAsync(engine, version => Decision(version, version == 1 ? Never : null));
+        await PassAsync(engine, TimeSpan.FromSeconds(5));
+        (await engine.ClaimAsync(machine, task.Execution.Steps[0])).Refusal.ShouldBeNull();
+        (await engine.TaskAsync(task.Id)).DoctrineVersion.ShouldBe(2);
+        await engine.CheckInvariantsAsync(task.Id);
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]

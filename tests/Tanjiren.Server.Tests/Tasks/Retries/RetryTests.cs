@@ -47,6 +47,23 @@ public sealed class RetryTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_step_that_nobody_was_heard_of_until_its_time_was_over_counts_as_lost(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var box = await engine.AddWorkstationAsync("box");
+        var byDefault = await engine.CreateTaskAsync(Flaky() with { TimeoutSeconds = 10 });
+        var named = await engine.CreateTaskAsync(Flaky(new RetryPolicy { MaxAttempts = 2, On = [StepReason.WorkerLost] }) with { TimeoutSeconds = 10 });
+        foreach (var task in new[] { byDefault, named }) (await engine.ClaimAsync(box, task.Execution!.Steps[0])).Refusal.ShouldBeNull();
+        await engine.ServeAsync(80);
+
+        foreach (var (task, isRetried) in new[] { (byDefault, false), (named, true) })
+        {
+            var failed = await engine.TaskAsync(task.Id);
+            (failed.State, failed.Execution!.Steps[0].Reason, failed.RetryDueAt is not null).ShouldBe((TaskState.Failed, StepReason.Timeout, isRetried));
+        }
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task A_success_a_cancel_and_a_failure_for_another_reason_are_not_retried(DatabaseKind kind)
     {
         await using var engine = await Engine.StartAsync(kind);
