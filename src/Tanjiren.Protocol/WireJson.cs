@@ -81,6 +81,7 @@ namespace Tanjiren.Protocol;
 [JsonSerializable(typeof(Page<LogChunkBody>))]
 [JsonSerializable(typeof(TaskEventBody))]
 [JsonSerializable(typeof(ApprovalBody))]
+[JsonSerializable(typeof(ApprovalEventBody))]
 [JsonSerializable(typeof(Page<ApprovalBody>))]
 [JsonSerializable(typeof(IReadOnlyList<ApprovalFindingBody>))]
 [JsonSerializable(typeof(AnswerApprovalRequest))]

@@ -86,7 +86,10 @@ internal sealed class ApiClient : IDisposable
             limited.Token, cancellation);
     }
 
-    /// <summary>An open event stream, resumed after <paramref name="lastEventId"/>; reading it times out when the server falls silent.</summary>
+    /// <summary>
+    /// An open event stream, resumed after <paramref name="lastEventId"/>; reading it times out when the server falls silent. What answers with a page instead is no
+    /// Tanjiren server: read as events it would only seem to end again and again.
+    /// </summary>
     public async Task<Stream> OpenEventsAsync(string path, string? lastEventId, CancellationToken cancellation)
     {
         var request = new HttpRequestMessage(HttpMethod.Get, path);
@@ -95,6 +98,8 @@ internal sealed class ApiClient : IDisposable
         using var timer = new CancellationTokenSource(timeouts.Request, clock);
         using var limited = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, cancellation);
         var response = await ExchangeAsync(request, HttpCompletionOption.ResponseHeadersRead, limited.Token, cancellation);
+        if (response.Content.Headers.ContentType?.MediaType is { } type && type != "text/event-stream")
+            using (response) throw new ApiException(Foreign(Access.Url, response));
         var stream = await response.Content.ReadAsStreamAsync(cancellation);
         return new IdleTimeoutStream(stream, timeouts.StreamIdle, clock);
     }

@@ -72,6 +72,33 @@ public sealed record ApprovalBody
     public string? InheritedFrom { get; init; }
 }
 
+/// <summary>
+/// One server-sent event of <c>GET /api/approvals/events</c>. There are no ids: nothing is resumed, a new connection begins with the whole inbox. What is asked and
+/// answered again before the server looks (it looks when it is woken, and every 15 s) is told to nobody.
+/// </summary>
+public sealed record ApprovalEventBody
+{
+    /// <summary>As it is now; the event's name says what happened. Absent in <see cref="ApprovalEvents.Current"/>.</summary>
+    public ApprovalBody? Approval { get; init; }
+}
+
+/// <summary>The names of the events of <c>GET /api/approvals/events</c>.</summary>
+public static class ApprovalEvents
+{
+    /// <summary>It was pending already when this connection was opened; oldest first.</summary>
+    public const string Pending = "pending";
+    /// <summary>All that were pending have been told: whoever remembers another from an earlier connection may forget it. Once a connection; news follow.</summary>
+    public const string Current = "current";
+    public const string Requested = "approvalRequested";
+    /// <summary>Also when it was used, or ran out unused, before the server looked.</summary>
+    public const string Approved = "approved";
+    public const string Rejected = "rejected";
+    /// <summary>Nobody answered within seven days.</summary>
+    public const string Expired = "approvalExpired";
+    /// <summary>The task was changed, or ended first.</summary>
+    public const string Withdrawn = "approvalWithdrawn";
+}
+
 /// <summary><c>POST /api/tasks/{id}/approve</c> and <c>…/reject</c>.</summary>
 public sealed record AnswerApprovalRequest
 {

@@ -27,6 +27,7 @@ internal sealed class LockedExecution
     private int _open;
     private int _failed;
     private int _cancelled;
+    private bool _approvalMoved;
     private long _nextEventSeq;
     private EndedRun? _ended;
     private CreateTaskRequest? _spec;
@@ -123,8 +124,10 @@ internal sealed class LockedExecution
         _row.TaskState = WireNames.Of(to);
     }
 
+    /// <summary>Goes with every change of the task's approvals, so it also decides that whoever watches the organization's inbox looks after the commit.</summary>
     public void SetApproval(ApprovalStatus to)
     {
+        _approvalMoved = true;
         _row.ApprovalStatus = WireNames.Of(to);
         Also("UPDATE tasks SET approval_status = @approvalStatus WHERE id = @approvalTask;", new { approvalTask = TaskId, approvalStatus = _row.ApprovalStatus });
     }
@@ -191,6 +194,7 @@ internal sealed class LockedExecution
         for (var i = 0; i < _events.Count; i++) AddEventTo(sql, arguments, i);
         await _tx.ExecuteAsync(sql.ToString(), arguments);
         _tx.OnCommit(() => wakeUps.Notify(WakeUps.Task(TaskId)));
+        if (_approvalMoved) _tx.OnCommit(() => wakeUps.Notify(WakeUps.Inbox(OrganizationId)));
     }
 
     /// <summary>

@@ -17,9 +17,6 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
     /// <summary>The number of a task's first event: that it was planned or queued.</summary>
     private const long CreationSeq = 1;
 
-    /// <summary>Between comment lines that keep proxies from closing an idle stream.</summary>
-    private static readonly TimeSpan KeepAlive = TimeSpan.FromSeconds(15);
-
     /// <summary>How long the stream of a task that has ended waits for output that its agent still holds.</summary>
     private static readonly TimeSpan LateLogWait = TimeSpan.FromSeconds(30);
 
@@ -31,8 +28,7 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
     {
         var response = context.Response;
         var aborted = context.RequestAborted;
-        response.ContentType = "text/event-stream";
-        response.Headers.CacheControl = "no-store";
+        ServerSentEvents.Begin(response);
         using var subscription = wakeUps.Subscribe(WakeUps.Task(task.Id), WakeUps.Access(reader.UserId));
 
         while (true)
@@ -54,7 +50,7 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
                 return;
             }
             await response.Body.FlushAsync(aborted);
-            if (!await subscription.WaitAsync(KeepAlive, clock, aborted) && !wakeUps.IsClosed) await response.WriteAsync(": still here\n\n", aborted);
+            if (!await subscription.WaitAsync(ServerSentEvents.KeepAlive, clock, aborted) && !wakeUps.IsClosed) await ServerSentEvents.WriteKeepAliveAsync(response);
         }
     }
 
@@ -105,11 +101,8 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
         return new Stretch(logs, approvals, stateSeq, task!, horizon < committed, awaitsLogs);
     }, cancellationToken);
 
-    private static async Task WriteEventAsync(HttpResponse response, string name, long id, TaskEventBody body)
-    {
-        var json = JsonSerializer.Serialize(body, WireJson.Default.TaskEventBody);
-        await response.WriteAsync($"id: {id}\nevent: {name}\ndata: {json}\n\n", response.HttpContext.RequestAborted);
-    }
+    private static Task WriteEventAsync(HttpResponse response, string name, long id, TaskEventBody body) =>
+        ServerSentEvents.WriteAsync(response, name, JsonSerializer.Serialize(body, WireJson.Default.TaskEventBody), id);
 
     private sealed record Stretch(IReadOnlyList<LogRow> Logs, IReadOnlyList<ApprovalEvent> Approvals, long? TaskSeq, TaskBody Task, bool More, bool AwaitsLogs)
     {

@@ -14,7 +14,7 @@ internal static class TasksFeature
         services.AddSingleton<DoctrineJudge>(p => p.GetRequiredService<DoctrineGate>().DecideAsync);
         services.AddSingleton<DoctrineTags>(p => async (sql, organizationId, snapshot) => await p.GetRequiredService<DoctrineGate>().NamedTagsAsync(sql, organizationId, snapshot));
         services.AddSingleton<TargetResolver>().AddSingleton<TaskPlanner>().AddSingleton<StepWriter>().AddSingleton<TaskEditor>();
-        services.AddSingleton<ApprovalGate>().AddSingleton<ApprovalService>().AddSingleton<ApprovalStore>();
+        services.AddSingleton<ApprovalGate>().AddSingleton<ApprovalService>().AddSingleton<ApprovalStore>().AddSingleton<ApprovalStream>();
         services.AddSingleton<TaskRequestResolver>();
         services.AddSingleton<TaskService>();
         services.AddSingleton<TaskStore>();

@@ -60,6 +60,7 @@ public sealed class RoleTests
         ["POST /api/tasks/{id}/approve"] = Role.Admin,
         ["POST /api/tasks/{id}/reject"] = Role.Admin,
         ["GET /api/approvals"] = Role.Viewer,
+        ["GET /api/approvals/events"] = Role.Viewer,
         ["GET /api/tasks/{id}/steps/{stepId}/logs"] = Role.Viewer,
         ["GET /api/tasks/{id}/events"] = Role.Viewer,
         ["POST /api/tasks/{id}/retry"] = Role.Member,
@@ -173,11 +174,14 @@ public sealed class RoleTests
     internal static string Name(RouteEndpoint endpoint) =>
         $"{endpoint.Metadata.GetMetadata<IHttpMethodMetadata>()?.HttpMethods[0]} /{endpoint.RoutePattern.RawText!.Trim('/')}";
 
-    private static Task<HttpResponseMessage> SendAsync(HttpClient client, string route)
+    private static async Task<HttpResponseMessage> SendAsync(HttpClient client, string route)
     {
         var parts = route.Split(' ');
         var request = new HttpRequestMessage(new HttpMethod(parts[0]), parts[1].Replace("{", "no-such-", StringComparison.Ordinal).Replace("}", "", StringComparison.Ordinal));
         if (parts[0] is "POST" or "PATCH" or "PUT") request.Content = new StringContent("{}", null, "application/json");
-        return client.SendAsync(request, TestContext.Current.CancellationToken);
+        var response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, TestContext.Current.CancellationToken);
+        if (response.Content.Headers.ContentType?.MediaType == "text/event-stream") response.Dispose(); // one of these has no end
+        else await response.Content.LoadIntoBufferAsync();
+        return response;
     }
 }

@@ -6,7 +6,7 @@ using Tanjiren.Protocol;
 
 namespace Tanjiren.Cli.Commands.Approvals;
 
-/// <summary><c>approvals watch</c>: the inbox, asked for again and again. A lost connection is waited for.</summary>
+/// <summary><c>approvals watch</c>: the inbox, told by the server as it fills.</summary>
 internal static class ApprovalsWatchCommand
 {
     public static CliCommand Create(CliContext cli)
@@ -22,9 +22,11 @@ internal static class ApprovalsWatchCommand
         {
             using var client = ClientSession.Open(cli, server.Of(parse));
             using var interrupts = cli.ListenForInterrupts();
+            var asJson = parse.GetValue(json);
+            var inbox = new InboxFollower(client.Approvals, client.Api.Access.Url, cli.Timeouts, cli.Clock) { OnAsked = one => Tell(cli, one, asJson), Say = cli.Say };
             try
             {
-                await WatchAsync(cli, client, parse.GetValue(json), interrupts.First);
+                await inbox.FollowAsync(interrupts.First);
             }
             catch (OperationCanceledException) when (interrupts.First.IsCancellationRequested)
             {
@@ -33,34 +35,6 @@ internal static class ApprovalsWatchCommand
             return ExitCode.Ok;
         });
         return command;
-    }
-
-    private static async Task WatchAsync(CliContext cli, ClientSession client, bool json, CancellationToken leave)
-    {
-        var told = new HashSet<string>();
-        var backoff = new Backoff(cli.Timeouts, cli.Clock);
-        var lost = false;
-        while (true)
-        {
-            TimeSpan? wait;
-            try
-            {
-                var pending = await client.Approvals.ListAsync(Words.Of(ApprovalState.Pending), leave);
-                if (lost) cli.Say("connected again");
-                lost = false;
-                backoff.Reset();
-                told.IntersectWith(pending.Select(a => a.Id));
-                foreach (var one in pending.Where(a => told.Add(a.Id))) Tell(cli, one, json);
-                wait = cli.Timeouts.WatchApprovals;
-            }
-            catch (Exception e) when (e is UnreachableException or ApiException { IsTransient: true })
-            {
-                if (!lost) cli.Say($"lost the connection ({Text.Safe(e.Message)}); trying again …");
-                lost = true;
-                wait = (e as ApiException)?.RetryAfter;
-            }
-            await backoff.PauseAsync(leave, wait);
-        }
     }
 
     private static void Tell(CliContext cli, ApprovalBody one, bool json)

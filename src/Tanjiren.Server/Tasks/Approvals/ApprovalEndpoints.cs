@@ -13,6 +13,8 @@ internal static class ApprovalEndpoints
     {
         routes.MapGet("/api/approvals", ListAsync).WithTags("Approvals").WithName("listApprovals").WithSummary("What waits for an answer, and what became of it; oldest first.")
             .RequireRole(Role.Viewer).AnswersProblems(400, 422);
+        routes.MapGet("/api/approvals/events", EventsAsync).WithTags("Approvals").WithName("streamApprovalEvents")
+            .WithSummary("What waits for an answer now, and then each that is asked, answered, withdrawn or expired.").RequireRole(Role.Viewer).Produces<string>(200, "text/event-stream");
         var tasks = routes.MapGroup("/api/tasks/{id}").WithTags("Approvals");
         tasks.MapPost("/approve", ApproveAsync).WithName("approveTask").WithSummary("Lets a planned task start within 15 minutes.")
             .RequireRole(Role.Admin).AnswersProblems(400, 404, 409, 408, 413, 415, 422);
@@ -32,6 +34,19 @@ internal static class ApprovalEndpoints
         if (Paging.Read(limit, cursor, out var page) is { } problem) return problem;
         var rows = await store.PageAsync(caller.OrganizationId, state, page.After, page.Fetch, cancellationToken);
         return TypedResults.Ok(page.ToPage(rows, row => row.ToBody(), row => row.Id));
+    }
+
+    private static async Task<EmptyHttpResult> EventsAsync(Caller caller, ApprovalStream stream, CallerCheck check, HttpContext context)
+    {
+        try
+        {
+            await stream.WriteAsync(context, caller, () => check.IsStillAllowedAsync(caller, context));
+        }
+        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        {
+            // The reader left; the next connection begins with what waits then.
+        }
+        return TypedResults.Empty;
     }
 
     private static async Task<Results<Ok<TaskBody>, Problem>> ApproveAsync(

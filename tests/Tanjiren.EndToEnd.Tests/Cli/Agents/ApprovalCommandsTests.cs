@@ -106,7 +106,6 @@ public sealed class ApprovalCommandsTests(AgentsFixture fixture) : IClassFixture
     [Fact]
     public async Task Watch_tells_each_once_until_it_is_interrupted_and_a_rejected_job_ends_who_waits_for_it()
     {
-        member.Timeouts = member.Timeouts with { WatchApprovals = TimeSpan.FromMilliseconds(50) };
         var watch = member.InvokeAsync("approvals", "watch");
         var run = asker.InvokeAsync("jobs", "run", "--tag", "gpu", "--approval-class", "sensitive_write", "--intent", "watch me", "--", "true");
         var asked = await PendingAsync(a => a.Intent == "watch me");
