@@ -46,10 +46,9 @@ internal static class DoctrineEvaluator
         DateTimeOffset? frozenUntil = null;
         foreach (var rule in doctrine.Rules)
         {
-            if (Match(rule, task, patterns, out var openUntil) is not { } met) continue;
+            if (Match(rule, task, patterns, out var openUntil, out var unread) is not { } met) continue;
 
             // A text that was not read is no way around a pattern that forbids, and no proof of guilt either: a person has to look.
-            var unread = rule.When.Patterns is not null && patterns is not { IsSpent: false };
             var effect = rule.Effect == RuleEffect.Forbid && unread ? RuleEffect.ProductionMutation : rule.Effect;
             switch (effect)
             {
@@ -86,10 +85,10 @@ internal static class DoctrineEvaluator
     };
 
     /// <summary>What met each condition; null when one is not met. Window and patterns come last: all others cost nothing.</summary>
-    private static List<string>? Match(DoctrineRule rule, DoctrineCase task, PatternSet.Reading? patterns, out DateTimeOffset? openUntil)
+    private static List<string>? Match(DoctrineRule rule, DoctrineCase task, PatternSet.Reading? patterns, out DateTimeOffset? openUntil, out bool unread)
     {
         var when = rule.When;
-        openUntil = null;
+        (openUntil, unread) = (null, false);
         if (when.Modes is not null && !when.Modes.Contains(task.Mode)) return null;
         if (when.Roles is not null && task.ActorRole is { } role && !when.Roles.Contains(role)) return null;
         var origin = DoctrineOrigin.Request;
@@ -99,13 +98,16 @@ internal static class DoctrineEvaluator
         if (rule.Window is not null && (openUntil = rule.Window.OpenUntil(task.Now)) is null) return null;
         Pattern? pattern = null;
         if (when.Patterns is not null && patterns is not null && !TryFirst(when.Patterns, patterns.Matches, out pattern)) return null;
+        // One of several may be proven where the first only counts as matching.
+        if (pattern is not null && !patterns!.IsProven(pattern) && TryFirst(when.Patterns!, other => patterns.Matches(other) && patterns.IsProven(other), out var proven)) pattern = proven;
+        unread = when.Patterns is not null && (pattern is null || !patterns!.IsProven(pattern));
 
         var met = new List<string>();
         if (when.Modes is not null) met.Add($"the mode is {Lower(task.Mode)}");
         if (when.Roles is not null) met.Add(task.ActorRole is { } actor ? $"its creator's role is {Lower(actor)}" : "its creator is no member any more");
         if (when.Origins is not null) met.Add(origin == DoctrineOrigin.Request ? "somebody asks for it" : $"a {Lower(origin)} makes it");
         if (when.Tags is not null) met.Add($"a workstation that could run it is tagged {tag}");
-        if (pattern is not null && patterns!.IsSpent) met.Add($"its text was not read by all patterns within {PatternSet.Budget.TotalMilliseconds:0} ms");
+        if (pattern is not null && unread) met.Add($"its text was not read by all patterns within {PatternSet.Budget.TotalMilliseconds:0} ms");
         else if (pattern is not null) met.Add($"its text matches {pattern.Text}");
         else if (when.Patterns is not null) met.Add($"its text is longer than the {MaxTextBytes / 1024} KiB that patterns read");
         if (met.Count == 0) met.Add("it is for every task");

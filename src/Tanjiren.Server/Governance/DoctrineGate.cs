@@ -180,9 +180,11 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
         var transaction = sql as WriteTransaction;
         var kept = _readings.TryGet(key, out var last) && task.Now - last.At < KeepReading ? last.Reading : null;
         if (transaction is null) return kept is null ? ReadAndKeep(doctrine, version, task).Decision : DoctrineEvaluator.Evaluate(doctrine, version, task, kept);
-        foreach (var known in new[] { transaction.Made?.GetValueOrDefault(key) as PatternSet.Reading, kept is { IsSpent: false } ? kept : null })
+        var own = transaction.Made?.GetValueOrDefault(key) as PatternSet.Reading;
+        foreach (var known in new[] { own, kept })
         {
-            if (known?.SoFar() is not { } soFar) continue;
+            // Of a reading that ran out of its time only what was made for this very transaction counts.
+            if (known?.SoFar() is not { } soFar || soFar.IsSpent && known != own) continue;
             var decision = DoctrineEvaluator.Evaluate(doctrine, version, task, soFar);
             if (!soFar.IsLacking) return decision;
         }

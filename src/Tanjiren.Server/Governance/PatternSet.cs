@@ -105,35 +105,45 @@ internal sealed class PatternSet
         private readonly Lock _gate = new();
         private readonly bool?[] _mayMatch = new bool?[filters.Count];
         private readonly Dictionary<Pattern, bool> _matches = [];
+        private readonly HashSet<Pattern> _tooSlow = [];
         private TimeSpan _spent;
         private bool _isOver;
+        private bool _isClosed;
 
-        /// <summary>Whether the budget is spent, or one match took too long: from then on nothing is looked at, and every pattern counts as one that matches.</summary>
-        public bool IsSpent { get; private set; }
+        /// <summary>Whether something counts as a match that was not read to its end: the budget is spent, or one pattern took too long.</summary>
+        public bool IsSpent => _isOver || _tooSlow.Count > 0;
 
-        /// <summary>Whether an expression was needed that is not made yet: what was said since is worth nothing.</summary>
+        /// <summary>Whether an expression was needed that is not made yet, or not looked at: what was said since is worth nothing.</summary>
         public bool IsLacking { get; private set; }
 
-        /// <summary>What was read so far, for those who can't wait: it looks at nothing more, and tells if a pattern is needed that was not looked at.</summary>
-        public Reading SoFar()
+        /// <summary>
+        /// What was read so far, for those who can't wait: it looks at nothing more, and tells if a pattern is needed that was not looked at. Null while somebody reads on.
+        /// </summary>
+        public Reading? SoFar()
         {
-            lock (_gate)
+            if (!_gate.TryEnter()) return null;
+            try
             {
-                var known = new Reading(filters, text, budget, onlyMade) { IsSpent = IsSpent, IsLacking = IsLacking, _isOver = true };
+                var known = new Reading(filters, text, budget, onlyMade) { IsLacking = IsLacking, _isOver = _isOver, _isClosed = true };
                 _mayMatch.CopyTo(known._mayMatch, 0);
                 foreach (var (pattern, matches) in _matches) known._matches[pattern] = matches;
+                known._tooSlow.UnionWith(_tooSlow);
                 return known;
+            }
+            finally
+            {
+                _gate.Exit();
             }
         }
 
-        /// <summary>Whether it matches; a pattern that takes too long counts as one that does: the stricter mistake.</summary>
+        /// <summary>Whether it matches; what takes too long, or is not looked at any more, counts as matching: the stricter mistake.</summary>
         public bool Matches(Pattern pattern)
         {
             lock (_gate)
             {
                 if (_matches.TryGetValue(pattern, out var known)) return known;
-                if (IsOver()) return true;
-                if (_isOver) return _mayMatch[pattern.Group] != false && (IsLacking = true);
+                if (_tooSlow.Contains(pattern) || IsOver()) return true;
+                if (_isClosed) return _mayMatch[pattern.Group] != false && (IsLacking = true);
                 var began = Stopwatch.GetTimestamp();
                 _mayMatch[pattern.Group] ??= MayMatch(filters[pattern.Group]);
                 _spent += Stopwatch.GetElapsedTime(began);
@@ -142,19 +152,28 @@ internal sealed class PatternSet
                 began = Stopwatch.GetTimestamp();
                 var matches = IsMatch(pattern);
                 _spent += Stopwatch.GetElapsedTime(began);
-                return IsLacking || IsSpent || (_matches[pattern] = matches);
+                if (IsLacking) return true;
+                // No proof that it matches: the machine may have been busy.
+                if (matches is null) return _tooSlow.Add(pattern);
+                return _matches[pattern] = matches.Value;
             }
         }
 
-        private bool IsOver() => IsLacking || (IsSpent = IsSpent || _spent >= budget);
+        /// <summary>Whether it was read, and matches.</summary>
+        public bool IsProven(Pattern pattern)
+        {
+            lock (_gate) return _matches.GetValueOrDefault(pattern);
+        }
+
+        private bool IsOver() => IsLacking || (_isOver = _isOver || _spent >= budget);
 
         private bool MayMatch(Lazy<Regex?> filter)
         {
             if (onlyMade && !filter.IsValueCreated) return IsLacking = true;
-            return filter.Value is not { } regex || IsMatch(regex);
+            return filter.Value is not { } regex || IsMatch(regex) != false;
         }
 
-        private bool IsMatch(Pattern pattern)
+        private bool? IsMatch(Pattern pattern)
         {
             if (onlyMade && !pattern.IsMade) return IsLacking = true;
             try
@@ -168,7 +187,8 @@ internal sealed class PatternSet
             }
         }
 
-        private bool IsMatch(Regex regex)
+        /// <summary>Null: it took too long.</summary>
+        private bool? IsMatch(Regex regex)
         {
             try
             {
@@ -176,8 +196,7 @@ internal sealed class PatternSet
             }
             catch (RegexMatchTimeoutException)
             {
-                // No proof that it matches: the machine may have been busy.
-                return IsSpent = true;
+                return null;
             }
         }
     }

@@ -29,12 +29,6 @@ internal sealed partial class ApprovalLoop(
             SELECT id FROM tasks t WHERE frozen_until > @now AND state = 'queued' AND approval_status = 'not_required'
               AND doctrine_version < (SELECT max(d.version) FROM doctrine_versions d WHERE d.organization_id = t.organization_id) ORDER BY frozen_until LIMIT @batch
             """, now, JudgeAnewAsync, cancellationToken);
-        // The same of one that no freeze was written on when it was made, but which machines were kept from since.
-        await EachAsync("""
-            SELECT id FROM tasks t WHERE frozen_until IS NULL AND state = 'queued' AND approval_status = 'not_required'
-              AND id IN (SELECT s.task_id FROM step_holds h JOIN steps s ON s.id = h.step_id WHERE h.forbidden = 0)
-              AND doctrine_version < (SELECT max(d.version) FROM doctrine_versions d WHERE d.organization_id = t.organization_id) ORDER BY id LIMIT @batch
-            """, now, JudgeAnewAsync, cancellationToken);
         await WakeKeptAsync(now, cancellationToken);
     }
 
@@ -103,7 +97,7 @@ internal sealed partial class ApprovalLoop(
         if (plan?.Decision.Version <= locked.DoctrineVersion) return null; // another server did it
         if (plan?.Class > ApprovalClass.None && plan.Refusal() is null)
         {
-            await gate.BackToPlannedAsync(tx, locked, ApprovalClass.None, []);
+            await gate.BackToPlannedAsync(tx, locked, plan.Class, plan.Findings(locked.ParsedSpec.ApprovalClass));
             return "askedAnew";
         }
         if (plan is not null && plan.Refusal() is null)

@@ -16,6 +16,8 @@ internal sealed class ApprovalStream(ApprovalStore store, TimeProvider clock, Wa
     /// <summary>Told between two questions whether the reader still may.</summary>
     private const int Batch = 32;
 
+    private static readonly TimeSpan BetweenLooks = TimeSpan.FromMilliseconds(100);
+
     /// <summary>
     /// Writes events until the reader leaves or the server stops. <paramref name="stillAllowed"/> is asked before every look, and looked is whenever the reader's access
     /// may have changed: the stream ends with it, also while nothing happens.
@@ -28,28 +30,45 @@ internal sealed class ApprovalStream(ApprovalStore store, TimeProvider clock, Wa
         using var subscription = wakeUps.Subscribe(WakeUps.Inbox(reader.OrganizationId), WakeUps.Access(reader.UserId));
         var known = new HashSet<string>(StringComparer.Ordinal);
         var current = false;
+        var told = clock.GetTimestamp();
 
         while (true)
         {
-            if (!await stillAllowed()) return;
-            var change = await store.ChangesAsync(reader.OrganizationId, known, Batch, aborted);
-            foreach (var approval in change.Rows)
+            var pending = await store.PendingAsync(reader.OrganizationId, aborted);
+            // What ended before what is new (a question that was asked anew), each oldest first.
+            List<string> changed = [.. known.Except(pending).Order(StringComparer.Ordinal), .. pending.Where(id => !known.Contains(id)).Order(StringComparer.Ordinal)];
+            for (var i = 0; ; i += Batch)
             {
-                var pending = approval.ParsedState == ApprovalState.Pending;
-                if (!(pending ? known.Add(approval.Id) : known.Remove(approval.Id))) continue; // asked, and answered before it was told
-                await WriteEventAsync(response, pending && !current ? ApprovalEvents.Pending : NameOf(approval), new ApprovalEventBody { Approval = approval.ToBody() });
+                if (!await stillAllowed()) return;
+                if (i >= changed.Count) break;
+                var ids = changed.GetRange(i, Math.Min(Batch, changed.Count - i));
+                var rows = await store.ListAsync(reader.OrganizationId, ids, aborted);
+                foreach (var approval in rows)
+                {
+                    var isPending = approval.ParsedState == ApprovalState.Pending;
+                    if (!(isPending ? known.Add(approval.Id) : known.Remove(approval.Id))) continue; // asked, and answered before it was told
+                    await WriteEventAsync(response, isPending && !current ? ApprovalEvents.Pending : NameOf(approval), new ApprovalEventBody { Approval = approval.ToBody() });
+                }
+                // A reader so slow that what it knows was purged meanwhile can't be told what became of it: it begins anew.
+                if (wakeUps.IsClosed || rows.Count < ids.Count) return;
             }
-            // A reader so slow that what it knows was purged meanwhile can't be told what became of it: it begins anew.
-            if (wakeUps.IsClosed || change.Gone) return;
-            if (change.More) continue;
-
-            if (!current)
-            {
-                await WriteEventAsync(response, ApprovalEvents.Current, new ApprovalEventBody());
-                current = true;
-            }
+            if (wakeUps.IsClosed) return;
+            if (!current) await WriteEventAsync(response, ApprovalEvents.Current, new ApprovalEventBody());
+            if (changed.Count > 0 || !current) told = clock.GetTimestamp();
+            current = true;
             await response.Body.FlushAsync(aborted);
-            if (!await subscription.WaitAsync(ServerSentEvents.KeepAlive, clock, aborted) && !wakeUps.IsClosed) await ServerSentEvents.WriteKeepAliveAsync(response);
+
+            // Hints that change nothing for this reader must not keep the line silent.
+            var silence = clock.GetElapsedTime(told);
+            if (silence < ServerSentEvents.KeepAlive && await subscription.WaitAsync(ServerSentEvents.KeepAlive - silence, clock, aborted))
+            {
+                // In real time: many answers at once are one look.
+                await Task.Delay(BetweenLooks, TimeProvider.System, aborted);
+                continue;
+            }
+            if (wakeUps.IsClosed) return;
+            await ServerSentEvents.WriteKeepAliveAsync(response);
+            told = clock.GetTimestamp();
         }
     }
 
@@ -58,9 +77,9 @@ internal sealed class ApprovalStream(ApprovalStore store, TimeProvider clock, Wa
     {
         ApprovalState.Pending => ApprovalEvents.Requested,
         ApprovalState.Rejected => ApprovalEvents.Rejected,
+        ApprovalState.Withdrawn => ApprovalEvents.Withdrawn,
         _ when approval.DecidedBy is not null => ApprovalEvents.Approved,
-        ApprovalState.Expired => ApprovalEvents.Expired,
-        _ => ApprovalEvents.Withdrawn,
+        _ => ApprovalEvents.Expired,
     };
 
     private static Task WriteEventAsync(HttpResponse response, string name, ApprovalEventBody body) =>

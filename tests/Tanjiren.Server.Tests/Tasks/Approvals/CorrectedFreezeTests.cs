@@ -74,21 +74,23 @@ public sealed class CorrectedFreezeTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
-    public async Task One_that_met_the_mistaken_window_only_at_the_claim_is_free_too(DatabaseKind kind)
+    public async Task One_that_met_the_window_only_at_the_claim_keeps_its_snapshot_and_one_that_is_refused_is_judged_once(DatabaseKind kind)
     {
         await using var engine = await Engine.StartAsync(kind);
         var machine = await engine.AddWorkstationAsync("one");
         await WriteVersionAsync(engine, 1);
         engine.Doctrine = _ => Decision(1, null);
-        var task = await engine.CreateTaskAsync(Request());
-        task.FrozenUntil.ShouldBeNull("the window was not open yet");
+        var met = await engine.CreateTaskAsync(Request());
         engine.Doctrine = _ => Decision(1, Never);
-        (await engine.ClaimAsync(machine, task.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
-        await CorrectAsync(engine, version => Decision(version, version == 1 ? Never : null));
-        await PassAsync(engine, TimeSpan.FromSeconds(5));
-        (await engine.ClaimAsync(machine, task.Execution.Steps[0])).Refusal.ShouldBeNull();
-        (await engine.TaskAsync(task.Id)).DoctrineVersion.ShouldBe(2);
-        await engine.CheckInvariantsAsync(task.Id);
+        var refused = await engine.CreateTaskAsync(Request());
+        await CorrectAsync(engine, version => version == 1 ? Decision(1, Never) : Decision(2, Never) with { FreezeRefuses = true });
+        for (var i = 0; i < 3; i++)
+        {
+            await PassAsync(engine, TimeSpan.FromSeconds(5));
+            foreach (var task in new[] { met, refused }) (await engine.ClaimAsync(machine, task.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
+        }
+        ((await engine.TaskAsync(met.Id)).DoctrineVersion, await ThawedAsync(engine, met), await ThawedAsync(engine, refused)).ShouldBe((1, 0, 1));
+        foreach (var task in new[] { met, refused }) await engine.CheckInvariantsAsync(task.Id);
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
