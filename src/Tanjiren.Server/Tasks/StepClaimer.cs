@@ -89,18 +89,18 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         return ClaimResult.Granted(Answer(locked, step, generation.Value, step.TimeoutMs, options.TtlMs, cancelRequested: false));
     }
 
-    /// <summary>Renews as well: the agent counts its trust from the start of this request.</summary>
+    /// <summary>Renews as well: the agent counts its trust from the start of this request. Not past the deadline: nothing starts that must end at once, and may be given up meanwhile.</summary>
     private static async Task<ClaimResult> RepeatAsync(WriteTransaction tx, Device device, LockedExecution locked, StepRow step)
     {
         var left = await tx.FirstAsync<long?>("""
             UPDATE steps SET lease_state = 'held', lease_expires_at = tanjiren_now() + lease_ttl_ms
-            WHERE id = @id AND state = 'running' AND lease_holder = @instanceId AND lease_session = @sessionId AND lease_generation = @generation
+            WHERE id = @id AND state = 'running' AND lease_holder = @instanceId AND lease_session = @sessionId AND lease_generation = @generation AND deadline_at > tanjiren_now()
             RETURNING deadline_at - tanjiren_now()
             """, new { id = step.Id, instanceId = device.InstanceId, sessionId = device.SessionId, generation = step.LeaseGeneration });
         return left is null
             ? ClaimResult.Refused(ClaimRefusal.Lost, step.State)
             : ClaimResult.Granted(
-                Answer(locked, step, step.LeaseGeneration, Math.Max(0, left.Value), step.LeaseTtlMs, step.CancelRequestedAt is not null), repeated: true);
+                Answer(locked, step, step.LeaseGeneration, left.Value, step.LeaseTtlMs, step.CancelRequestedAt is not null), repeated: true);
     }
 
     private static async Task<bool> IsTargetAsync(WriteTransaction tx, StepRow step, ClaimerRow claimer)

@@ -85,7 +85,7 @@ internal sealed class Promises(World world, SimulatedServer server, Eye eye, IRe
                     world.Fail($"{Name(job.StepId)} is executed by {other.Machine.Name} under generation {other.Job.Generation} and by {machine.Name} under generation {job.Generation}");
                 _workers[job.StepId] = (machine, job);
                 if (!_steps.TryGetValue(job.StepId, out var step)) continue;
-                if (step.State == "queued" || step.State == "running" && step.Generation != job.Generation || step is { State: "failed", Reason: "workerLost" or "timeout", CompletedGeneration: null })
+                if (step.State == "queued" || step.State == "running" && step.Generation != job.Generation || step is { State: "failed", Reason: "workerLost", CompletedGeneration: null })
                     world.Fail($"{Name(step.Id)} is {step.State} under generation {step.Generation} while {machine.Name} executes generation {job.Generation} of it");
             }
         }
