@@ -20,11 +20,11 @@ prove() {
   is "after five seconds, with its workstation online" "$(job_state max "$job")" "planned, pending"
 
   heading "2. A member can't approve it, an admin can, and it runs"
-  tc max jobs approve "$job"
+  tc max jobs approve "$job" --yes
   is "the member is refused" "$code" 125
   has "and told why" "$err" "This needs the role admin"
   tc ann approvals list
-  tc ann jobs approve "$job" --reason 'looked at the prices'
+  tc ann jobs approve "$job" --yes --reason 'looked at the prices'
   tc max jobs logs --follow "$job"
   has "it runs" "$out" "new prices"
   tc max jobs show "$job"
@@ -35,7 +35,7 @@ prove() {
   local starts=$scene/starts lost step
   tc max jobs run --detach --workstation web-1 --on-worker-lost requeue --shell "echo start >> $starts; while [ ! -e $scene/go ]; do sleep 0.1; done"
   lost=$out
-  tc ann jobs approve "$lost"
+  tc ann jobs approve "$lost" --yes
   until_is 30 1 lines "$starts"
   remark "kill -9 of web-1's agent: its watchdog ends what it ran. Then the agent comes back, and reports a start whose end nobody saw."
   stop web-1 KILL
@@ -49,7 +49,7 @@ prove() {
   has "the second claim on the used approval is refused" "$claimed" "409 needs_approval"
   sleep 5
   is "starts so far, with the workstation online" "$(lines "$starts")" 1
-  tc ann jobs approve "$lost" --reason 'once more'
+  tc ann jobs approve "$lost" --yes --reason 'once more'
   until_is 30 2 lines "$starts"
   touch "$scene/go"
   until_is 30 "completed, consumed" job_state max "$lost"
@@ -59,14 +59,14 @@ prove() {
   tc olga workstations drain web-1
   tc max jobs run --detach --workstation web-1 -- echo 'price: 10'
   job=$out
-  tc ann jobs approve "$job"
+  tc ann jobs approve "$job" --yes
   is "approved, and waiting for its drained workstation" "$(job_state max "$job")" "queued, approved"
   tc max jobs update "$job" -- echo 'price: 1'
   is "changed (PATCH /api/tasks/$job)" "$(job_state max "$job")" "planned, pending"
   tc olga workstations undrain web-1
   sleep 5
   is "five seconds after the workstation was undrained" "$(job_state max "$job")" "planned, pending"
-  tc ann jobs approve "$job"
+  tc ann jobs approve "$job" --yes
   tc max jobs logs --follow "$job"
   is "it runs what was approved last" "$out" "price: 1"
   is "what became of its approvals" "$(ask max '[.approvals[].state] | join(", ")' jobs show "$job")" "withdrawn, consumed"
@@ -85,7 +85,7 @@ prove() {
   tc max jobs show "$job"
   is "output of the job" "$(ask max '[.execution.steps[]?.logBytes] | add // 0' jobs show "$job")" 0
   has "the claim was refused, and the task says why it waits" "$(ask max '.approvals[-1].findings[].because' jobs show "$job")" "tagged production"
-  tc ann jobs approve "$job"
+  tc ann jobs approve "$job" --yes
   tc max jobs logs --follow "$job"
   is "approved, it runs" "$out" "any build"
 }
