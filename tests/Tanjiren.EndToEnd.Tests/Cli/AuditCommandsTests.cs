@@ -23,7 +23,7 @@ public sealed class AuditCommandsTests : IDisposable
         await using var server = await HostedServer.StartAsync();
         using var cli = await server.SignedInAsync();
         var heads = server.DatabaseFile + ".audit-heads";
-        await Eventually.TrueAsync(() => File.Exists(heads) && LastHead(heads) >= 3);
+        await Eventually.TrueAsync(() => File.Exists(heads) && LastHead(heads) >= 4);
 
         (await cli.InvokeAsync("audit", "list", "--action", "member.added", "-o", "id")).ShouldBe(0, cli.Error.Text);
         cli.Output.Text.ShouldStartWith("evt_");

@@ -80,12 +80,11 @@ internal sealed class Engine : IAsyncDisposable
         var engine = new Engine(await TestDatabase.CreateAsync(kind, MigrateAsync), clock);
         if (kind == DatabaseKind.Postgres)
         {
-            // The real clock of the database, plus what the test moves it by.
-            await engine.ExecuteAsync("""
-                CREATE TABLE test_clock (offset_ms BIGINT NOT NULL);
-                INSERT INTO test_clock VALUES (0);
-                CREATE OR REPLACE FUNCTION tanjiren_now() RETURNS BIGINT LANGUAGE sql VOLATILE AS
-                  'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + (SELECT offset_ms FROM test_clock)';
+            // A clock that stands until the test moves it, as SQLite's does on the engine's own.
+            await engine.ExecuteAsync($"""
+                CREATE TABLE test_clock (now_ms BIGINT NOT NULL);
+                INSERT INTO test_clock VALUES ({clock.GetUtcNow().ToUnixTimeMilliseconds()});
+                CREATE OR REPLACE FUNCTION tanjiren_now() RETURNS BIGINT LANGUAGE sql VOLATILE AS 'SELECT now_ms FROM test_clock';
                 """);
         }
         engine.Owner = await engine.CreateOrganizationAsync("home");
@@ -207,7 +206,7 @@ internal sealed class Engine : IAsyncDisposable
     {
         Clock.Advance(by);
         if (_testDatabase.Kind == DatabaseKind.Postgres)
-            await ExecuteAsync("UPDATE test_clock SET offset_ms = offset_ms + @ms", new { ms = (long)by.TotalMilliseconds });
+            await ExecuteAsync("UPDATE test_clock SET now_ms = now_ms + @ms", new { ms = (long)by.TotalMilliseconds });
     }
 
     public Task<IReadOnlyList<T>> ListAsync<T>(string sql, object? arguments = null) => Database.ReadAsync(s => s.ListAsync<T>(sql, arguments), Token);

@@ -88,7 +88,6 @@ public sealed class QueueTimeTests
     /// <summary>A machine that does not come has as long as the task says, and no longer.</summary>
     private static async Task EndsAfterAsync(Engine engine, string taskId)
     {
-        // The lease clock of PostgreSQL is a real one, so the test's own seconds count too.
         await engine.ServeAsync(QueueTimeout - 20);
         (await engine.TaskAsync(taskId)).Execution!.Steps[0].State.ShouldBe(StepState.Queued);
         await engine.ServeAsync(25);
