@@ -5,7 +5,7 @@ namespace Tanjiren.Bench;
 /// <summary>What eng/bench prepared (environment) and what was asked for (arguments).</summary>
 internal sealed record BenchSettings
 {
-    private static readonly string[] Verbs = ["dispatch", "noop", "commands", "heartbeats", "logs", "idle", "fleet"];
+    private static readonly string[] Verbs = ["dispatch", "noop", "commands", "heartbeats", "logs", "stored", "doctrine", "idle", "fleet"];
 
     public required string Verb { get; init; }
     /// <summary>Turns that each contender gets.</summary>
@@ -16,6 +16,8 @@ internal sealed record BenchSettings
     public int Jobs { get; init; } = 2000;
     /// <summary>Output of the job that is tailed.</summary>
     public int Mebibytes { get; init; } = 128;
+    /// <summary>Tasks that are stored already where lists and claims are compared, in thousands of them.</summary>
+    public int Stored { get; init; } = 1_000_000;
     public int IdleSeconds { get; init; } = 60;
     public int Workstations { get; init; } = 10_000;
     public int FleetSeconds { get; init; } = 600;
@@ -33,7 +35,7 @@ internal sealed record BenchSettings
     public static BenchSettings Parse(string[] args)
     {
         if (args is not [var verb, .. var rest] || !(verb == "all" || Verbs.Contains(verb)) || rest.Length % 2 != 0)
-            throw new FormatException($"usage: eng/bench {string.Join('|', Verbs)}|all [--rounds N] [--samples N] [--jobs N] [--mebibytes N] [--idle-seconds N] [--workstations N] [--fleet-seconds N] [--only TEXT] [--out FILE]");
+            throw new FormatException($"usage: eng/bench {string.Join('|', Verbs)}|all [--rounds N] [--samples N] [--jobs N] [--mebibytes N] [--stored N] [--idle-seconds N] [--workstations N] [--fleet-seconds N] [--only TEXT] [--out FILE]");
         var settings = new BenchSettings { Verb = verb };
         foreach (var pair in rest.Chunk(2))
         {
@@ -43,6 +45,7 @@ internal sealed record BenchSettings
                 "--samples" => settings with { Samples = Number(pair[1]) },
                 "--jobs" => settings with { Jobs = Number(pair[1]) },
                 "--mebibytes" => settings with { Mebibytes = Number(pair[1]) },
+                "--stored" => settings with { Stored = Number(pair[1], from: 2 * StoredTasks.Originals) },
                 "--idle-seconds" => settings with { IdleSeconds = Number(pair[1]) },
                 "--workstations" => settings with { Workstations = Number(pair[1]) },
                 "--fleet-seconds" => settings with { FleetSeconds = Number(pair[1]) },
@@ -58,10 +61,10 @@ internal sealed record BenchSettings
 
     public bool Wants(string name) => Only is null || name.Contains(Only, StringComparison.OrdinalIgnoreCase);
 
-    private static int Number(string text) =>
-        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value > 0
+    private static int Number(string text, int from = 1) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value >= from
             ? value
-            : throw new FormatException($"'{text}' is not a number above 0");
+            : throw new FormatException($"'{text}' is not a number from {from}");
 
     private static string Prepared(string name) =>
         Environment.GetEnvironmentVariable(name) is { Length: > 0 } value ? value : throw new FormatException($"{name} is not set; start with eng/bench, which prepares the peers");

@@ -14,9 +14,13 @@ internal static class NoopStep
 
     public static string NewClaim() => Ids.New(Ids.Claim, TimeProvider.System);
 
-    public static CompleteRequest Result(string step, long generation)
+    public static CompleteRequest Result(string step, long generation, int exitCode = 0)
     {
-        var result = new CompleteRequest { LeaseGeneration = generation, Outcome = StepOutcome.Succeeded, ExitCode = 0, DurationMs = 1, FinalLogSeq = 0 };
+        var result = new CompleteRequest
+        {
+            LeaseGeneration = generation, Outcome = exitCode == 0 ? StepOutcome.Succeeded : StepOutcome.Failed, Reason = exitCode == 0 ? null : StepReason.ExitCode,
+            ExitCode = exitCode, DurationMs = 1, FinalLogSeq = 0,
+        };
         return result with { ResultDigest = ResultDigest.Compute(step, result) };
     }
 }

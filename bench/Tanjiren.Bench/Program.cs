@@ -28,6 +28,10 @@ try
         report.Throughput("Heartbeats a second: DPoP verified and committed", "Aim: 0.5 × the ES256 verifications of the same runtime.", await HeartbeatsAsync(settings), VerifyBaseline);
     if (settings.Measures("logs"))
         report.Throughput("Output of one job in MiB a second: printed, stored, tailed", "Aim: 0.7 × `ssh host cat file`, memory flat.", await LogsAsync(settings), CatBaseline);
+    if (settings.Measures("stored"))
+        report.Growth("List and claim with very many tasks stored", "Aim: at most 2 × what it takes with 1,000.", await StoredFlows.MeasureAsync(settings, stop.Token), StoredTasks.Originals, settings.Stored);
+    if (settings.Measures("doctrine"))
+        report.Microseconds("The doctrine over one task: 200 rules, a command of 200 characters", "Aim: p50 under 100 µs.", await DoctrineEvaluations.MeasureAsync(settings, stop.Token));
     if (settings.Measures("idle"))
         report.Table("An agent with nothing to do", "Aim: 80 MB resident, under 0.1 % CPU.", await IdleAgent.MeasureAsync(TimeSpan.FromSeconds(settings.IdleSeconds), stop.Token));
     if (settings.Measures("fleet"))

@@ -50,6 +50,36 @@ internal sealed class Report
         Footnotes(rows);
     }
 
+    public void Growth(string title, string aim, IReadOnlyList<Growth> rows, int few, int many)
+    {
+        Line();
+        Line($"## {title}");
+        Line();
+        Line(aim);
+        Line();
+        Line($"| | p50 ms, {few:#,0} stored | p50 ms, {many:#,0} stored | p50 × | p99 × | samples |");
+        Line("|---|---|---|---|---|---|");
+        foreach (var row in rows)
+            Line($"| {row.Name} | {Cell(row.Few, 0.5)} | {Cell(row.Many, 0.5)} | {Ratio(row.Many, row.Few, 0.5)} | {Ratio(row.Many, row.Few, 0.99)} | {row.Many.Samples} |");
+        Line();
+        Line("- Pages of 50, newest first; one after another, through the services that the routes call, without HTTP; the server's loops run beside them. Each sample of the last flow adds one task to both.");
+        Line("- The stored tasks have ended, on 16 workstations: of fifty one cancelled, two failed, the others succeeded; each with its execution, step, claim, events and summary. (none): nothing matches.");
+    }
+
+    public void Microseconds(string title, string aim, IReadOnlyList<Measured> rows)
+    {
+        Line();
+        Line($"## {title}");
+        Line();
+        Line(aim);
+        Line();
+        Line("| | p50 µs | p99 µs | samples |");
+        Line("|---|---|---|---|");
+        foreach (var row in rows)
+            Line($"| {row.Name} | {Cell(row, 0.5, 1000)} | {Cell(row, 0.99, 1000)} | {row.Samples} |");
+        Footnotes(rows);
+    }
+
     /// <summary>A table that is made already.</summary>
     public void Table(string title, string aim, string table)
     {
@@ -73,8 +103,11 @@ internal sealed class Report
     private static string Ratio(Measured row, Measured? beside, double q) =>
         beside is null ? "–" : string.Create(CultureInfo.InvariantCulture, $"{row.Quantile(q) / beside.Quantile(q):0.00}");
 
-    private static string Cell(Measured row, double q) =>
-        string.Create(CultureInfo.InvariantCulture, $"{row.Quantile(q):0.00} ({row.Lowest(q):0.00}–{row.Highest(q):0.00})");
+    /// <param name="row">Measured in milliseconds.</param>
+    /// <param name="q">The quantile.</param>
+    /// <param name="per">Units in a millisecond.</param>
+    private static string Cell(Measured row, double q, double per = 1) =>
+        string.Create(CultureInfo.InvariantCulture, $"{row.Quantile(q) * per:0.00} ({row.Lowest(q) * per:0.00}–{row.Highest(q) * per:0.00})");
 
     private static string KernelVersion() => Environment.OSVersion.Version.ToString(2);
 

@@ -17,13 +17,20 @@ internal sealed class StoreNoop : IThroughputContender
     private readonly DirectoryInfo _directory = Directory.CreateTempSubdirectory("tanjiren-bench-");
     private readonly List<Device> _devices = [];
     private WebApplication _app = null!;
-    private Caller _caller = null!;
 
     private StoreNoop(string database) => Name = $"Tanjiren store on {database}, {Workers} workers";
 
     public string Name { get; }
 
     public string Measures => "each worker creates a task for its workstation, claims it and completes it: three commits a step, each with every check, event and audit row of the product";
+
+    public IServiceProvider Services => _app.Services;
+
+    /// <summary>The owner of the workspace.</summary>
+    public Caller Caller { get; private set; } = null!;
+
+    /// <summary>The workstation of each worker.</summary>
+    public IReadOnlyList<Device> Workstations => _devices;
 
     public static async Task<StoreNoop> StartAsync(BenchSettings settings, bool postgres, CancellationToken cancellation)
     {
@@ -36,26 +43,24 @@ internal sealed class StoreNoop : IThroughputContender
         var credentials = await LocalWorkspace.EnsureAsync(store._app, cancellation);
         await store._app.StartAsync(cancellation);
         var secret = CredentialSecret.Parse(credentials.Token)!.Value;
-        store._caller = (await store._app.Services.GetRequiredService<CredentialStore>().AuthenticateAsync(secret, CredentialUse.Bearer, null, cancellation))!;
+        store.Caller = (await store._app.Services.GetRequiredService<CredentialStore>().AuthenticateAsync(secret, CredentialUse.Bearer, null, cancellation))!;
         for (var i = 0; i < Workers; i++) store._devices.Add(await store.AddWorkstationAsync($"bench {i}", cancellation));
         return store;
     }
 
-    public async Task<double> RunAsync(int items, CancellationToken cancellation)
+    public Task<double> RunAsync(int items, CancellationToken cancellation) =>
+        SharedWork.PerSecondAsync(items, Workers, worker => RunOneAsync(worker, exitCode: 0, cancellation));
+
+    /// <summary>One task of a worker, from its creation to its completion: three commits.</summary>
+    public async Task RunOneAsync(int worker, int exitCode, CancellationToken cancellation)
     {
-        var tasks = _app.Services.GetRequiredService<TaskService>();
-        var claimer = _app.Services.GetRequiredService<StepClaimer>();
-        var resolver = _app.Services.GetRequiredService<StepResolver>();
-        return await SharedWork.PerSecondAsync(items, Workers, async worker =>
-        {
-            var device = _devices[worker];
-            var created = await tasks.CreateAsync(_caller, NoopStep.On(device.InstanceId), null, cancellation);
-            // What the long-poll would have told it.
-            var step = await Database.ReadAsync(sql => sql.FirstAsync<string>("SELECT id FROM steps WHERE task_id = @task", new { task = created.TaskId }), cancellation);
-            var claim = await claimer.ClaimAsync(device, step!, NoopStep.NewClaim(), 0, cancellation);
-            var move = await resolver.CompleteAsync(device, step!, NoopStep.Result(step!, claim.Response!.LeaseGeneration), cancellation);
-            if (move.Kind != StepMoveKind.Applied) throw new InvalidOperationException($"step {step}: {move.Kind}");
-        });
+        var device = _devices[worker];
+        var created = await Services.GetRequiredService<TaskService>().CreateAsync(Caller, NoopStep.On(device.InstanceId), null, cancellation);
+        // What the long-poll would have told it.
+        var step = await Database.ReadAsync(sql => sql.FirstAsync<string>("SELECT id FROM steps WHERE task_id = @task", new { task = created.TaskId }), cancellation);
+        var claim = await Services.GetRequiredService<StepClaimer>().ClaimAsync(device, step!, NoopStep.NewClaim(), 0, cancellation);
+        var move = await Services.GetRequiredService<StepResolver>().CompleteAsync(device, step!, NoopStep.Result(step!, claim.Response!.LeaseGeneration, exitCode), cancellation);
+        if (move.Kind != StepMoveKind.Applied) throw new InvalidOperationException($"step {step}: {move.Kind}");
     }
 
     public async ValueTask DisposeAsync()
@@ -65,11 +70,12 @@ internal sealed class StoreNoop : IThroughputContender
         _directory.Delete(recursive: true);
     }
 
-    private Database Database => _app.Services.GetRequiredService<Database>();
+    private Database Database => Services.GetRequiredService<Database>();
 
-    private async Task<Device> AddWorkstationAsync(string name, CancellationToken cancellation)
+    /// <summary>One more workstation, which no worker uses.</summary>
+    public async Task<Device> AddWorkstationAsync(string name, CancellationToken cancellation)
     {
-        var device = new Device(Ids.New(Ids.Instance, TimeProvider.System), _caller.OrganizationId, name, Ids.New(Ids.Session, TimeProvider.System));
+        var device = new Device(Ids.New(Ids.Instance, TimeProvider.System), Caller.OrganizationId, name, Ids.New(Ids.Session, TimeProvider.System));
         await Database.WriteAsync(tx => tx.ExecuteAsync("""
             INSERT INTO instances (id, organization_id, name, max_concurrent, last_heartbeat_at, created_at) VALUES (@InstanceId, @OrganizationId, @name, 10, 0, 0);
             INSERT INTO instance_sessions (id, instance_id, machine_id, boot_id, host_name, opened_at, last_seen)

@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Tanjiren.Agent.Keys;
@@ -7,7 +8,7 @@ using Tanjiren.Protocol;
 namespace Tanjiren.Agent;
 
 /// <summary>The agent's directory: what lies where, private to its user.</summary>
-internal sealed class AgentHome
+internal sealed partial class AgentHome
 {
     private const UnixFileMode PrivateDirectory = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
@@ -25,6 +26,12 @@ internal sealed class AgentHome
 
     /// <summary>The key of a new pairing, until that has succeeded.</summary>
     public string NextKey => Key + ".next";
+
+    /// <summary>The new key of a rotation, until an admin has approved it and it is in place (<see cref="SuccessorKey"/>).</summary>
+    public string RotationKey => Key + ".rotation";
+
+    /// <summary>The new key of a recovery, until an admin has approved it.</summary>
+    public string RecoveryKey => Key + ".recovery";
     public string Identity => Path.Combine(Directory, "identity.json");
     public string Status => Path.Combine(Directory, "status.json");
 
@@ -46,17 +53,37 @@ internal sealed class AgentHome
 
     /// <summary>
     /// Puts the key that the identity names into its place. The identity is written first and names it, so a crash in between is finished by the next
-    /// start; a key that nothing names yet is left for the next try of its pairing.
+    /// start; a key that nothing names yet is left for the next try of its pairing, rotation or recovery. One that can't be read stops nobody whose own key is sound.
     /// </summary>
-    public void FinishPairing()
+    /// <exception cref="InvalidDataException">One is no key, or others may read it, and the key that the identity names is nowhere else.</exception>
+    public void FinishPairing(ILogger? log = null)
     {
-        if (!File.Exists(NextKey) || AgentIdentity.Load(Directory) is not { } identity) return;
-        using (var next = new FileKeyStore(NextKey).Load()!)
+        string[] waiting = [NextKey, RotationKey, RecoveryKey];
+        if (!waiting.Any(File.Exists) || AgentIdentity.Load(Directory) is not { } identity) return;
+        Exception? unreadable = null;
+        foreach (var path in waiting)
         {
-            if (Jwk.FromKey(next).Thumbprint() != identity.KeyFingerprint) return;
+            try
+            {
+                if (!Holds(path, identity.KeyFingerprint)) continue;
+            }
+            catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException)
+            {
+                unreadable ??= e;
+                if (log is not null) LogLeftAside(log, path, e.Message);
+                continue;
+            }
+            File.Move(path, Key, overwrite: true);
+            DurableFiles.SyncDirectory(Directory);
         }
-        File.Move(NextKey, Key, overwrite: true);
-        DurableFiles.SyncDirectory(Directory);
+        // It may be the very key that is named.
+        if (unreadable is not null && !Holds(Key, identity.KeyFingerprint)) ExceptionDispatchInfo.Throw(unreadable);
+    }
+
+    private static bool Holds(string path, string fingerprint)
+    {
+        using var key = new FileKeyStore(path).Load();
+        return key is not null && Jwk.FromKey(key).Thumbprint() == fingerprint;
     }
 
     /// <summary>Replaces a small private file so that a crash leaves the old or the new one, never half.</summary>
@@ -102,4 +129,7 @@ internal sealed class AgentHome
         if (OperatingSystem.IsWindows()) System.IO.Directory.CreateDirectory(path);
         else System.IO.Directory.CreateDirectory(path, PrivateDirectory);
     }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The key that waits in '{Path}' is left aside: {Reason}")]
+    private static partial void LogLeftAside(ILogger log, string path, string reason);
 }

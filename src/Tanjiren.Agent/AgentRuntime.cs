@@ -30,17 +30,22 @@ public static partial class AgentRuntime
         ECDsa? key;
         try
         {
-            home.FinishPairing();
+            home.FinishPairing(log);
             key = new FileKeyStore(home.Key).Load();
         }
         catch (InvalidDataException e)
         {
             return Refuse(log, AgentExit.NeedsAttention, e.Message);
         }
-        if (key is null) return Refuse(log, AgentExit.NeedsAttention, $"The private key of '{home.Directory}' is gone; pair this machine again, with 'agent pair'.");
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Unlike a key that is none, this may pass: whoever supervises it starts it again.
+            return Refuse(log, AgentExit.Failed, $"The private key of '{home.Directory}' can't be read now: {e.Message}");
+        }
+        if (key is null) return Refuse(log, AgentExit.NeedsAttention, $"The private key of '{home.Directory}' is gone; ask an admin for a recovery code ('workstations recover') and run 'agent recover'.");
 
         using (key)
-        using (var transport = new DeviceTransport(baseUrl, identity.InstanceId, key, options.Timeouts, clock, log))
+        using (var transport = new DeviceTransport(baseUrl, identity.InstanceId, key, options.Timeouts, clock, log, new SuccessorKey(home)))
         {
             var agent = new RunningAgent(options, identity, home, platform, transport, clock, logs);
             await using (agent)

@@ -21,7 +21,7 @@ public sealed record AgentStatus
     public required IReadOnlyList<AgentStepStatus> Steps { get; init; }
     /// <summary>Output on disk that the server has not taken yet, in bytes.</summary>
     public required long OutboxBytes { get; init; }
-    /// <summary>What a person should know: a wrong clock, an identity in use, a sign-in that has ended, a full disk.</summary>
+    /// <summary>What a person should know: a wrong clock, an identity in use, a sign-in that has ended, a full disk, a new key that waits.</summary>
     public string? Notice { get; init; }
 
     /// <summary>The last status written in <paramref name="home"/>, or null. Whether that agent still lives is for the caller to judge: <see cref="IsRunning"/>.</summary>

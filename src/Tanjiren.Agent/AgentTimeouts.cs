@@ -39,7 +39,7 @@ public sealed record AgentTimeouts
     /// <summary>Longest pause between tries of a request. Default 15 s.</summary>
     public TimeSpan BackoffMax { get; init; } = TimeSpan.FromSeconds(15);
 
-    /// <summary>Pause while another machine acts as this workstation, or this machine's clock is refused. Default 10 s.</summary>
+    /// <summary>Pause while another machine acts as this workstation, or this machine's clock is refused, and between looks for a new key. Default 10 s.</summary>
     public TimeSpan SlowRetry { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>Pause between tries while the machine is signed out. Default 60 s.</summary>

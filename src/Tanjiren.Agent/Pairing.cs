@@ -60,6 +60,8 @@ public static class Pairing
             {
                 var identity = Remember(place, baseUrl, reply.Value!);
                 place.FinishPairing();
+                // A rotation from the key before this one can't come to anything any more.
+                if (freshKey) new SuccessorKey(place).Forget();
                 return new PairResult { Identity = identity };
             }
             if (reply.Kind != ReplyKind.Unavailable || attempt == Tries || reply.RetryAfter > Patience) return Failure(baseUrl, transport, reply);
@@ -67,23 +69,35 @@ public static class Pairing
         }
     }
 
-    private static AgentIdentity Remember(AgentHome place, string baseUrl, PairResponse answer)
+    private static AgentIdentity Remember(AgentHome place, string baseUrl, PairResponse answer) => Remember(place, new AgentIdentity
     {
-        var identity = new AgentIdentity
-        {
-            ServerUrl = baseUrl,
-            InstanceId = answer.InstanceId,
-            InstanceName = answer.InstanceName,
-            OrganizationId = answer.OrganizationId,
-            OrganizationName = answer.OrganizationName,
-            KeyFingerprint = answer.KeyFingerprint,
-            ServerKeys = answer.ServerKeys,
-        };
+        ServerUrl = baseUrl,
+        InstanceId = answer.InstanceId,
+        InstanceName = answer.InstanceName,
+        OrganizationId = answer.OrganizationId,
+        OrganizationName = answer.OrganizationName,
+        KeyFingerprint = answer.KeyFingerprint,
+        ServerKeys = answer.ServerKeys,
+    });
+
+    internal static AgentIdentity Remember(AgentHome place, string baseUrl, RecoverResponse answer) => Remember(place, new AgentIdentity
+    {
+        ServerUrl = baseUrl,
+        InstanceId = answer.InstanceId,
+        InstanceName = answer.InstanceName,
+        OrganizationId = answer.OrganizationId,
+        OrganizationName = answer.OrganizationName,
+        KeyFingerprint = answer.KeyFingerprint,
+        ServerKeys = answer.ServerKeys,
+    });
+
+    private static AgentIdentity Remember(AgentHome place, AgentIdentity identity)
+    {
         AgentHome.Replace(place.Identity, identity, AgentJson.Default.AgentIdentity, durable: true);
         return identity;
     }
 
-    private static PairResult Failure(string baseUrl, DeviceTransport transport, Reply<PairResponse> reply) => new()
+    internal static PairResult Failure<T>(string baseUrl, DeviceTransport transport, Reply<T> reply) where T : class => new()
     {
         Problem = reply.Problem,
         Retryable = reply.Kind == ReplyKind.Unavailable,

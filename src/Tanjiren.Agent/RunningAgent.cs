@@ -1,5 +1,6 @@
 using Tanjiren.Agent.Connection;
 using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Keys;
 using Tanjiren.Agent.Leases;
 using Tanjiren.Agent.Outbox;
 
@@ -26,6 +27,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
     private readonly WorkLoop work;
     private readonly SessionLoop sessionLoop;
     private readonly LeaseClockLoop leaseClock;
+    private readonly KeyRotationLoop keyRotation;
     private readonly StatusLoop status;
     private readonly AgentMetrics metrics;
 
@@ -49,7 +51,8 @@ internal sealed partial class RunningAgent : IAsyncDisposable
         work = new WorkLoop(parts, claimer);
         sessionLoop = new SessionLoop(parts, reconciler, MachineIdentity.BootId());
         leaseClock = new LeaseClockLoop(platform, steps, sessions, heartbeat, options.Timeouts, clock, log);
-        status = new StatusLoop(home, options, identity, parts, heartbeat, sessionLoop, clock, log);
+        keyRotation = new KeyRotationLoop(client, transport, new SuccessorKey(home), sessions, identity, options.Timeouts, clock, log);
+        status = new StatusLoop(home, options, identity, parts, heartbeat, sessionLoop, keyRotation, clock, log);
     }
 
     public async Task<int> RunAsync(AgentSignals signals)
@@ -64,6 +67,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
             ["cancels"] = Task.Run(() => work.RunCancelsAsync(stop.Token)),
             ["outbox"] = Task.Run(() => outbox.RunAsync(stop.Token)),
             ["lease clock"] = Task.Run(() => leaseClock.RunAsync(stop.Token)),
+            ["keys"] = Task.Run(() => keyRotation.RunAsync(stop.Token)),
             ["status"] = Task.Run(() => status.RunAsync(stop.Token)),
             ["steps"] = claimer.Faulted,
         };

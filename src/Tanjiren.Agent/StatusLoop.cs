@@ -5,7 +5,7 @@ namespace Tanjiren.Agent;
 
 /// <summary>The status loop: keeps <c>status.json</c> fresh for <c>agent status</c>. Only a view: nothing reads it to decide.</summary>
 internal sealed partial class StatusLoop(AgentHome home, AgentOptions options, AgentIdentity identity, RunnerParts parts, HeartbeatLoop heartbeat,
-    SessionLoop sessionLoop, TimeProvider clock, ILogger log)
+    SessionLoop sessionLoop, KeyRotationLoop keyRotation, TimeProvider clock, ILogger log)
 {
     private const int IdleTicks = 5;
 
@@ -68,7 +68,7 @@ internal sealed partial class StatusLoop(AgentHome home, AgentOptions options, A
         WatchdogAlive = running && parts.Watchdog.IsAlive,
         Steps = [.. parts.Steps.All.Select(r => new AgentStepStatus { StepId = r.StepId, TaskId = r.TaskId, Phase = r.Phase.ToString().ToLowerInvariant(), ProcessId = r.Pid })],
         OutboxBytes = parts.Outbox.Budget.Used,
-        Notice = parts.Client.ClockNotice ?? sessionLoop.Notice ?? parts.Sessions.SignIn.Notice,
+        Notice = parts.Client.ClockNotice ?? sessionLoop.Notice ?? parts.Sessions.SignIn.Notice ?? keyRotation.Notice,
     };
 
     private static bool Same(AgentStatus a, AgentStatus b) =>

@@ -71,10 +71,10 @@ internal sealed class CliContext : IDisposable
         return typed.ToString();
     }
 
-    /// <summary>Asks whoever sits at the terminal; <paramref name="what"/> names the deed where there is nobody to ask.</summary>
-    public bool Confirm(string question, string what)
+    /// <summary>Asks whoever sits at the terminal; where there is nobody to ask, <paramref name="what"/> names the deed and <paramref name="hint"/> says what to do instead.</summary>
+    public bool Confirm(string question, string what, string hint = "add --yes")
     {
-        if (!InputIsTerminal) throw new CliException($"{what} needs a yes, and standard input is not a terminal", "add --yes");
+        if (!InputIsTerminal) throw new CliException($"{what} needs a yes, and standard input is not a terminal", hint);
         Err.Write(question + " [y/N] ");
         return Input.ReadLine()?.Trim().ToUpperInvariant() is "Y" or "YES";
     }

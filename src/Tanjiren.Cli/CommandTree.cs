@@ -6,11 +6,21 @@ using System.Reflection;
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Commands;
 using Tanjiren.Cli.Commands.Agent;
+using Tanjiren.Cli.Commands.Approvals;
+using Tanjiren.Cli.Commands.Artifacts;
+using Tanjiren.Cli.Commands.Audit;
 using Tanjiren.Cli.Commands.Auth;
+using Tanjiren.Cli.Commands.Doctrine;
+using Tanjiren.Cli.Commands.Investigations;
 using Tanjiren.Cli.Commands.Invitations;
 using Tanjiren.Cli.Commands.Jobs;
 using Tanjiren.Cli.Commands.Members;
 using Tanjiren.Cli.Commands.Organizations;
+using Tanjiren.Cli.Commands.Prompts;
+using Tanjiren.Cli.Commands.Runbooks;
+using Tanjiren.Cli.Commands.Schedules;
+using Tanjiren.Cli.Commands.Webhook;
+using Tanjiren.Cli.Commands.Workers;
 using Tanjiren.Cli.Commands.Workstations;
 using Tanjiren.Cli.Output;
 using Tanjiren.Cli.Parsing;
@@ -32,21 +42,49 @@ internal static class CommandTree
             UpCommand.Create(cli),
             Group("jobs", "Run commands on workstations and read their output",
                 JobsRunCommand.Create(cli), JobsListCommand.Create(cli), JobsShowCommand.Create(cli), JobsLogsCommand.Create(cli),
-                JobsCancelCommand.Create(cli)),
+                JobsCancelCommand.Create(cli), JobsRetryCommand.Create(cli),
+                JobsApproveCommand.Create(cli), JobsRejectCommand.Create(cli), JobsUpdateCommand.Create(cli), JobsResumeCommand.Create(cli),
+                JobsExplainCommand.Create(cli), JobsOverviewCommand.Create(cli)),
+            Group("approvals", "See what waits for an approval",
+                ApprovalsListCommand.Create(cli), ApprovalsWatchCommand.Create(cli)),
+            Group("schedules", "Run jobs by the clock",
+                SchedulesCreateCommand.Create(cli), SchedulesListCommand.Create(cli), SchedulesShowCommand.Create(cli), SchedulesUpdateCommand.Create(cli),
+                SchedulesPauseCommand.Create(cli), SchedulesResumeCommand.Create(cli), SchedulesRunCommand.Create(cli), SchedulesPreviewCommand.Create(cli),
+                SchedulesDeleteCommand.Create(cli)),
+            Group("artifacts", "Keep notes, links and files with jobs and investigations",
+                ArtifactsAddCommand.Create(cli), ArtifactsListCommand.Create(cli), ArtifactsGetCommand.Create(cli), ArtifactsDeleteCommand.Create(cli)),
+            Group("investigations", "Group jobs and what they found under one question",
+                InvestigationsCreateCommand.Create(cli), InvestigationsListCommand.Create(cli), InvestigationsShowCommand.Create(cli),
+                InvestigationsUpdateCommand.Create(cli), InvestigationsUpdateCommand.Close(cli), InvestigationsDeleteCommand.Create(cli)),
+            Group("runbooks", "Write blueprints of jobs and run them",
+                RunbooksCreateCommand.Create(cli), RunbooksListCommand.Create(cli), RunbooksShowCommand.Create(cli), RunbooksUpdateCommand.Create(cli),
+                RunbooksUpdateCommand.Archive(cli), RunbooksRunCommand.Create(cli), RunbooksDeleteCommand.Create(cli)),
+            Group("prompts", "Save prompts and find them again",
+                PromptsCreateCommand.Create(cli), PromptsListCommand.Create(cli), PromptsShowCommand.Create(cli), PromptsUpdateCommand.Create(cli), PromptsDeleteCommand.Create(cli)),
             Group("workstations", "Register machines and manage them",
                 CreateCommand.Create(cli), ListCommand.Create(cli), ShowCommand.Create(cli), TagCommands.Tag(cli), TagCommands.Untag(cli),
-                PairCodeCommand.Create(cli), DrainCommand.Create(cli), UndrainCommand.Create(cli), RemoveCommand.Create(cli)),
+                PairCodeCommand.Create(cli), DrainCommand.Create(cli), UndrainCommand.Create(cli), RemoveCommand.Create(cli),
+                KeysCommand.Create(cli), ApproveKeyCommand.Create(cli), RejectKeyCommand.Create(cli), VerifyKeysCommand.Create(cli), RecoverCommand.Create(cli)),
+            Group("workers", "See what each workstation can do right now",
+                WorkersListCommand.Create(cli), WorkersShowCommand.Create(cli), WorkersRenameCommand.Create(cli)),
             Group("agent", "Run the agent that takes jobs on this machine",
-                AgentRunCommand.Create(cli), AgentPairCommand.Create(cli), AgentStatusCommand.Create(cli), AgentWatchdogCommand.Create(cli)),
+                AgentRunCommand.Create(cli), AgentPairCommand.Create(cli), AgentStatusCommand.Create(cli), AgentWatchdogCommand.Create(cli),
+                AgentRotateKeyCommand.Create(cli), AgentRecoverCommand.Create(cli)),
             Group("members", "See who is in the organization, and change what they may do",
                 MembersListCommand.Create(cli), MembersSetRoleCommand.Create(cli), MembersRemoveCommand.Create(cli), MembersLeaveCommand.Create(cli)),
             Group("invitations", "Invite people to the organization by a link",
                 InvitationsCreateCommand.Create(cli), InvitationsListCommand.Create(cli), InvitationsRevokeCommand.Create(cli), InvitationsAcceptCommand.Create(cli)),
             Group("organizations", "Make organizations and hand them over",
                 OrganizationsListCommand.Create(cli), OrganizationsCreateCommand.Create(cli), OrganizationsTransferCommand.Create(cli)),
+            Group("doctrine", "See and change what may run, and who has to agree first",
+                DoctrineGetCommand.Create(cli), DoctrineSetCommand.Create(cli), DoctrineHistoryCommand.Create(cli), DoctrineTestCommand.Create(cli)),
+            Group("webhook", "Have approvals told to an address of yours",
+                WebhookSetCommand.Create(cli), WebhookShowCommand.Create(cli), WebhookTestCommand.Create(cli), WebhookDeliveriesCommand.Create(cli), WebhookRemoveCommand.Create(cli)),
             Group("auth", "Sign in to a control plane",
                 LoginCommand.Create(cli), LogoutCommand.Create(cli), WhoamiCommand.Create(cli), PrintTokenCommand.Create(cli),
                 GrantsCommand.Create(cli), RevokeCommand.Create(cli)),
+            Group("audit", "Read the record of who did what, and prove it",
+                AuditListCommand.Create(cli), AuditExportCommand.Create(cli), AuditVerifyCommand.Create(cli)),
             ServerCommand.Create(cli),
             CompletionCommand.Create(cli),
         };
@@ -99,12 +137,12 @@ internal static class CommandTree
     {
         var command = parse.CommandResult.Command;
         var unmatched = parse.UnmatchedTokens;
-        if (command.Subcommands.Count > 0 && unmatched.Count == 0)
+        if (command is { Subcommands.Count: > 0, Action: null } && unmatched.Count == 0)
         {
             HelpText.Write(command, cli.Err);
             return ExitCode.OwnFailure;
         }
-        if (command.Subcommands.Count > 0)
+        if (command.Subcommands.Count > 0 && unmatched.Count > 0)
             cli.Say($"error: '{Text.Safe(unmatched[0])}' is not a command of {HelpText.FullName(command)}{Nearest(command, unmatched[0])}");
         else
             foreach (var error in parse.Errors) cli.Say($"error: {Text.Safe(error.Message)}");

@@ -8,6 +8,9 @@ internal static class ExitCode
 {
     public const int Ok = 0;
 
+    /// <summary><c>audit verify</c> found a chain that is not what was sealed.</summary>
+    public const int AuditBroken = 1;
+
     /// <summary>The job was stopped at its <c>timeoutSeconds</c>.</summary>
     public const int Timeout = 124;
 

@@ -23,6 +23,13 @@ public static class Ids
     public const string Claim = "clm_";
     public const string Invitation = "inv_";
     public const string Grant = "gnt_";
+    public const string Schedule = "sch_";
+    public const string AuditEvent = "evt_";
+    public const string Investigation = "ivg_";
+    public const string Runbook = "rb_";
+    public const string Prompt = "prm_";
+    public const string Message = "msg_";
+    public const string KeyRotation = "rot_";
 
     /// <summary>Prefix of a worker's id; the rest is the id of its workstation (W-09).</summary>
     public const string Worker = "worker:";

@@ -33,6 +33,9 @@ public static class WireLimits
     /// <summary>Longest proof in a <c>DPoP</c> header, in characters.</summary>
     public const int MaxProofLength = 4096;
 
+    /// <summary>Largest doctrine document, in bytes of UTF-8 (64 KiB).</summary>
+    public const int MaxDoctrineBytes = 64 * 1024;
+
     public const int MaxIntentLength = 500;
     public const int MaxNameLength = 100;
     public const int MaxTagLength = 64;
@@ -45,4 +48,18 @@ public static class WireLimits
     public const int MaxPageSize = 200;
     public const int DefaultPageSize = 50;
     public const int MaxOutputPreviewBytes = 4096;
+    public const int MaxCronLength = 200;
+    public const int MaxPreviewTicks = 100;
+    public const int MaxAttempts = 20;
+
+    /// <summary>Largest content of one artifact, in bytes (10 MiB).</summary>
+    public const int MaxArtifactBytes = 10 * 1024 * 1024;
+
+    /// <summary>Longest text that people write into an investigation, a runbook, a prompt or a note, in bytes of UTF-8 (64 KiB).</summary>
+    public const int MaxProseBytes = 64 * 1024;
+
+    public const int MaxTitleLength = 200;
+    public const int MaxUrlLength = 2000;
+    public const int MaxRunbookParameters = 50;
+    public const int MaxParameterLength = 4096;
 }

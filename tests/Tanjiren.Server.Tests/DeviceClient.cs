@@ -15,22 +15,27 @@ internal sealed class DeviceClient(string serverUrl, TimeProvider clock) : IDisp
 {
     private readonly HttpClient _client = new(new DeclaredAnswers());
 
-    public ECDsa Key { get; private init; } = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+    public ECDsa Key { get; init; } = ECDsa.Create(ECCurve.NamedCurves.nistP256);
     public Jwk PublicKey => field ??= Jwk.FromKey(Key);
     public string InstanceId { get; set; } = "";
     public string AccessToken { get; set; } = "";
     public string? Nonce { get; set; }
     /// <summary>Sent with every request that <see cref="Url"/> builds, once a session is open.</summary>
     public string? SessionId { get; set; }
+    /// <summary>What the server gave out at the pairing.</summary>
+    public Jwk? ServerKey { get; set; }
+
+    /// <summary>The same workstation and session with a key of its own and no token: what the agent is after a rotation.</summary>
+    public DeviceClient WithNewKey() => new(serverUrl, clock) { InstanceId = InstanceId, ServerKey = ServerKey, SessionId = SessionId };
 
     /// <summary>Another client with the same key and token: a copy of the agent's home.</summary>
     public DeviceClient Clone(TimeProvider? otherClock = null) =>
-        new(serverUrl, otherClock ?? clock) { Key = Key, InstanceId = InstanceId, AccessToken = AccessToken, Nonce = Nonce, SessionId = SessionId };
+        new(serverUrl, otherClock ?? clock) { Key = Key, InstanceId = InstanceId, AccessToken = AccessToken, Nonce = Nonce, SessionId = SessionId, ServerKey = ServerKey };
 
     public async Task<PairResponse> PairAsync(string code)
     {
         var paired = await (await TryPairAsync(code)).BodyAsync<PairResponse>();
-        (InstanceId, AccessToken) = (paired.InstanceId, paired.AccessToken);
+        (InstanceId, AccessToken, ServerKey) = (paired.InstanceId, paired.AccessToken, paired.ServerKeys[0]);
         return paired;
     }
 

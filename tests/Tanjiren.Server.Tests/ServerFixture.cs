@@ -53,11 +53,19 @@ internal sealed class ServerFixture : IAsyncDisposable
         var log = new LogCapture();
         var options = new ControlPlaneOptions
         {
-            Urls = ["http://127.0.0.1:0"], Database = databaseUrl, OfferSetup = false, ConfigureLogging = logging => logging.AddProvider(log),
+            Urls = ["http://127.0.0.1:0"], Database = databaseUrl, OfferSetup = false, PasswordRounds = 100, ConfigureLogging = logging => logging.AddProvider(log),
         };
         var app = ControlPlane.Build(configure?.Invoke(options) ?? options);
         configureApp?.Invoke(app);
-        await app.StartAsync();
+        try
+        {
+            await app.StartAsync();
+        }
+        catch
+        {
+            await app.DisposeAsync(); // and with it the lock on the database
+            throw;
+        }
         var owner = app.Services.GetRequiredService<ControlPlaneOptions>().OfferSetup
             ? new LocalCredentials("", "")
             : await LocalWorkspace.EnsureAsync(app, CancellationToken.None);

@@ -36,6 +36,9 @@ internal sealed class ControlPlaneClient(DeviceTransport transport, string insta
     public Task<Reply<StepTransitionResponse>> ReleaseAsync(string sessionId, string stepId, ReleaseRequest request, CancellationToken ct) =>
         PostAsync($"/api/steps/{stepId}/release?session={sessionId}", request, WireJson.Default.ReleaseRequest, WireJson.Default.StepTransitionResponse, timeouts.Request, ct);
 
+    public Task<Reply<KeyRotationBody>> RequestKeyRotationAsync(RequestKeyRotation request, CancellationToken ct) =>
+        PostAsync($"/api/instances/{instanceId}/key-rotations", request, WireJson.Default.RequestKeyRotation, WireJson.Default.KeyRotationBody, timeouts.Request, ct);
+
     private Task<Reply<TResponse>> PostAsync<TRequest, TResponse>(string path, TRequest request, JsonTypeInfo<TRequest> requestType,
         JsonTypeInfo<TResponse> responseType, TimeSpan timeout, CancellationToken ct) where TResponse : class =>
         transport.SendAsync(HttpMethod.Post, path, JsonSerializer.SerializeToUtf8Bytes(request, requestType), responseType, timeout, ct);

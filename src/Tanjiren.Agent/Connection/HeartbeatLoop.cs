@@ -112,7 +112,7 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
             switch (answer.Standing)
             {
                 case LeaseStanding.Held:
-                    runner.Renewed(requestStart);
+                    if (LeaseRules.IsRenewal(answer.Standing, named)) runner.Renewed(requestStart);
                     break;
                 case LeaseStanding.NotRenewed:
                     LogNotRenewed(answer.StepId);

@@ -12,6 +12,8 @@ internal enum ReplyKind
     ClockRefused,
     /// <summary>The key is not bound to this workstation any more; a person must pair again.</summary>
     KeyRevoked,
+    /// <summary>Another key of this workstation counts now, and it is not in this home; a person must recover it.</summary>
+    KeyRotated,
     /// <summary>The sign-in that this workstation stands on has ended; a person must sign in again. What is held may still be brought home.</summary>
     SignedOut,
     /// <summary>The session was taken over or has ended.</summary>
@@ -76,8 +78,12 @@ internal static class ReplyRules
         (ErrorCode.IdentityInUse, ReplyKind.IdentityInUse),
         (ErrorCode.NotClaimable, ReplyKind.NotClaimable),
         (ErrorCode.StateConflict, ReplyKind.NotClaimable),
+        (ErrorCode.NeedsApproval, ReplyKind.NotClaimable),
+        (ErrorCode.Frozen, ReplyKind.NotClaimable),
+        (ErrorCode.ForbiddenByDoctrine, ReplyKind.NotClaimable),
         (ErrorCode.NotFound, ReplyKind.NotFound),
         (ErrorCode.KeyRevoked, ReplyKind.KeyRevoked),
+        (ErrorCode.KeyRotated, ReplyKind.KeyRotated),
         (ErrorCode.SignedOut, ReplyKind.SignedOut),
         (ErrorCode.ResultConflict, ReplyKind.ResultConflict),
         (ErrorCode.LogConflict, ReplyKind.LogConflict),

@@ -16,7 +16,7 @@ internal sealed partial class SessionKeeper(ILogger log)
     /// <summary>Wakes the session loop when a session has ended.</summary>
     public Pulse SessionNeeded { get; } = new();
 
-    /// <summary>Completes with a sentence for the user when only a person can help: the key is revoked, the workstation is gone.</summary>
+    /// <summary>Completes with a sentence for the user when only a person can help: the key is revoked or another, the workstation is gone.</summary>
     public Task<string> Fatal => fatal.Task;
 
     /// <summary>The open session, or null while there is none.</summary>
@@ -47,8 +47,12 @@ internal sealed partial class SessionKeeper(ILogger log)
                 End(sessionId, reply.Words);
                 return true;
             case ReplyKind.KeyRevoked:
-                Fail($"The server no longer knows this machine's key: {reply.Words} Pair it again with 'agent pair'.");
+                Fail(KeyIsUnknown(reply.Words));
                 // Nobody goes on asking under a key that is refused, while the agent stops.
+                End(sessionId, reply.Words);
+                return true;
+            case ReplyKind.KeyRotated:
+                Fail(KeyIsElsewhere(reply.Words));
                 End(sessionId, reply.Words);
                 return true;
             case ReplyKind.SignedOut:
@@ -59,6 +63,11 @@ internal sealed partial class SessionKeeper(ILogger log)
                 return false;
         }
     }
+
+    public static string KeyIsUnknown(string words) =>
+        $"The server no longer knows this machine's key: {words} While the workstation exists, recover it: ask an admin for a recovery code ('workstations recover') and run 'agent recover'. If it was removed, pair this machine again with 'agent pair'.";
+
+    public static string KeyIsElsewhere(string words) => $"This workstation has another key now, which is not in this home: {words} Ask an admin for a recovery code and run 'agent recover'.";
 
     public void Fail(string message) => fatal.TrySetResult(message);
 

@@ -75,7 +75,10 @@ internal sealed partial class SessionLoop(RunnerParts parts, Reconciler reconcil
                     pause = backoff.Next(reply.RetryAfter);
                     break;
                 case ReplyKind.KeyRevoked:
-                    parts.Sessions.Fail($"The server no longer knows this machine's key: {reply.Words} Pair it again with 'agent pair'.");
+                    parts.Sessions.Fail(SessionKeeper.KeyIsUnknown(reply.Words));
+                    return null;
+                case ReplyKind.KeyRotated:
+                    parts.Sessions.Fail(SessionKeeper.KeyIsElsewhere(reply.Words));
                     return null;
                 case ReplyKind.NotFound:
                     parts.Sessions.Fail($"The server has no such workstation (it may have been removed): {reply.Words} Pair this machine again with 'agent pair'.");

@@ -9,17 +9,26 @@ internal sealed class FileKeyStore(string path) : IKeyStore
 {
     public ECDsa? Load()
     {
-        if (!File.Exists(path)) return null;
-        if (!OperatingSystem.IsWindows()) RefuseSharedFile();
+        string text;
+        try
+        {
+            // Not File.Exists, which says no as well when it can't look: a key that can't be read now must not pass for one that is gone.
+            if (!OperatingSystem.IsWindows()) RefuseSharedFile();
+            text = File.ReadAllText(path);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;
+        }
         var key = ECDsa.Create();
         try
         {
-            key.ImportFromPem(File.ReadAllText(path));
+            key.ImportFromPem(text);
         }
         catch (Exception e) when (e is ArgumentException or CryptographicException)
         {
             key.Dispose();
-            throw new InvalidDataException($"The private key in '{path}' cannot be read; restore it, or pair this machine again.", e);
+            throw new InvalidDataException($"The private key in '{path}' cannot be read; restore it, or recover it with 'agent recover'.", e);
         }
         return key;
     }
@@ -43,6 +52,6 @@ internal sealed class FileKeyStore(string path) : IKeyStore
         if (OperatingSystem.IsWindows()) return;
         const UnixFileMode others = UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.OtherRead | UnixFileMode.OtherWrite;
         if ((File.GetUnixFileMode(path) & others) != UnixFileMode.None)
-            throw new InvalidDataException($"Others may read the private key in '{path}'; run 'chmod 600' on it, and pair again if someone did.");
+            throw new InvalidDataException($"Others may read the private key in '{path}'; run 'chmod 600' on it, and replace it with 'agent rotate-key' if someone did.");
     }
 }

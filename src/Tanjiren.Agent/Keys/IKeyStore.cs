@@ -8,7 +8,10 @@ namespace Tanjiren.Agent.Keys;
 /// </summary>
 internal interface IKeyStore
 {
-    /// <summary>The key of this home, or null when there is none yet.</summary>
+    /// <summary>The key of this home, or null when there is none yet: only then, never because it can't be read.</summary>
+    /// <exception cref="InvalidDataException">It is no key, or others may read it.</exception>
+    /// <exception cref="IOException">It can't be read now.</exception>
+    /// <exception cref="UnauthorizedAccessException">This user may not read it.</exception>
     ECDsa? Load();
 
     /// <summary>Makes an ES256 (P-256) key and stores it durably before it is returned, so that nothing is ever bound to a key that a crash could lose.</summary>

@@ -22,6 +22,12 @@ internal static class LeaseRules
         return third < longest ? third : longest;
     }
 
+    /// <summary>
+    /// Whether an answer to a heartbeat renewed a lease: only one that the request named. The server also lists what it was not asked about (a claim whose answer was on its way
+    /// then), and leaves that as it is: trusted from this request on, it would be trusted for longer than it lasts.
+    /// </summary>
+    public static bool IsRenewal(LeaseStanding standing, bool named) => named && standing == LeaseStanding.Held;
+
     /// <summary>How long one renewal may take, so that another one fits in before the lease goes stale.</summary>
     public static TimeSpan RenewalTimeout(long ttlMs, TimeSpan longest)
     {

@@ -55,6 +55,23 @@ internal sealed class ApiClient : IDisposable
         return SendAsync(Request(method, path, json, idempotencyKey), type, cancellation);
     }
 
+    /// <summary>Sends bytes as they are.</summary>
+    public Task<T> PostBytesAsync<T>(string path, byte[] bytes, string contentType, string idempotencyKey, JsonTypeInfo<T> type, CancellationToken cancellation)
+    {
+        var request = Request(HttpMethod.Post, path, bytes, idempotencyKey);
+        request.Content!.Headers.ContentType = MediaTypeHeaderValue.Parse(contentType);
+        return SendAsync(request, type, cancellation);
+    }
+
+    /// <summary>An answer that is bytes.</summary>
+    public async Task<byte[]> GetBytesAsync(string path, CancellationToken cancellation)
+    {
+        using var timer = new CancellationTokenSource(timeouts.Request, clock);
+        using var limited = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, cancellation);
+        using var response = await ExchangeAsync(new HttpRequestMessage(HttpMethod.Get, path), HttpCompletionOption.ResponseContentRead, limited.Token, cancellation);
+        return await response.Content.ReadAsByteArrayAsync(limited.Token);
+    }
+
     public Task<T> PostAsync<T>(string path, JsonTypeInfo<T> type, CancellationToken cancellation) =>
         SendAsync(new HttpRequestMessage(HttpMethod.Post, path), type, cancellation);
 
@@ -69,7 +86,10 @@ internal sealed class ApiClient : IDisposable
             limited.Token, cancellation);
     }
 
-    /// <summary>An open event stream, resumed after <paramref name="lastEventId"/>; reading it times out when the server falls silent.</summary>
+    /// <summary>
+    /// An open event stream, resumed after <paramref name="lastEventId"/>; reading it times out when the server falls silent. What answers with a page instead is no
+    /// Tanjiren server: read as events it would only seem to end again and again.
+    /// </summary>
     public async Task<Stream> OpenEventsAsync(string path, string? lastEventId, CancellationToken cancellation)
     {
         var request = new HttpRequestMessage(HttpMethod.Get, path);
@@ -78,8 +98,19 @@ internal sealed class ApiClient : IDisposable
         using var timer = new CancellationTokenSource(timeouts.Request, clock);
         using var limited = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, cancellation);
         var response = await ExchangeAsync(request, HttpCompletionOption.ResponseHeadersRead, limited.Token, cancellation);
+        if (response.Content.Headers.ContentType?.MediaType is { } type && type != "text/event-stream")
+            using (response) throw new ApiException(Foreign(Access.Url, response));
         var stream = await response.Content.ReadAsStreamAsync(cancellation);
         return new IdleTimeoutStream(stream, timeouts.StreamIdle, clock);
+    }
+
+    /// <summary>The body of an answer of any length, as it comes; reading it times out when the server falls silent.</summary>
+    public async Task<Stream> OpenAsync(string path, CancellationToken cancellation)
+    {
+        using var timer = new CancellationTokenSource(timeouts.Request, clock);
+        using var limited = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, cancellation);
+        var response = await ExchangeAsync(new HttpRequestMessage(HttpMethod.Get, path), HttpCompletionOption.ResponseHeadersRead, limited.Token, cancellation);
+        return new IdleTimeoutStream(await response.Content.ReadAsStreamAsync(cancellation), timeouts.StreamIdle, clock);
     }
 
     public void Dispose() => http.Dispose();

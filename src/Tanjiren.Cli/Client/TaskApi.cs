@@ -46,13 +46,30 @@ internal sealed class TaskApi(ApiClient api, ClientTimeouts timeouts, TimeProvid
     public Task<TaskBody> GetAsync(string id, CancellationToken cancellation) =>
         api.GetAsync(Path(id), WireJson.Default.TaskBody, cancellation);
 
-    public Task<Page<TaskBody>> ListAsync(string? status, int limit, string? cursor, CancellationToken cancellation) =>
-        api.GetAsync("/api/tasks" + Query.Of(("status", status), ("limit", limit.ToString()), ("cursor", cursor)),
-            WireJson.Default.PageTaskBody, cancellation);
+    /// <summary>Newest first; <paramref name="filter"/>: parts of the query that have a value restrict.</summary>
+    public Task<Page<TaskBody>> ListAsync((string Name, string? Value)[] filter, int wanted, CancellationToken cancellation) => Query.PagesAsync((limit, cursor) =>
+        api.GetAsync("/api/tasks" + Query.Of([.. filter, ("limit", limit.ToString()), ("cursor", cursor)]), WireJson.Default.PageTaskBody, cancellation), wanted);
+
+    public Task<TaskBody> UpdateAsync(string id, UpdateTaskRequest change, CancellationToken cancellation) =>
+        api.SendAsync(HttpMethod.Patch, Path(id), change, WireJson.Default.UpdateTaskRequest, WireJson.Default.TaskBody, cancellation);
 
     public Task<TaskBody> CancelAsync(string id, string? reason, CancellationToken cancellation) =>
         api.SendAsync(HttpMethod.Post, Path(id) + "/cancel", new CancelTaskRequest { Reason = reason },
             WireJson.Default.CancelTaskRequest, WireJson.Default.TaskBody, cancellation);
+
+    /// <summary>Makes the attempt after this one now.</summary>
+    public Task<TaskBody> RetryAsync(string id, string? reason, CancellationToken cancellation) =>
+        api.SendAsync(HttpMethod.Post, Path(id) + "/retry", new RetryTaskRequest { Reason = reason },
+            WireJson.Default.RetryTaskRequest, WireJson.Default.TaskBody, cancellation, Guid.NewGuid().ToString("N"));
+    /// <summary>After a restore: lets the held tasks of the organization go on.</summary>
+    public Task<ResumedTasks> ResumeAsync(CancellationToken cancellation) => api.PostAsync("/api/tasks/resume", WireJson.Default.ResumedTasks, cancellation);
+
+    /// <summary>Why it is waiting.</summary>
+    public Task<TaskExplanationBody> ExplainAsync(string id, CancellationToken cancellation) =>
+        api.GetAsync(Path(id) + "/explain", WireJson.Default.TaskExplanationBody, cancellation);
+
+    public Task<RuntimeOverviewBody> OverviewAsync(CancellationToken cancellation) =>
+        api.GetAsync("/api/tasks/runtime-overview", WireJson.Default.RuntimeOverviewBody, cancellation);
 
     public Task<Page<LogChunkBody>> LogsAsync(string id, string stepId, string? cursor, int limit, CancellationToken cancellation) =>
         api.GetAsync($"{Path(id)}/steps/{Uri.EscapeDataString(stepId)}/logs" + Query.Of(("cursor", cursor), ("limit", limit.ToString())),
@@ -65,7 +82,7 @@ internal sealed class TaskApi(ApiClient api, ClientTimeouts timeouts, TimeProvid
         opened();
         // Parsed from the bytes: one chunk is up to 350 kB of base64, and a detour over a string would cost twice that again.
         var parser = SseParser.Create(stream, static (type, data) =>
-            type is "task" or "log" or "end" ? JsonSerializer.Deserialize(data, WireJson.Default.TaskEventBody) : null);
+            type is "task" or "log" or "end" or "approvalRequested" or "approved" or "rejected" or "approvalExpired" ? JsonSerializer.Deserialize(data, WireJson.Default.TaskEventBody) : null);
         await foreach (var item in parser.EnumerateAsync(cancellation))
             yield return new TaskEvent(item.EventType, item.Data, parser.LastEventId);
     }

@@ -1,5 +1,6 @@
 using Tanjiren.Agent;
 using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Keys;
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Output;
 using Tanjiren.Cli.Settings;
@@ -25,7 +26,7 @@ internal sealed class AgentSetup(CliContext cli, ClientSession client, ILoggerFa
         var bound = AgentIdentity.Load(home.Directory);
         if (bound is not null)
         {
-            if (await KnowsAsync(bound, cancellation))
+            if (await KnowsAsync(home, bound, cancellation))
             {
                 // It stands on the sign-in of whoever starts it: that is how a machine that was signed out comes back.
                 await client.Instances.RegisterAgainAsync(bound.InstanceId, cancellation);
@@ -59,12 +60,18 @@ internal sealed class AgentSetup(CliContext cli, ClientSession client, ILoggerFa
         return result.Identity ?? throw new CliException(Text.Safe(result.Error ?? "pairing failed"));
     }
 
-    private async Task<bool> KnowsAsync(AgentIdentity bound, CancellationToken cancellation)
+    private async Task<bool> KnowsAsync(AgentHome home, AgentIdentity bound, CancellationToken cancellation)
     {
         try
         {
             var instance = await client.Instances.GetAsync(bound.InstanceId, cancellation);
-            return instance.KeyFingerprint == bound.KeyFingerprint;
+            // Or by a new key that waits in the home, approved while no agent ran: the agent finds that out for itself.
+            return instance.KeyFingerprint == bound.KeyFingerprint || (instance.KeyFingerprint is { } now && KeyRotation.All(home.Directory).Contains(now));
+        }
+        catch (InvalidDataException e)
+        {
+            // It may be the key that counts: without knowing, the workstation must not be given up for a new one.
+            throw new CliException(e.Message, inner: e);
         }
         catch (ApiException e) when (e.Problem.Is(ErrorCode.NotFound))
         {

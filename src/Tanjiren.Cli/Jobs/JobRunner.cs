@@ -45,13 +45,45 @@ internal sealed class JobRunner(CliContext cli, ClientSession client)
         return await StayAsync(task, options, interrupts, span);
     }
 
+    /// <summary>Follows each attempt to its end; the last one's is the job's.</summary>
     private async Task<int> StayAsync(TaskBody task, JobRunOptions options, Interrupts interrupts, System.Diagnostics.Activity span)
+    {
+        var attempts = new NextAttempt(cli, client);
+        try
+        {
+            while (true)
+            {
+                task = await FollowAsync(task, options, interrupts);
+                var planned = task.RetryDueAt is not null;
+                (task, var next) = await attempts.WaitAsync(task, interrupts);
+                if (next is not null)
+                {
+                    task = next;
+                    continue;
+                }
+                if (options.Json) Json.Write(cli, task, w => w.TaskBody);
+                // Dropped on request: the job was cancelled, however its last attempt ended.
+                var code = planned && interrupts.First.IsCancellationRequested ? ExitCode.Cancelled : JobExit.Of(task);
+                JobTrace.Ended(span, task, code);
+                return code;
+            }
+        }
+        catch (OperationCanceledException) when (interrupts.Second.IsCancellationRequested)
+        {
+            cli.Say($"left; {task.Id} is still being cancelled (`tanvrit-compute jobs show {task.Id}` says how it ended)");
+            return ExitCode.Cancelled;
+        }
+    }
+
+    private async Task<TaskBody> FollowAsync(TaskBody task, JobRunOptions options, Interrupts interrupts)
     {
         var output = new JobOutput(cli.Output, cli.Error, options.Prefix);
         output.Learn(task);
         using var done = new CancellationTokenSource();
         var cancelling = CancelOnInterruptAsync(task.Id, interrupts, done.Token);
         using var waiting = new WaitingNotice(cli, task);
+        var approvals = new ApprovalNotice(cli);
+        approvals.Look(task);
         var follower = new JobFollower(client.Tasks, client.Api.Access.Url, cli.Timeouts, cli.Clock)
         {
             OnLog = chunk =>
@@ -63,6 +95,7 @@ internal sealed class JobRunner(CliContext cli, ClientSession client)
             {
                 output.Learn(current);
                 waiting.Look(current);
+                approvals.Look(current);
             },
             Say = cli.Say,
         };
@@ -70,20 +103,12 @@ internal sealed class JobRunner(CliContext cli, ClientSession client)
         {
             var ended = await follower.FollowAsync(task.Id, interrupts.Second);
             output.Finish();
-            if (options.Json) Json.Write(cli, ended, w => w.TaskBody);
             EndReport.Write(cli, ended);
-            var code = JobExit.Of(ended);
-            JobTrace.Ended(span, ended, code);
-            return code;
-        }
-        catch (OperationCanceledException) when (interrupts.Second.IsCancellationRequested)
-        {
-            output.Finish();
-            cli.Say($"left; {task.Id} is still being cancelled (`tanvrit-compute jobs show {task.Id}` says how it ended)");
-            return ExitCode.Cancelled;
+            return ended;
         }
         finally
         {
+            output.Finish();
             waiting.Stop();
             await done.CancelAsync();
             await cancelling;

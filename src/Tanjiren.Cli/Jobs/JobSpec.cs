@@ -41,6 +41,47 @@ internal static class JobSpec
         return labels.Count == 0 ? null : labels;
     }
 
+    /// <summary>Null: no attempt follows a failure.</summary>
+    public static RetryPolicy? Retry(int? retries, int? backoffSeconds, bool exponential, IReadOnlyList<string> on)
+    {
+        if (retries is null or 0)
+            return backoffSeconds is null && !exponential && on.Count == 0 ? null
+                : throw new CliException("it is said how to try again, and not how often", "add --retries N");
+        return new RetryPolicy
+        {
+            MaxAttempts = retries + 1,
+            BackoffSeconds = backoffSeconds,
+            Backoff = exponential ? BackoffKind.Exponential : null,
+            On = on.Count == 0 ? null : [.. on.Select(Reason)],
+        };
+    }
+
+    /// <summary>Of a change: null leaves what there is, and an empty policy (<c>--retries 0</c>) takes it away.</summary>
+    public static RetryPolicy? RetryChange(int? retries, int? backoffSeconds, bool exponential, IReadOnlyList<string> on) =>
+        Retry(retries, backoffSeconds, exponential, on) ?? (retries == 0 ? new RetryPolicy() : null);
+
+    private static StepReason Reason(string word)
+    {
+        foreach (var reason in Enum.GetValues<StepReason>())
+            if (Words.Of(reason) == word) return reason;
+        throw new CliException($"--retry-on '{Text.Safe(word)}' is no reason of a failure", $"one of {string.Join(", ", Enum.GetValues<StepReason>().Where(IsFailure).Select(Words.Of))}");
+    }
+
+    private static bool IsFailure(StepReason reason) => reason is not (StepReason.Cancelled or StepReason.RolloutStopped);
+
+    /// <summary><c>NAME=V</c>; the value may be empty.</summary>
+    public static Dictionary<string, string>? Parameters(IReadOnlyList<string> words)
+    {
+        var values = new Dictionary<string, string>();
+        foreach (var word in words)
+        {
+            var equals = word.IndexOf('=');
+            if (equals <= 0) throw new CliException($"--param '{Text.Safe(word)}' gives no value", "give NAME=VALUE");
+            if (!values.TryAdd(word[..equals], word[(equals + 1)..])) throw new CliException($"--param {Text.Safe(word[..equals])} is given twice", "give each parameter once");
+        }
+        return values.Count == 0 ? null : values;
+    }
+
     public static CommandSpec Command(IReadOnlyList<string> argv, string? shell)
     {
         if (shell is not null && argv.Count > 0)
@@ -63,5 +104,13 @@ internal static class JobSpec
             Labels = Labels(labels),
             Placement = all ? Placement.All : any ? Placement.Any : null,
         };
+    }
+
+    /// <summary>Null: the runbook's own.</summary>
+    public static TargetSpec? RunbookTargets(IReadOnlyList<string> workstations, IReadOnlyList<string> tags, IReadOnlyList<string> labels, bool all, bool any)
+    {
+        if (workstations.Count + tags.Count + labels.Count > 0) return Targets(workstations, tags, labels, all, any);
+        if (all || any) throw new CliException("--all or --any is given without a target", "add --workstation, --tag or --label, or leave it out: the runbook says where");
+        return null;
     }
 }

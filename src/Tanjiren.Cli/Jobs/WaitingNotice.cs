@@ -9,17 +9,23 @@ internal sealed class WaitingNotice : IDisposable
     private readonly CliContext cli;
     private readonly TaskBody task;
     private readonly ITimer timer;
+    private TaskState? last;
     private int done;
 
     public WaitingNotice(CliContext cli, TaskBody task)
     {
         (this.cli, this.task) = (cli, task);
-        timer = cli.Clock.CreateTimer(_ => Tell(), null, cli.Timeouts.TellWaiting, Timeout.InfiniteTimeSpan);
+        timer = cli.Clock.CreateTimer(_ => Tell(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        Look(task);
     }
 
     public void Look(TaskBody current)
     {
-        if (current.State is not (TaskState.Planned or TaskState.Queued)) Stop();
+        // A planned job waits for a person, which ApprovalNotice tells; for a workstation it waits once it is queued.
+        if (current.State == last) return;
+        last = current.State;
+        if (last is not (TaskState.Planned or TaskState.Queued)) Stop();
+        else timer.Change(last == TaskState.Queued ? cli.Timeouts.TellWaiting : Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
     public void Stop() => Interlocked.Exchange(ref done, 1);
@@ -33,10 +39,11 @@ internal sealed class WaitingNotice : IDisposable
     private void Tell()
     {
         if (Interlocked.Exchange(ref done, 1) == 0)
-            cli.Say($"{task.Id} waits for {For(task.Targets)} (`tanvrit-compute workstations list` shows who is online; Ctrl-C cancels the job)");
+            cli.Say($"{task.Id} waits for {For(task.Targets)} (`tanvrit-compute jobs explain {task.Id}` says what keeps it; Ctrl-C cancels the job)");
     }
 
-    private static string For(TargetSpec targets)
+    /// <summary>The workstations that are meant, in words.</summary>
+    public static string For(TargetSpec targets)
     {
         var conditions = (targets.Tags ?? []).Select(t => $"tag {t}")
             .Concat((targets.Labels ?? new Dictionary<string, string>()).Select(l => "<>".Contains(l.Value[0]) ? l.Key + l.Value : $"{l.Key}={l.Value}"));

@@ -12,6 +12,9 @@ internal static class Words
     public static string Of(StepReason reason) =>
         reason == StepReason.ResourceExceeded ? "ResourceExceeded" : JsonNamingPolicy.CamelCase.ConvertName(reason.ToString());
 
+    /// <summary>From the word of an option; null: it was not given.</summary>
+    public static ApprovalClass? ApprovalClass(string? word) => word is null ? null : Enum.GetValues<ApprovalClass>().Single(c => Of(c) == word);
+
     public static Cell Cell(TaskState state) => state switch
     {
         TaskState.Completed => Output.Cell.Good(Of(state)),
@@ -34,6 +37,13 @@ internal static class Words
         { Status: InstanceStatus.Offline } => Output.Cell.Bad("offline"),
         { Draining: true } => Output.Cell.Warn($"{Of(instance.Status)}, draining"),
         _ => Output.Cell.Good(Of(instance.Status)),
+    };
+
+    public static Cell Cell(WorkerBody worker) => worker switch
+    {
+        { Status: WorkerStatus.Offline } => Output.Cell.Bad(Of(worker.Status)),
+        { Readiness.Ready: false } => Output.Cell.Warn(Of(worker.Status)),
+        _ => Output.Cell.Good(Of(worker.Status)),
     };
 
     public static string Command(CommandSpec command) => command.Shell ?? Text.CommandLine(command.Argv ?? []);

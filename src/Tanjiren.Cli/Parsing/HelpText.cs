@@ -57,7 +57,7 @@ internal sealed class HelpText : SynchronousCommandLineAction
     private static string Usage(Command command)
     {
         var usage = FullName(command);
-        if (command.Subcommands.Any(c => !c.Hidden)) usage += " COMMAND";
+        if (command.Subcommands.Any(c => !c.Hidden)) usage += command.Action is null ? " COMMAND" : " [COMMAND]";
         if (Options(command).Any()) usage += " [options]";
         if (command is CliCommand { Operands: { } operands }) return $"{usage} {operands}";
         foreach (var argument in command.Arguments)

@@ -32,7 +32,7 @@ public sealed record ProofClaims
 public static class DPoPProof
 {
     public const string Type = "dpop+jwt";
-    public const string Algorithm = "ES256";
+    public const string Algorithm = CompactJws.Algorithm;
     public const string Header = "DPoP";
     public const string NonceHeader = "DPoP-Nonce";
 
@@ -51,29 +51,18 @@ public static class DPoPProof
             Nonce = nonce,
             Bsh = Digest(body),
         };
-        var signingInput = Encode(JsonSerializer.SerializeToUtf8Bytes(header, WireJson.Default.ProofHeader))
-            + "." + Encode(JsonSerializer.SerializeToUtf8Bytes(claims, WireJson.Default.ProofClaims));
-        var signature = key.SignData(Encoding.ASCII.GetBytes(signingInput), HashAlgorithmName.SHA256,
-            DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
-        return signingInput + "." + Encode(signature);
+        return CompactJws.Sign(key, header, JsonSerializer.SerializeToUtf8Bytes(claims, WireJson.Default.ProofClaims));
     }
 
     /// <summary>The parts of a compact JWS, or null when it is not one. Nothing is verified.</summary>
     public static ParsedProof? Parse(string proof)
     {
-        var first = proof.IndexOf('.');
-        var last = proof.LastIndexOf('.');
-        if (first <= 0 || last <= first || proof.AsSpan(first + 1, last - first - 1).Contains('.')) return null;
+        if (CompactJws.Parse(proof) is not { } jws) return null;
         try
         {
-            var header = JsonSerializer.Deserialize(Base64Url.DecodeFromChars(proof.AsSpan(0, first)), WireJson.Default.ProofHeader);
-            var claims = JsonSerializer.Deserialize(
-                Base64Url.DecodeFromChars(proof.AsSpan(first + 1, last - first - 1)), WireJson.Default.ProofClaims);
-            var signature = Base64Url.DecodeFromChars(proof.AsSpan(last + 1));
-            if (header is null || claims is null) return null;
-            return new ParsedProof(header, claims, Encoding.ASCII.GetBytes(proof[..last]), signature);
+            return JsonSerializer.Deserialize(jws.Payload, WireJson.Default.ProofClaims) is { } claims ? new ParsedProof(jws.Header, claims, jws.SigningInput, jws.Signature) : null;
         }
-        catch (Exception e) when (e is FormatException or JsonException)
+        catch (JsonException)
         {
             return null;
         }
@@ -81,8 +70,6 @@ public static class DPoPProof
 
     /// <summary>Base64url SHA-256, the form of <c>ath</c> and <c>bsh</c>.</summary>
     public static string Digest(ReadOnlySpan<byte> bytes) => Base64Url.EncodeToString(SHA256.HashData(bytes));
-
-    private static string Encode(ReadOnlySpan<byte> bytes) => Base64Url.EncodeToString(bytes);
 }
 
 /// <summary>A proof taken apart. <see cref="SigningInput"/> is what <see cref="Signature"/> must cover.</summary>

@@ -29,8 +29,10 @@ public enum ErrorCode
     UseDpopNonce,
     /// <summary>401: RFC 6750 §3.1, the access token is expired, malformed or bound to another key.</summary>
     InvalidToken,
-    /// <summary>401: the workstation was removed or its key revoked; pair it again.</summary>
+    /// <summary>401: the workstation was removed, or its key revoked; pair or recover it.</summary>
     KeyRevoked,
+    /// <summary>401: an admin has approved another key for this workstation; go on with that one.</summary>
+    KeyRotated,
     /// <summary>401: the sign-in that this workstation was registered with has ended; sign in and run the agent again.</summary>
     SignedOut,
 
@@ -41,6 +43,10 @@ public enum ErrorCode
     ForeignOrigin,
     /// <summary>403: plain http on an address that is not loopback.</summary>
     InsecureTransport,
+    /// <summary>403: a rule of the doctrine forbids it; the detail names the rule.</summary>
+    ForbiddenByDoctrine,
+    /// <summary>403: nobody approves a production mutation of their own.</summary>
+    OwnApproval,
 
     // 404
     /// <summary>404: no such thing, or none that this caller may know of.</summary>
@@ -61,12 +67,18 @@ public enum ErrorCode
     SessionEnded,
     /// <summary>409: the step can't be claimed now (draining, at capacity, maxParallel).</summary>
     NotClaimable,
+    /// <summary>409: the step needs an approval that nobody has given yet.</summary>
+    NeedsApproval,
+    /// <summary>409: a freeze of the doctrine is in force; the detail says until when.</summary>
+    Frozen,
     /// <summary>409: the name is taken.</summary>
     NameTaken,
     /// <summary>409: the workstation has a bound key already.</summary>
     AlreadyPaired,
     /// <summary>409: the server has been set up already.</summary>
     AlreadySetUp,
+    /// <summary>409: somebody else changed it since you read it; <c>currentState</c> is its version now.</summary>
+    VersionConflict,
 
     // 408, 413, 415, 422, 429, 503
     /// <summary>408: the body came too slowly.</summary>
@@ -83,6 +95,8 @@ public enum ErrorCode
     IdempotencyKeyReused,
     /// <summary>422 (one answer for unknown, used and expired codes): the pairing code does not work.</summary>
     InvalidPairingCode,
+    /// <summary>422: what was typed is not the end of the new key's fingerprint; the detail says how many tries are left.</summary>
+    FingerprintMismatch,
     /// <summary>422: the set-up code does not work; restart the server for a new one.</summary>
     InvalidSetupCode,
     /// <summary>422 (one answer for unknown, used, expired and revoked ones, and those for another address): the invitation does not work.</summary>

@@ -49,6 +49,10 @@ public enum StepReason
     QueueTimeout,
     /// <summary>Its workstation was removed.</summary>
     WorkstationRemoved,
+    /// <summary>It needed an approval that was rejected or not given in time.</summary>
+    NotApproved,
+    /// <summary>The doctrine forbids it on the workstation that would have started it.</summary>
+    ForbiddenByDoctrine,
 }
 
 [JsonConverter(typeof(CamelCaseEnum<LeaseState>))]

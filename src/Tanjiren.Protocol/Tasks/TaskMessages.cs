@@ -6,7 +6,7 @@ namespace Tanjiren.Protocol;
 [JsonConverter(typeof(SnakeCaseEnum<TaskState>))]
 public enum TaskState
 {
-    /// <summary>Accepted; waits for its approval. The creator's request moves it on at once when none is needed.</summary>
+    /// <summary>Accepted; waits for its approval and has no steps yet. A task that needs none is never in this state.</summary>
     Planned,
     /// <summary>Execution and steps exist; no step has been claimed. Moved by the first claim, a cancel, or the queue timeout.</summary>
     Queued,
@@ -14,7 +14,7 @@ public enum TaskState
     Executing,
     /// <summary>All steps succeeded.</summary>
     Completed,
-    /// <summary>A step failed, the approval was rejected, or the queue timeout passed.</summary>
+    /// <summary>A step failed, the approval was rejected or never given, or the queue timeout passed.</summary>
     Failed,
     /// <summary>An operator's cancel took effect on at least one step.</summary>
     Cancelled,
@@ -24,10 +24,14 @@ public enum TaskState
 public enum ApprovalStatus
 {
     NotRequired,
+    /// <summary>Waits for an admin's or the owner's answer. A task that executes already waits with those steps only that shall start again.</summary>
     Pending,
+    /// <summary>Approved; nothing has started.</summary>
     Approved,
+    /// <summary>The first claim used the approval.</summary>
     Consumed,
     Rejected,
+    /// <summary>Nobody answered in time, or the task ended before the approval was used.</summary>
     Expired,
 }
 
@@ -120,6 +124,18 @@ public sealed record CreateTaskRequest
     public ResourceSpec? Resources { get; init; }
     /// <summary>-100 to 100, higher first; default 0.</summary>
     public int? Priority { get; init; }
+    /// <summary>The class of approval that it asks for itself; the higher of this and the doctrine's counts. Default <c>none</c>.</summary>
+    public ApprovalClass? ApprovalClass { get; init; }
+    /// <summary>Absent: no attempt follows a failure by itself.</summary>
+    public RetryPolicy? Retry { get; init; }
+    /// <summary>What a coding agent is asked, in the modes prompt and investigate; at most 64 KiB of UTF-8.</summary>
+    public string? PromptText { get; init; }
+    /// <summary>Id or name of an active runbook: it fills in what this request leaves out.</summary>
+    public string? RunbookId { get; init; }
+    /// <summary>Values of the runbook's parameters by name, each at most 4096 characters.</summary>
+    public IReadOnlyDictionary<string, string>? Parameters { get; init; }
+    /// <summary>An open investigation that the task and its artifacts belong to.</summary>
+    public string? InvestigationId { get; init; }
 }
 
 public sealed record CancelTaskRequest
@@ -157,8 +173,48 @@ public sealed record TaskBody
     public string? OutcomeSummary { get; init; }
     /// <summary>The W3C trace that the task belongs to: that of the request that created it. Absent for tasks from before tasks had traces.</summary>
     public string? TraceId { get; init; }
+    /// <summary>The schedule that made it.</summary>
+    public string? ScheduleId { get; init; }
+    /// <summary>The tick that it was made for: when it was due. Absent for what a person ran at once, and for retries.</summary>
+    public DateTimeOffset? ScheduleTickAt { get; init; }
+    /// <summary>The runbook that it was made from.</summary>
+    public string? RunbookId { get; init; }
+    /// <summary>The investigation that it belongs to.</summary>
+    public string? InvestigationId { get; init; }
+    /// <summary>The attempt before this one, which failed or was cancelled.</summary>
+    public string? RetryOfTaskId { get; init; }
+    /// <summary>The first attempt. Absent for that one itself.</summary>
+    public string? RootTaskId { get; init; }
+    /// <summary>Which attempt this is, from 1.</summary>
+    public required int Attempt { get; init; }
+    /// <summary>What it needs approval for, by its own request and by the doctrine.</summary>
+    public ApprovalClass ApprovalClass { get; init; }
+    /// <summary>The version of the doctrine that it was decided by; 0 when there is none.</summary>
+    public int DoctrineVersion { get; init; }
+    /// <summary>A freeze keeps it from starting until then.</summary>
+    public DateTimeOffset? FrozenUntil { get; init; }
+    /// <summary>User id of who last changed it after its creation.</summary>
+    public string? ChangedBy { get; init; }
+    /// <summary>Every approval that was asked for, oldest first. Absent in lists, and when there was none.</summary>
+    public IReadOnlyList<ApprovalBody>? Approvals { get; init; }
+    public RetryPolicy? Retry { get; init; }
+    /// <summary>When the next attempt is made, while one is pending.</summary>
+    public DateTimeOffset? RetryDueAt { get; init; }
+    /// <summary>The attempt after this one.</summary>
+    public string? RetriedByTaskId { get; init; }
+    /// <summary>It was open when the server's database was restored from a backup, and no step of it starts until the owner resumes (<c>POST /api/tasks/resume</c>).</summary>
+    public bool Held { get; init; }
+    /// <summary>When its output was deleted by age. Absent: it was not.</summary>
+    public DateTimeOffset? LogsDeletedAt { get; init; }
     /// <summary>Absent in lists.</summary>
     public ExecutionBody? Execution { get; init; }
+}
+
+/// <summary>Answer of <c>POST /api/tasks/resume</c>.</summary>
+public sealed record ResumedTasks
+{
+    /// <summary>How many tasks were held and go on.</summary>
+    public required int Resumed { get; init; }
 }
 
 public sealed record ExecutionBody

@@ -29,4 +29,6 @@ public sealed record DeviceTokenResponse
 {
     public required string AccessToken { get; init; }
     public required int ExpiresInSeconds { get; init; }
+    /// <summary>The approval (JWS of the server: <see cref="KeyRecord"/>) by which this key took the place of the one before; absent for the one that was paired.</summary>
+    public string? Approval { get; init; }
 }

@@ -37,6 +37,8 @@ public sealed record UpdateInstanceRequest
     /// <summary>Adds to the tags it has; one atomic change, so two people tagging at once lose nothing.</summary>
     public IReadOnlyList<string>? AddTags { get; init; }
     public IReadOnlyList<string>? RemoveTags { get; init; }
+    /// <summary>What its worker is called, 1-100 characters; empty: "&lt;workstation&gt; agent" again.</summary>
+    public string? WorkerName { get; init; }
 }
 
 public sealed record InstanceBody
@@ -75,13 +77,19 @@ public sealed record WorkerBody
     /// <summary><c>worker:{instanceId}</c>.</summary>
     public required string Id { get; init; }
     public required string InstanceId { get; init; }
-    /// <summary>"&lt;workstation&gt; agent".</summary>
+    /// <summary>"&lt;workstation&gt; agent", unless the workstation's <c>workerName</c> says otherwise.</summary>
     public required string DisplayName { get; init; }
     public required WorkerStatus Status { get; init; }
+    /// <summary>
+    /// W-10, from 0 to 100: offline -60, busy -15, no bound key -20, each active step beyond two -5 (at most -20), no heartbeat in the last ten minutes -15. Of two
+    /// that are ready, the healthier is asked first.
+    /// </summary>
+    public required int HealthScore { get; init; }
     public required WorkerCapacity Capacity { get; init; }
     /// <summary>Labels as <c>key=value</c>, tags as <c>tag:name</c>.</summary>
     public required IReadOnlyList<string> Capabilities { get; init; }
     public required WorkerReadiness Readiness { get; init; }
+    public DateTimeOffset? LastHeartbeatAt { get; init; }
 }
 
 [JsonConverter(typeof(CamelCaseEnum<WorkerStatus>))]

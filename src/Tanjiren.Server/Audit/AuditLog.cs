@@ -18,6 +18,6 @@ internal sealed class AuditLog(TimeProvider clock)
             """,
             new
             {
-                id = Ids.New("evt_", clock), organizationId, at = clock.GetUtcNow().ToUnixTimeMilliseconds(), actor, action, subject, detail, address,
+                id = Ids.New(Ids.AuditEvent, clock), organizationId, at = clock.GetUtcNow().ToUnixTimeMilliseconds(), actor, action, subject, detail, address,
             });
 }

@@ -21,20 +21,26 @@ internal sealed class Database(ISqlProvider provider, StatementObserver? observe
 
     /// <summary>
     /// Runs <paramref name="work"/> in one transaction and commits. A deadlock or serialization failure runs it again from the start, so the work
-    /// must not have effects of its own; those belong in <see cref="WriteTransaction.OnCommit"/>.
+    /// must not have effects of its own; those belong in <see cref="WriteTransaction.OnCommit"/>. So does what the work lacks (<see cref="NotPreparedException"/>), once it
+    /// has been made with no transaction open.
     /// </summary>
     public async Task<T> WriteAsync<T>(Func<WriteTransaction, Task<T>> work, CancellationToken cancellationToken)
     {
+        Dictionary<object, object>? made = null;
         for (var attempt = 1; ; attempt++)
         {
             var scope = await provider.BeginWriteAsync(cancellationToken);
-            WriteTransaction transaction;
-            T result;
+            var transaction = new WriteTransaction(provider, scope, observer, cancellationToken) { MayBeginAnew = attempt < MaxAttempts, Made = made };
+            NotPreparedException? lacking = null;
+            var result = default(T)!;
             try
             {
-                transaction = new WriteTransaction(provider, scope, observer, cancellationToken);
                 result = await work(transaction);
                 await transaction.CommitAsync();
+            }
+            catch (NotPreparedException e) when (attempt < MaxAttempts)
+            {
+                lacking = e;
             }
             catch (DbException e) when (provider.IsTransient(e) && attempt < MaxAttempts)
             {
@@ -44,6 +50,11 @@ internal sealed class Database(ISqlProvider provider, StatementObserver? observe
             finally
             {
                 await scope.ReleaseAsync();
+            }
+            if (lacking is not null)
+            {
+                await lacking.MakeAsync(made ??= []);
+                continue;
             }
             transaction.RunCommitActions();
             return result;
@@ -60,6 +71,20 @@ internal sealed class Database(ISqlProvider provider, StatementObserver? observe
     public ValueTask DisposeAsync() => provider.DisposeAsync();
 }
 
+/// <summary>
+/// A transaction needs what takes long to make and depends on nothing but what it has read. Others wait for a transaction, on SQLite all of them: it is undone, this is
+/// made, and it begins anew, with whatever is true then. Thrown only while <see cref="WriteTransaction.MayBeginAnew"/>.
+/// </summary>
+/// <param name="make">Makes it. What is of use to this work alone goes into <see cref="WriteTransaction.Made"/>, which is its argument.</param>
+internal sealed class NotPreparedException(Func<IDictionary<object, object>, Task> make) : Exception("A transaction needs something that is made outside of it, and begins anew then.")
+{
+    public NotPreparedException(Func<Task> make) : this(_ => make())
+    {
+    }
+
+    public Task MakeAsync(IDictionary<object, object> made) => make(made);
+}
+
 /// <summary>Called before every statement of a write transaction; the interleaving suite pauses transactions there.</summary>
 internal delegate Task StatementObserver(string sql);
 
@@ -73,6 +98,12 @@ internal class SqlSession(
 
     /// <inheritdoc cref="ISqlProvider.ForUpdate"/>
     public string ForUpdate => provider.ForUpdate;
+
+    /// <inheritdoc cref="ISqlProvider.ForShare"/>
+    public string ForShare => provider.ForShare;
+
+    /// <inheritdoc cref="ISqlProvider.ForNoKeyUpdate"/>
+    public string ForNoKeyUpdate => provider.ForNoKeyUpdate;
 
     /// <inheritdoc cref="ISqlProvider.IsOneOf"/>
     public string IsOneOf(string column, string argument) => provider.IsOneOf(column, argument);
@@ -111,6 +142,12 @@ internal sealed class WriteTransaction(ISqlProvider provider, WriteScope scope, 
     : SqlSession(provider, scope.Connection, scope.Transaction, observer, cancellationToken)
 {
     private readonly List<Action> _commitActions = [];
+
+    /// <summary>False at the last attempt: then what is lacking has to be made in it.</summary>
+    public bool MayBeginAnew { get; init; }
+
+    /// <summary>What was made for this work when it lacked it, and for no other; null before the first time.</summary>
+    public IReadOnlyDictionary<object, object>? Made { get; init; }
 
     /// <summary>Adds something to do once the transaction is durable: wake-ups, counters. It must not throw and must not block.</summary>
     public void OnCommit(Action action) => _commitActions.Add(action);

@@ -14,8 +14,10 @@ internal static class DatabaseUrl
             return new SqliteProvider(url["sqlite:".Length..], clock);
         if (url.StartsWith("postgres://", StringComparison.Ordinal) || url.StartsWith("postgresql://", StringComparison.Ordinal))
             return new PostgresProvider(PostgresConnectionString(url));
-        throw new FormatException($"The database '{url}' is neither sqlite:PATH nor postgres://USER:PASSWORD@HOST:PORT/NAME.");
+        throw NotUnderstood(url);
     }
+
+    internal static FormatException NotUnderstood(string url) => new($"The database '{url}' is neither sqlite:PATH nor postgres://USER:PASSWORD@HOST:PORT/NAME.");
 
     /// <summary>The libpq URL form in Npgsql's own words; query parameters pass through (<c>?Maximum Pool Size=50</c>); <c>host</c> may be a socket directory.</summary>
     internal static string PostgresConnectionString(string url)

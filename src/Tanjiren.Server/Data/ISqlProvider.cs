@@ -21,6 +21,15 @@ internal interface ISqlProvider : IAsyncDisposable
     string ForUpdate { get; }
 
     /// <summary>
+    /// The same for who only wants the row to stay as it is, as many at once as like. A foreign key's check does not wait for it, as it does for <see cref="ForUpdate"/>;
+    /// so it is the clause for a row that others refer to.
+    /// </summary>
+    string ForShare { get; }
+
+    /// <summary>The same for who changes the row, and neither deletes it nor touches its key: a foreign key's check does not wait for it.</summary>
+    string ForNoKeyUpdate { get; }
+
+    /// <summary>
     /// The condition that a column is one of a list, which is passed as the text of a JSON array in <paramref name="argument"/> (without its <c>@</c>). One text for
     /// lists of every length is compiled once; Dapper's own expansion makes another text for each, and none that PostgreSQL understands.
     /// </summary>

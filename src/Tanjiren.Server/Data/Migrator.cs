@@ -12,7 +12,13 @@ internal sealed partial class Migrator(Database database, TimeProvider clock, IL
 {
     private const string Folder = "Tanjiren.Server.Data.Migrations.";
 
-    public Task MigrateAsync(CancellationToken cancellationToken) => database.WriteAsync(async tx =>
+    public Task MigrateAsync(CancellationToken cancellationToken) => MigrateToAsync(null, cancellationToken);
+
+    /// <summary>Whether a script is one of this version.</summary>
+    public static bool Knows(string script, string provider) => Scripts(provider).Any(known => known.Name == script);
+
+    /// <summary>Only as far as <paramref name="level"/>, the number that a script's name begins with: the database as the version of that level left it. Null: all.</summary>
+    internal Task MigrateToAsync(string? level, CancellationToken cancellationToken) => database.WriteAsync(async tx =>
     {
         // Several servers may start at once; without the lock both would run the same script. SQLite's write transaction is lock enough.
         if (database.Provider.Name == "postgres") await tx.ExecuteAsync("SELECT pg_advisory_xact_lock(7433)");
@@ -25,7 +31,7 @@ internal sealed partial class Migrator(Database database, TimeProvider clock, IL
         if (unknown is not null)
             throw new InvalidOperationException($"The database was migrated by a newer version (it has {unknown}). Run that version, or restore a backup.");
 
-        foreach (var (name, text) in scripts)
+        foreach (var (name, text) in scripts.TakeWhile(s => level is null || string.CompareOrdinal(s.Name[..level.Length], level) <= 0))
         {
             var checksum = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)));
             if (applied.TryGetValue(name, out var known))

@@ -19,28 +19,35 @@ internal sealed class BufferedBody : IDisposable
 
     public Stream AsStream() => new MemoryStream(_rented, 0, _length, writable: false);
 
-    /// <summary>Null when the body is larger than <paramref name="maxBytes"/>.</summary>
-    public static async ValueTask<BufferedBody?> ReadAsync(HttpContext context, int maxBytes)
+    /// <summary>No body: it is larger than <paramref name="maxBytes"/>. <c>Waited</c>: it was not there at once, so what was looked up before may have changed.</summary>
+    /// <exception cref="BadHttpRequestException">It was not there within <paramref name="within"/> (408).</exception>
+    public static async ValueTask<(BufferedBody? Body, bool Waited)> ReadAsync(HttpContext context, int maxBytes, TimeSpan within, TimeProvider clock)
     {
         var request = context.Request;
-        if (request.ContentLength > maxBytes) return null;
-        if (context.Features.Get<IHttpRequestBodyDetectionFeature>()?.CanHaveBody == false) return Empty;
+        if (request.ContentLength > maxBytes) return (null, false);
+        if (context.Features.Get<IHttpRequestBodyDetectionFeature>()?.CanHaveBody == false) return (Empty, false);
         if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit) limit.MaxRequestBodySize = maxBytes;
 
         // One byte more than expected, so that the end is seen without growing.
         var buffer = ArrayPool<byte>.Shared.Rent((int)(request.ContentLength + 1 ?? FirstRent));
         var length = 0;
+        var waited = false;
+        // The listener's least rate alone lets a body trickle for an hour, under a proof that was good when it began.
+        using var deadline = new CancellationTokenSource(within, clock);
+        using var limited = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, context.RequestAborted);
         try
         {
             while (true)
             {
-                var read = await request.Body.ReadAsync(buffer.AsMemory(length), context.RequestAborted);
-                if (read == 0) return new BufferedBody(buffer, length);
+                var reading = request.Body.ReadAsync(buffer.AsMemory(length), limited.Token);
+                waited |= !reading.IsCompleted;
+                var read = await reading;
+                if (read == 0) return (new BufferedBody(buffer, length), waited);
                 length += read;
                 if (length > maxBytes)
                 {
                     ArrayPool<byte>.Shared.Return(buffer);
-                    return null;
+                    return (null, waited);
                 }
                 if (length < buffer.Length) continue;
                 var larger = ArrayPool<byte>.Shared.Rent(buffer.Length * 2);
@@ -49,9 +56,11 @@ internal sealed class BufferedBody : IDisposable
                 buffer = larger;
             }
         }
-        catch
+        catch (Exception e)
         {
             ArrayPool<byte>.Shared.Return(buffer);
+            if (e is OperationCanceledException && !context.RequestAborted.IsCancellationRequested)
+                throw new BadHttpRequestException("The body came too slowly.", StatusCodes.Status408RequestTimeout, e);
             throw;
         }
     }

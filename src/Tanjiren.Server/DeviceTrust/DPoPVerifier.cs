@@ -7,7 +7,15 @@ using Tanjiren.Server.Problems;
 namespace Tanjiren.Server.DeviceTrust;
 
 /// <summary>Why a proof was refused: the error name of RFC 9449 for <c>WWW-Authenticate</c> (null: a challenge without an error, or none at all), and the problem.</summary>
-internal sealed record ProofRefusal(string? Error, Problem Problem);
+internal sealed record ProofRefusal(string? Error, Problem Problem)
+{
+    /// <summary>The problem, with its challenge in the header; for handlers, whose proof has passed.</summary>
+    public Problem Challenge(HttpContext context)
+    {
+        context.Response.Headers.WWWAuthenticate = $"DPoP error=\"{Error}\", algs=\"{DPoPProof.Algorithm}\"";
+        return Problem;
+    }
+}
 
 /// <summary>
 /// A proof that passed: whose key, which token, and the body that it covers. <see cref="SignedOut"/>: the sign-in behind the workstation has ended; the route decides.
@@ -73,8 +81,9 @@ internal sealed class DPoPVerifier(
         if (token is not null)
         {
             if (token.Cnf.Jkt != thumbprint) return BadToken("The access token is bound to another key than the proof's.");
-            if (await FindKeyAsync(token.Sub, thumbprint, context.RequestAborted) is not { } row) return (null, Revoked());
-            signedOut = row.SignedOut;
+            if (await FindKeyAsync(token.Sub, thumbprint, context.RequestAborted) is not { } found)
+                return (null, await database.ReadAsync(session => GoneAsync(session, token.Sub, thumbprint), context.RequestAborted));
+            signedOut = found.SignedOut;
         }
 
         // 6. Type, algorithm, a public key, signature.
@@ -89,16 +98,34 @@ internal sealed class DPoPVerifier(
         if (!ProofUrl.Matches(claims.Htu, context, address)) return Bad("The proof's htu is not the URL of the request, with path and query.");
 
         // 10. The body. Its memory is the caller's from here on.
-        var body = await BufferedBody.ReadAsync(context, maxBodyBytes);
+        var (body, waited) = await BufferedBody.ReadAsync(context, maxBodyBytes, options.BodyTimeout, clock);
         if (body is null) return (null, new ProofRefusal(null, ErrorAnswers.TooLarge(maxBodyBytes)));
+        if (waited && token is not null)
+        {
+            // An admin may have approved another key while it came: whoever began under the old one must not go on under it.
+            if (await FindKeyAsync(token.Sub, thumbprint, context.RequestAborted) is not { } row)
+            {
+                body.Dispose();
+                return (null, await database.ReadAsync(session => GoneAsync(session, token.Sub, thumbprint), context.RequestAborted));
+            }
+            signedOut = row.SignedOut;
+        }
         var refusal = claims.Bsh != DPoPProof.Digest(body.Bytes) ? Bad("The proof's bsh is not the digest of the body.").Refusal : UseOnce(thumbprint, claims.Jti);
         if (refusal is null) return (new VerifiedProof(jwk, thumbprint, token, body, signedOut), null);
         body.Dispose();
         return (null, refusal);
     }
 
-    public static ProofRefusal Revoked() => new("invalid_token", Problem.Of(401, ErrorCode.KeyRevoked,
-        "This key is not the active key of the workstation: it was removed, or paired anew.", "Pair it again: tanvrit-compute agent pair --server URL --code CODE."));
+    /// <summary>Why a key is not the active one of this workstation: an approved rotation, whose new key its holder has, or anything else, which takes a person.</summary>
+    public static async Task<ProofRefusal> GoneAsync(SqlSession session, string instanceId, string jkt) =>
+        await session.FirstAsync<string>("""
+            SELECT k.id FROM instance_keys k JOIN instances i ON i.id = k.instance_id
+            WHERE k.jkt = @jkt AND k.instance_id = @instanceId AND k.rotated = 1 AND i.removed_at IS NULL
+            """, new { jkt, instanceId }) is not null
+            ? new("invalid_token", Problem.Of(401, ErrorCode.KeyRotated, "An admin has approved another key for this workstation; this one ended with that.",
+                "Go on with the new key. If it is not there any more, ask an admin for a recovery code: tanvrit-compute workstations recover NAME."))
+            : new("invalid_token", Problem.Of(401, ErrorCode.KeyRevoked, "This key is not the active key of the workstation: it was removed, or its key recovered or paired anew.",
+                "While the workstation exists, recover it: tanvrit-compute workstations recover NAME. If it was removed, pair again: tanvrit-compute agent pair --server URL --code CODE."));
 
     /// <summary>11. Once only.</summary>
     private ProofRefusal? UseOnce(string thumbprint, string? jti)

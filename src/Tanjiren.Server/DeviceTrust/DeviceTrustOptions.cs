@@ -37,6 +37,15 @@ internal sealed class DeviceTrustOptions
     [Range(1, 1_000_000)]
     public int CachedKeys { get; init; } = 20_000;
 
+    /// <summary>
+    /// Within which the body of a workstation's request must be there, once its proof has passed. Seconds, 5-600; default 60, as long as the agent itself waits for an append of logs:
+    /// shorter would cut off slow uplinks, longer helps nobody.
+    /// </summary>
+    [Range(5, 600)]
+    public int BodySeconds { get; init; } = 60;
+
+    public TimeSpan BodyTimeout => TimeSpan.FromSeconds(BodySeconds);
+
     /// <summary>How long a proof can pass at most, from its making: window + 2 x skew. Nonces live as long, and the memory of used proofs too.</summary>
     public TimeSpan ProofLifetime => TimeSpan.FromSeconds(ProofWindowSeconds + 2 * ClockSkewSeconds);
 }

@@ -21,7 +21,17 @@ internal enum PairResult
     KeyIsBound,
 }
 
-/// <summary><see cref="Why"/> is set when it is forbidden. Without a code: there is no such workstation, or it has a key.</summary>
+internal enum CodeKind
+{
+    /// <summary>Binds the first key of a workstation.</summary>
+    Pairing,
+    /// <summary>Lets a machine ask for another key in place of a lost one.</summary>
+    Recovery,
+}
+
+/// <summary>
+/// <see cref="Why"/> is set when it is forbidden. Without a code: there is no such workstation, or it has a key (to pair it), or none (to recover it).
+/// </summary>
 internal readonly record struct NewPairingCode(InstanceRow? Row = null, PairingCodeBody? Code = null, string? Why = null);
 
 internal sealed record PairedWorkstation
@@ -38,27 +48,29 @@ internal sealed class PairingCodes(Database database, InstanceDirectory director
     private const int Bits = 50;
 
     /// <summary>
-    /// A new code for a workstation that has no active key; earlier unused ones stop working. Made under the lock of the maker's membership, so none is made behind
+    /// A new code for a workstation that has no active key, or to recover one that has; earlier unused ones stop working. Made under the lock of the maker's membership, so none is made behind
     /// the back of the transaction that takes their role away (<see cref="VoidAsync"/>).
     /// </summary>
-    public Task<NewPairingCode> CreateAsync(Caller caller, string idOrName, CancellationToken cancellationToken) =>
+    public Task<NewPairingCode> CreateAsync(Caller caller, string idOrName, CodeKind kind, CancellationToken cancellationToken) =>
         database.WriteAsync<NewPairingCode>(async tx =>
         {
             var (actor, _) = await MemberRow.LockAsync(tx, caller.OrganizationId, caller.UserId, caller.UserId);
             if (MembershipRules.Manage(actor?.ParsedRole) is { } why) return new NewPairingCode(Why: why);
             var row = await directory.FindAsync(tx, caller.OrganizationId, idOrName);
-            if (row is null || row.IsPaired) return new NewPairingCode(row);
+            // Under its lock, and looked at again: the key may just be coming or changing, and a code from before that must not outlive it.
+            if (row is not null) row = await WorkstationAsync(tx, row.Id) is null ? null : await directory.FindAsync(tx, caller.OrganizationId, row.Id);
+            if (row is null || row.IsPaired != (kind == CodeKind.Recovery)) return new NewPairingCode(row);
             var now = clock.GetUtcNow();
             var code = Ids.Secret(Bits);
             var expiresAt = now.AddSeconds(options.PairingCodeSeconds);
             await tx.ExecuteAsync("DELETE FROM pairing_codes WHERE instance_id = @Id AND used_at IS NULL", new { row.Id });
             await tx.ExecuteAsync("""
-                INSERT INTO pairing_codes (code_hash, instance_id, created_by, created_at, expires_at) VALUES (@hash, @Id, @UserId, @createdAt, @expires)
+                INSERT INTO pairing_codes (code_hash, kind, instance_id, created_by, created_at, expires_at) VALUES (@hash, @kind, @Id, @UserId, @createdAt, @expires)
                 """, new
             {
-                hash = CredentialSecret.HashOf(code), row.Id, caller.UserId, createdAt = now.ToUnixTimeMilliseconds(), expires = expiresAt.ToUnixTimeMilliseconds(),
+                hash = CredentialSecret.HashOf(code), kind = kind == CodeKind.Recovery ? "recovery" : "pairing", row.Id, caller.UserId, createdAt = now.ToUnixTimeMilliseconds(), expires = expiresAt.ToUnixTimeMilliseconds(),
             });
-            await audit.AppendAsync(tx, caller, "workstation.pairing_code_created", row.Id, row.Name);
+            await audit.AppendAsync(tx, caller, kind == CodeKind.Recovery ? "workstation.recovery_code_created" : "workstation.pairing_code_created", row.Id, row.Name);
             return new NewPairingCode(row, new PairingCodeBody { InstanceId = row.Id, Code = code.Insert(5, "-"), ExpiresAt = expiresAt });
         }, cancellationToken);
 
@@ -99,14 +111,11 @@ internal sealed class PairingCodes(Database database, InstanceDirectory director
     {
         var now = clock.GetUtcNow();
         var use = new { hash = CredentialSecret.HashOf(Normalize(code)), jkt = key.Thumbprint, now = now.ToUnixTimeMilliseconds() };
-        var instanceId = await tx.FirstAsync<string>("SELECT instance_id FROM pairing_codes WHERE code_hash = @hash AND expires_at > @now", use);
+        var instanceId = await tx.FirstAsync<string>("SELECT instance_id FROM pairing_codes WHERE code_hash = @hash AND kind = 'pairing' AND expires_at > @now", use);
         if (instanceId is null) return (PairResult.InvalidCode, null);
 
         // Pairings of one workstation go one after the other: two valid codes must not bind two keys.
-        var workstation = await tx.FirstAsync<PairedWorkstation>("""
-            SELECT i.id, i.name, i.organization_id, (SELECT o.name FROM organizations o WHERE o.id = i.organization_id) AS organization_name
-            FROM instances i WHERE i.id = @instanceId AND i.removed_at IS NULL
-            """ + tx.ForUpdate, new { instanceId });
+        var workstation = await WorkstationAsync(tx, instanceId);
         if (workstation is null) return (PairResult.InvalidCode, null);
 
         var active = await tx.FirstAsync<string>("SELECT jkt FROM instance_keys WHERE instance_id = @instanceId AND revoked_at IS NULL", new { instanceId });
@@ -123,4 +132,10 @@ internal sealed class PairingCodes(Database database, InstanceDirectory director
         await audit.AppendAsync(tx, workstation.OrganizationId, instanceId, "workstation.paired", instanceId, $"key {use.jkt}; host {hostName ?? "unknown"}", address);
         return (PairResult.Applied, workstation);
     }
+
+    /// <summary>The workstation, its row held until the end of the transaction; null when it was removed.</summary>
+    public static Task<PairedWorkstation?> WorkstationAsync(WriteTransaction tx, string instanceId) => tx.FirstAsync<PairedWorkstation>("""
+        SELECT i.id, i.name, i.organization_id, (SELECT o.name FROM organizations o WHERE o.id = i.organization_id) AS organization_name
+        FROM instances i WHERE i.id = @instanceId AND i.removed_at IS NULL
+        """ + tx.ForUpdate, new { instanceId });
 }

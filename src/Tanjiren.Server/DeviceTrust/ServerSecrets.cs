@@ -25,6 +25,9 @@ internal sealed class ServerSecrets(Database database, TimeProvider clock)
     /// <summary>ES256 private key (PKCS#8) of what the server signs; its public half goes to workstations when they pair.</summary>
     public byte[] SigningKey => Get("signing-es256");
 
+    /// <summary>ES256 private key (PKCS#8) of the heads of the audit chains; it signs nothing else.</summary>
+    public byte[] AuditKey => Get("audit-es256");
+
     public IReadOnlyList<Jwk> PublicKeys => _publicKeys ?? throw NotLoaded();
 
     public async Task LoadAsync(CancellationToken cancellationToken)
@@ -51,6 +54,7 @@ internal sealed class ServerSecrets(Database database, TimeProvider clock)
         ("nonce-hmac", () => RandomNumberGenerator.GetBytes(32)),
         ("form-hmac", () => RandomNumberGenerator.GetBytes(32)),
         ("signing-es256", NewSigningKey),
+        ("audit-es256", NewSigningKey),
     ];
 
     private byte[] Get(string name) => (_values ?? throw NotLoaded())[name];

@@ -7,9 +7,14 @@ using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Data.Postgres;
 using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Governance;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations;
+using Tanjiren.Server.Records;
+using Tanjiren.Server.Retention;
+using Tanjiren.Server.Schedules;
 using Tanjiren.Server.Tasks;
+using Tanjiren.Server.Webhooks;
 using Tanjiren.Server.Workstations;
 using Tanjiren.Server.Workstations.Sessions;
 
@@ -38,10 +43,16 @@ public static class ControlPlane
             .AddHosting(options)
             .AddIdentity()
             .AddOrganizations()
+            .AddGovernance()
             .AddDeviceTrust()
             .AddWorkstations()
             .AddSessions()
-            .AddTasks();
+            .AddTasks()
+            .AddSchedules()
+            .AddAudit()
+            .AddRetention()
+            .AddRecords()
+            .AddWebhooks();
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().UseUrls([.. options.Urls]);
 
         var app = builder.Build();
@@ -59,10 +70,15 @@ public static class ControlPlane
         app.MapApiDocument();
         app.MapIdentity();
         app.MapOrganizations();
+        app.MapGovernance();
         app.MapDeviceTrust();
         app.MapWorkstations();
         app.MapSessions();
         app.MapTasks();
+        app.MapSchedules();
+        app.MapAudit();
+        app.MapRecords();
+        app.MapWebhooks();
         return app;
     }
 
@@ -70,7 +86,7 @@ public static class ControlPlane
     {
         var provider = DatabaseUrl.Open(options.Database, options.Clock);
         if (provider is PostgresProvider postgres) services.AddSingleton(postgres).AddLoop<PostgresWakeUps>();
-        return services.AddSingleton(new Database(provider)).AddSingleton<Migrator>().AddSingleton<AuditLog>();
+        return services.AddSingleton(new Database(provider)).AddSingleton<Migrator>();
     }
 
     private static IServiceCollection AddHosting(this IServiceCollection services, ControlPlaneOptions options)

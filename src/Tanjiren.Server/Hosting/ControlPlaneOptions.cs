@@ -24,6 +24,9 @@ public sealed record ControlPlaneOptions
     /// <summary>The wall clock and timers. Default: the system's.</summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
+    /// <summary>Rounds of PBKDF2 for a password's hash; fewer in tests only, which start a server each. Default: 100,000, the framework's.</summary>
+    internal int PasswordRounds { get; init; } = 100_000;
+
     /// <summary>Changes the host's logging; default: console, warnings and up for the framework.</summary>
     public Action<ILoggingBuilder>? ConfigureLogging { get; init; }
 }

@@ -1,4 +1,5 @@
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Webhooks;
 
 namespace Tanjiren.Server.Hosting;
 
@@ -18,9 +19,12 @@ internal sealed class ExpiredRowsLoop(Database database, HostingOptions options,
             Keys = await tx.ExecuteAsync("DELETE FROM idempotency_keys WHERE created_at <= @before", new { before = now - options.IdempotencyHours * 3_600_000L }),
             // Kept a day longer, so that an operator can still see why a code or a sign-in was refused.
             Codes = await tx.ExecuteAsync("DELETE FROM pairing_codes WHERE expires_at <= @before", new { before = now - DayMs }),
+            // Those that became nothing; the approved ones are the chain.
+            Rotations = await tx.ExecuteAsync("DELETE FROM key_rotations WHERE state <> 'approved' AND expires_at <= @before", new { before = now - 30 * DayMs }),
             Setup = await tx.ExecuteAsync("DELETE FROM setup_codes WHERE expires_at <= @before", new { before = now - DayMs }),
             // A month longer, so that the list of an organization shows what became of its invitations; the audit log keeps it for ever.
             Invitations = await tx.ExecuteAsync("DELETE FROM invitations WHERE expires_at <= @before", new { before = now - 30 * DayMs }),
+            Messages = await tx.ExecuteAsync("DELETE FROM webhook_deliveries WHERE created_at <= @before", new { before = now - (long)WebhookRules.Keep.TotalMilliseconds }),
             DeviceCodes = await tx.ExecuteAsync("DELETE FROM oauth_device_codes WHERE expires_at <= @before", new { before = now - DayMs }),
             Credentials = await tx.ExecuteAsync("DELETE FROM credentials WHERE expires_at <= @before OR revoked_at <= @before", new { before = now - DayMs }),
             Refresh = await tx.ExecuteAsync("DELETE FROM oauth_refresh_tokens WHERE expires_at <= @before", new { before = now - DayMs }),
@@ -36,6 +40,8 @@ internal sealed class ExpiredRowsLoop(Database database, HostingOptions options,
         Count("idempotencyKeys", deleted.Keys);
         Count("codes", deleted.Codes + deleted.Setup + deleted.DeviceCodes);
         Count("invitations", deleted.Invitations);
+        Count("messages", deleted.Messages);
+        Count("keyRotations", deleted.Rotations);
         Count("credentials", deleted.Credentials + deleted.Refresh + deleted.Grants);
     }
 }

@@ -54,6 +54,9 @@ internal sealed class Idempotency(TimeProvider clock, HostingOptions options)
         return new IdempotencyKey(value, Convert.ToHexStringLower(hash.GetHashAndReset()));
     }
 
+    /// <summary>The key of a request without a body: its method and path say what it asks.</summary>
+    public static IdempotencyKey? Read(HttpContext context, FieldErrors errors) => Read<ProblemBody?>(context, null, errors);
+
     /// <summary>Reserves a key for <paramref name="resourceId"/>, which the rest of this transaction creates. Without a key: always new.</summary>
     public async Task<IdempotencyReservation> ReserveAsync(WriteTransaction tx, Caller caller, IdempotencyKey? key, string resourceId)
     {

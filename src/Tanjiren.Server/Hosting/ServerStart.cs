@@ -1,4 +1,6 @@
+using Tanjiren.Server.Backups;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Data.Postgres;
 using Tanjiren.Server.Data.Sqlite;
 using Tanjiren.Server.DeviceTrust;
 
@@ -9,13 +11,18 @@ namespace Tanjiren.Server.Hosting;
 /// service's <c>StartingAsync</c> runs before the start of every other service, the listener's included, and its <c>StoppingAsync</c> before their stop:
 /// polls and streams that hang are answered while the listener still waits for them.
 /// </summary>
-internal sealed class ServerStart(Database database, Migrator migrator, ServerSecrets secrets, WakeUps wakeUps) : IHostedLifecycleService, IDisposable
+internal sealed class ServerStart(Database database, Migrator migrator, ServerSecrets secrets, WakeUps wakeUps, PostgresWakeUps? postgres = null) : IHostedLifecycleService, IDisposable
 {
     private IDisposable? _lock;
 
     public async Task StartingAsync(CancellationToken cancellationToken)
     {
         if (database.Provider is SqliteProvider sqlite) _lock = sqlite.LockForServing();
+        if (postgres is not null)
+        {
+            await postgres.LockForServingAsync(cancellationToken);
+            await PostgresDump.RequireFinishedAsync(database, cancellationToken);
+        }
         await migrator.MigrateAsync(cancellationToken);
         await secrets.LoadAsync(cancellationToken);
     }

@@ -1,8 +1,9 @@
 namespace Tanjiren.Server.Hosting;
 
 /// <summary>
-/// Hints that something changed: <c>work:ws_…</c> (a workstation may have something to do), <c>task:task_…</c> (a task has a new event) and
-/// <c>access:usr_…</c> (somebody may do less than before: a role, a membership or a credential).
+/// Hints that something changed: <c>work:ws_…</c> (a workstation may have something to do), <c>task:task_…</c> (a task has a new event), <c>inbox:org_…</c> (an
+/// approval was asked for, or waits no longer) and <c>access:usr_…</c> (somebody may do less than before: a role, a membership or a credential), and what the loops
+/// that sleep until something is due wait for.
 /// A hint may be lost or come for nothing, so whoever waits subscribes first, then looks at the database, then waits.
 /// </summary>
 internal sealed class WakeUps : IDisposable
@@ -14,7 +15,12 @@ internal sealed class WakeUps : IDisposable
 
     public static string Work(string instanceId) => "work:" + instanceId;
     public static string Task(string taskId) => "task:" + taskId;
+    public static string Inbox(string organizationId) => "inbox:" + organizationId;
     public static string Access(string userId) => "access:" + userId;
+    /// <summary>A schedule was changed, or a task of one has ended.</summary>
+    public const string Schedules = "schedules";
+    /// <summary>An attempt is planned.</summary>
+    public const string Retries = "retries";
 
     /// <summary>True once the server stops: whoever was woken answers with what there is, instead of waiting again.</summary>
     public bool IsClosed => _closing.IsCancellationRequested;

@@ -1,4 +1,6 @@
 using Microsoft.AspNetCore.Identity;
+using Microsoft.Extensions.Options;
+using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Problems;
 
 namespace Tanjiren.Server.Identity;
@@ -9,10 +11,14 @@ internal sealed class Passwords
     public const int MinLength = 12;
     private const int MaxLength = 512;
 
-    private readonly PasswordHasher<string> _hasher = new();
+    private readonly PasswordHasher<string> _hasher;
     private readonly string _hashOfNobody;
 
-    public Passwords() => _hashOfNobody = _hasher.HashPassword("", Guid.NewGuid().ToString());
+    public Passwords(ControlPlaneOptions options)
+    {
+        _hasher = new PasswordHasher<string>(Options.Create(new PasswordHasherOptions { IterationCount = options.PasswordRounds }));
+        _hashOfNobody = Hash(Guid.NewGuid().ToString());
+    }
 
     public string Hash(string password) => _hasher.HashPassword("", password);
 

@@ -1,6 +1,7 @@
 using Tanjiren.Protocol;
 using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Governance;
 
 namespace Tanjiren.Server.Identity;
 
@@ -12,7 +13,7 @@ internal enum SetupResult
 }
 
 /// <summary>Makes the first owner of a bare server, for whoever can read what the server printed.</summary>
-internal sealed class SetupService(Database database, AuditLog audit, Passwords passwords, IdentityOptions options, TimeProvider clock)
+internal sealed class SetupService(Database database, DoctrineStore doctrines, AuditLog audit, Passwords passwords, IdentityOptions options, TimeProvider clock)
 {
     /// <summary>A new set-up code, or null when the server has users. Earlier codes stop working: only the latest print counts.</summary>
     public Task<string?> OfferAsync(CancellationToken cancellationToken) => database.WriteAsync<string?>(async tx =>
@@ -42,7 +43,7 @@ internal sealed class SetupService(Database database, AuditLog audit, Passwords 
         }, cancellationToken);
     }
 
-    /// <summary>A new organization with a new user as its owner.</summary>
+    /// <summary>A new organization with a new user as its owner: their personal one, so it begins without rules.</summary>
     public async Task<Caller> FoundAsync(WriteTransaction tx, string email, string? passwordHash, string organizationName, string? address)
     {
         var now = clock.GetUtcNow();
@@ -53,6 +54,7 @@ internal sealed class SetupService(Database database, AuditLog audit, Passwords 
             new { organizationId, organizationName, createdAt });
         await tx.ExecuteAsync("INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES (@organizationId, @userId, 'owner', @createdAt)",
             new { organizationId, userId, createdAt });
+        await doctrines.BeginAsync(tx, organizationId, StartDoctrine.Personal);
         await audit.AppendAsync(tx, organizationId, userId, "organization.created", organizationId, organizationName, address);
         return new Caller(userId, email, organizationId, organizationName, Role.Owner, "", address);
     }

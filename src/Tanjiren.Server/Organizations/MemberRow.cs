@@ -14,6 +14,10 @@ internal sealed record MemberRow
 
     public MemberBody ToBody() => new() { UserId = UserId, Email = Email, Name = Name, Role = ParsedRole };
 
+    /// <summary>How many people the organization has.</summary>
+    public static Task<long> CountAsync(SqlSession sql, string organizationId) =>
+        sql.FirstAsync<long>("SELECT count(*) FROM memberships WHERE organization_id = @organizationId", new { organizationId });
+
     /// <summary>
     /// The memberships of the one who acts and of the one who is acted on, held until the end of the transaction, so that the roles that the rules see are
     /// the roles that count: what a request was admitted with may have been taken away since. Always in the order of their ids, so that two who act on each other wait

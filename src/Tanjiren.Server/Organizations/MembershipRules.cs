@@ -11,6 +11,12 @@ internal static class MembershipRules
         : actor < Role.Admin ? $"This needs the role admin; you have the role {Lower(actor.Value)}."
         : null;
 
+    /// <summary>Null when <paramref name="actor"/> (null: no member any more) may make and change tasks, else why not.</summary>
+    public static string? Work(Role? actor) =>
+        actor is null ? "You are no longer a member of this organization."
+        : actor < Role.Member ? $"This needs the role member; you have the role {Lower(actor.Value)}."
+        : null;
+
     /// <summary>Null when <paramref name="actor"/> may give <paramref name="role"/>, else why not.</summary>
     public static string? Grant(Role actor, Role role) =>
         role == Role.Owner ? "An organization has exactly one owner; ownership can't be given this way."

@@ -1,6 +1,7 @@
 using Tanjiren.Protocol;
 using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Governance;
 using Tanjiren.Server.Identity;
 
 namespace Tanjiren.Server.Organizations;
@@ -12,7 +13,7 @@ internal sealed record OrganizationRow
 }
 
 /// <summary>Makes and lists organizations.</summary>
-internal sealed class OrganizationService(Database database, AuditLog audit, TimeProvider clock)
+internal sealed class OrganizationService(Database database, DoctrineStore doctrines, AuditLog audit, TimeProvider clock)
 {
     /// <summary>Null when the name is taken.</summary>
     public async Task<OrganizationBody?> CreateAsync(Caller caller, string name, CancellationToken cancellationToken) => await database.WriteAsync(async tx =>
@@ -22,6 +23,7 @@ internal sealed class OrganizationService(Database database, AuditLog audit, Tim
         var made = await tx.ExecuteAsync("INSERT INTO organizations (id, name, created_at) VALUES (@id, @name, @createdAt) ON CONFLICT (name) DO NOTHING", row);
         if (made == 0) return null;
         await tx.ExecuteAsync("INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES (@id, @UserId, 'owner', @createdAt)", row);
+        await doctrines.BeginAsync(tx, row.id, StartDoctrine.Shared);
         await audit.AppendAsync(tx, caller with { OrganizationId = row.id }, "organization.created", row.id, name);
         return new OrganizationBody { Id = row.id, Name = name };
     }, cancellationToken);

@@ -1,3 +1,5 @@
+using Tanjiren.Protocol;
+
 namespace Tanjiren.Server.Problems;
 
 /// <summary>Collects what is wrong with a body, field by field, so that one answer names everything.</summary>
@@ -33,11 +35,35 @@ internal sealed class FieldErrors
         return text;
     }
 
+    /// <summary>The member <c>name</c> of something that URLs name by it or by an id of <paramref name="prefix"/>: it must be neither mistaken for one nor break a URL.</summary>
+    public string Name(string? value, string prefix)
+    {
+        var name = Text(value, WireLimits.MaxNameLength, "name");
+        Require(name.AsSpan().IndexOfAny("/\\?#%") < 0 && name is not ("." or ".."), "name", "must not contain / \\ ? # %");
+        Require(!Ids.IsValid(name, prefix), "name", "must not look like an id");
+        return name;
+    }
+
+    /// <summary>What is wrong with a part, under the name of the whole: <c>defaults.</c>.</summary>
+    public void AddAll(FieldErrors part, string prefix)
+    {
+        foreach (var (field, messages) in part._errors)
+            foreach (var message in messages)
+                Add(prefix + field, message);
+    }
+
     /// <summary>Text that may be absent and may have several lines; PostgreSQL can't store a NUL character.</summary>
     public void OptionalText(string? value, int max, string field)
     {
         if (value?.Length > max) Add(field, $"has {value.Length} characters; at most {max} are allowed");
         else if (value?.Contains('\0') == true) Add(field, "must not contain a NUL character");
+    }
+
+    /// <summary>What is wrong with a part of the body, under the name of that part.</summary>
+    public void AddUnder(string part, FieldErrors errors)
+    {
+        foreach (var (field, messages) in errors._errors)
+            foreach (var message in messages) Add($"{part}.{field}", message);
     }
 
     public Problem ToProblem() => Problem.Validation(_errors.ToDictionary(e => e.Key, e => e.Value.ToArray()));

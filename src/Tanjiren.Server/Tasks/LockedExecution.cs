@@ -3,8 +3,10 @@ using System.Globalization;
 using System.Text;
 using Dapper;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Artifacts;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tasks.Retries;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -25,7 +27,10 @@ internal sealed class LockedExecution
     private int _open;
     private int _failed;
     private int _cancelled;
+    private bool _approvalMoved;
     private long _nextEventSeq;
+    private EndedRun? _ended;
+    private CreateTaskRequest? _spec;
 
     private LockedExecution(WriteTransaction tx, Row row, long now)
     {
@@ -38,17 +43,43 @@ internal sealed class LockedExecution
     public string ExecutionId => _row.ExecutionId;
     public TaskState TaskState => WireNames.Parse<TaskState>(_row.TaskState);
     public string Spec => _row.Spec;
+
+    /// <summary>The validated request with every default filled in.</summary>
+    public CreateTaskRequest ParsedSpec => _spec ??= new TaskRow { Spec = _row.Spec }.ParseSpec();
+    public long QueueTimeoutMs => ParsedSpec.QueueTimeoutSeconds!.Value * 1000L;
     public string Intent => _row.Intent;
+    public string? InvestigationId => _row.InvestigationId;
     public TaskTrace Trace => new(_row.TraceParent, _row.TraceState);
     public int MaxParallel => _row.MaxParallel;
     public int ActiveSteps => _row.ActiveSteps + _active;
     public int OpenSteps => _row.OpenSteps + _open;
     public int FailedSteps => _row.FailedSteps + _failed;
     public bool CancelRequested => _row.CancelRequestedAt is not null;
+
+    /// <summary>Since a restore, until the owner resumes: see <see cref="HeldTasks"/>.</summary>
+    public bool Held => _row.HeldAt is not null;
     public int? StopAfterFailures => _row.StopAfterFailures;
+    public StepOwner Owner => new(TaskId, ExecutionId, OrganizationId);
+    public ApprovalStatus ApprovalStatus => WireNames.Parse<ApprovalStatus>(_row.ApprovalStatus);
+    /// <summary>What the task needs approval for.</summary>
+    public ApprovalClass ApprovalClass => WireNames.Parse<ApprovalClass>(_row.ApprovalClass);
+    public string ActionHash => _row.ActionHash ?? "";
+    public int DoctrineVersion => _row.DoctrineVersion;
+    public string CreatedBy => _row.CreatedBy;
+    /// <summary>In whose name it runs: who changed it last, else who made it.</summary>
+    public string ActorId => _row.ChangedBy ?? _row.CreatedBy;
+    /// <summary>Their role now; null when they are no member any more.</summary>
+    public Role? ActorRole => _row.ActorRole is { } role ? Enum.Parse<Role>(role, ignoreCase: true) : null;
+    public TaskOrigin Origin => new()
+    {
+        ScheduleId = _row.ScheduleId, ScheduleTickAt = _row.ScheduleTickAt, RunbookId = _row.RunbookId, InvestigationId = _row.InvestigationId,
+        RetryOfTaskId = _row.RetryOfTaskId, RootTaskId = _row.RootTaskId, Attempt = _row.Attempt, ByPerson = _row.ByPerson != 0 || _row.ChangedBy is not null,
+    };
 
     /// <summary>The wall clock of this transaction, in Unix milliseconds.</summary>
     public long Now => _now;
+
+    public StartSubject Subject => new(TaskId, OrganizationId, ParsedSpec, Origin, ActorRole, DoctrineVersion, ActionHash, Now);
 
     /// <summary>Whether the session given to <see cref="OfStepAsync"/> is its workstation's open one.</summary>
     public bool SessionOpen => _row.SessionOpen;
@@ -78,7 +109,7 @@ internal sealed class LockedExecution
     public void AddEvent(string kind, string? stepId = null, long? generation = null, string? instanceId = null, string? detail = null) =>
         _events.Add(new EventRow(NextEventSeq(), _now, stepId, kind, generation, instanceId, detail));
 
-    /// <summary>A statement, ended by a semicolon, for <see cref="SaveAsync"/> to run before its own: one round trip for all of them.</summary>
+    /// <summary>A statement, ended by a semicolon, for <see cref="SaveAsync"/> to run before its own: one round trip for all of them. No two may share a parameter's name.</summary>
     public void Also(string sql, object arguments)
     {
         _also.AppendLine(sql);
@@ -93,14 +124,61 @@ internal sealed class LockedExecution
         _row.TaskState = WireNames.Of(to);
     }
 
+    /// <summary>Goes with every change of the task's approvals, so it also decides that whoever watches the organization's inbox looks after the commit.</summary>
+    public void SetApproval(ApprovalStatus to)
+    {
+        _approvalMoved = true;
+        _row.ApprovalStatus = WireNames.Of(to);
+        Also("UPDATE tasks SET approval_status = @approvalStatus WHERE id = @approvalTask;", new { approvalTask = TaskId, approvalStatus = _row.ApprovalStatus });
+    }
+
+    /// <summary>Keeps the steps from being offered and claimed until then (Unix milliseconds); null: not any longer.</summary>
+    public void Freeze(long? until) => Also("UPDATE tasks SET frozen_until = @frozenUntil WHERE id = @frozenTask;", new { frozenTask = TaskId, frozenUntil = until });
+
+    /// <summary>What was decided of the task anew.</summary>
+    public void SetPlan(ApprovalClass approvalClass, int doctrineVersion, string actionHash)
+    {
+        (_row.ApprovalClass, _row.DoctrineVersion, _row.ActionHash) = (WireNames.Of(approvalClass), doctrineVersion, actionHash);
+        Also("UPDATE tasks SET approval_class = @planClass, doctrine_version = @planVersion, action_hash = @planHash WHERE id = @planTask;",
+            new { planTask = TaskId, planClass = _row.ApprovalClass, planVersion = doctrineVersion, planHash = actionHash });
+    }
+
+    /// <summary>Its row says this now.</summary>
+    public void Changed(CreateTaskRequest spec, string json, string by) => (_spec, _row.Spec, _row.Intent, _row.ChangedBy) = (spec, json, spec.Intent!, by);
+
+    /// <summary>Removes the steps of a task of which nothing was ever claimed: it waits for an approval again, or is written anew. Claims on their way find nothing.</summary>
+    public async Task RemoveStepsAsync()
+    {
+        if (TaskState != TaskState.Queued) throw new InvalidOperationException($"The steps of a task that is {TaskState} are its history.");
+        await _tx.ExecuteAsync("DELETE FROM steps WHERE task_id = @taskId", new { taskId = TaskId });
+        Add(open: -OpenSteps, failed: -FailedSteps, cancelled: -(_row.CancelledSteps + _cancelled));
+    }
+
+    /// <summary>Gives the queued steps their whole queue time from now on, or those that wait for this approval or a later one: while nobody could claim them, it did not count.</summary>
+    public Task RestartQueueTimeAsync(int approvalFrom = 0) => _tx.ExecuteAsync("""
+        UPDATE steps SET queue_expires_at = tanjiren_now() + @QueueTimeoutMs WHERE task_id = @TaskId AND state = 'queued' AND approval_from >= @approvalFrom
+        """, new { TaskId, QueueTimeoutMs, approvalFrom });
+
+    /// <summary>Ends a task that is planned: rejected, never answered, or cancelled. Nothing of it ran.</summary>
+    public void EndPlanned(TaskState to, string summary)
+    {
+        if (TaskState != TaskState.Planned) throw new InvalidOperationException($"A task that is {TaskState} ends with its last step.");
+        End(to, summary, [], []);
+    }
+
     /// <summary>Writes the counters, the events and what was put off till now, and ends the task when its last step has ended. Wakes listeners after the commit.</summary>
     public async Task SaveAsync(WakeUps wakeUps, RunMetrics metrics)
     {
-        var ends = _open != 0 && OpenSteps == 0;
-        if (ends)
+        if (_open != 0 && OpenSteps == 0 && TaskState != TaskState.Planned) await EndTaskAsync(wakeUps);
+        if (_ended is { } run)
         {
-            var run = await EndTaskAsync();
             _tx.OnCommit(() => metrics.Ended(run));
+            if (_row.ScheduleId is not null)
+            {
+                // A tick, or the attempt after an earlier task, may wait for this one by the overlap rule.
+                _tx.OnCommit(() => wakeUps.Notify(WakeUps.Schedules));
+                _tx.OnCommit(() => wakeUps.Notify(WakeUps.Retries));
+            }
         }
         var (sql, arguments) = (_also, _arguments);
         sql.Append("""
@@ -116,6 +194,7 @@ internal sealed class LockedExecution
         for (var i = 0; i < _events.Count; i++) AddEventTo(sql, arguments, i);
         await _tx.ExecuteAsync(sql.ToString(), arguments);
         _tx.OnCommit(() => wakeUps.Notify(WakeUps.Task(TaskId)));
+        if (_approvalMoved) _tx.OnCommit(() => wakeUps.Notify(WakeUps.Inbox(OrganizationId)));
     }
 
     /// <summary>
@@ -156,26 +235,59 @@ internal sealed class LockedExecution
         arguments.Add($"detail{i}", e.Detail, DbType.String);
     }
 
-    private async Task<EndedRun> EndTaskAsync()
+    private async Task EndTaskAsync(WakeUps wakeUps)
     {
         var to = TaskRules.Conclude(_row.CancelledSteps + _cancelled, FailedSteps);
-        if (!TaskRules.MayMove(TaskState, to)) throw new InvalidOperationException($"A task can't move from {TaskState} to {to}.");
         var steps = await _tx.ListAsync<StepRow>("""
             SELECT s.*, i.name AS instance_name FROM steps s LEFT JOIN instances i ON i.id = coalesce(s.claimed_by, s.target_instance_id)
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId = TaskId });
-        Also("UPDATE tasks SET state = @endTo, ended_at = @endAt, outcome_summary = @summary WHERE id = @ended AND state = @endFrom;",
-            new { ended = TaskId, endTo = WireNames.Of(to), endAt = _now, summary = OutcomeSummary.Of(to, steps), endFrom = _row.TaskState });
-        _row.TaskState = WireNames.Of(to);
-        AddEvent("taskEnded", detail: WireNames.Of(to));
-        return EndedRun.Of(_row.Mode, _row.CreatedAt, _row.StartedAt, _now, to, steps);
+        End(to, OutcomeSummary.Of(to, steps), steps, await SummaryArtifact.TailsAsync(_tx, steps));
+        if (to == TaskState.Failed) PlanRetry(steps, wakeUps);
     }
+
+    private void End(TaskState to, string summary, IReadOnlyList<StepRow> steps, IReadOnlyList<(StepRow Step, byte[] Output)> tails)
+    {
+        if (!TaskRules.MayMove(TaskState, to)) throw new InvalidOperationException($"A task can't move from {TaskState} to {to}.");
+        Also("UPDATE tasks SET state = @endTo, ended_at = @endAt, outcome_summary = @summary, frozen_until = NULL WHERE id = @ended AND state = @endFrom;",
+            new { ended = TaskId, endTo = WireNames.Of(to), endAt = _now, summary, endFrom = _row.TaskState });
+        SummaryArtifact.Add(this, to, summary, steps, tails);
+        _row.TaskState = WireNames.Of(to);
+        if (ApprovalStatus is ApprovalStatus.Pending or ApprovalStatus.Approved)
+        {
+            // Nobody is asked any longer, and what was given starts nothing any more.
+            Also("UPDATE approvals SET state = 'withdrawn' WHERE task_id = @withdrawn AND state IN ('pending', 'approved');", new { withdrawn = TaskId });
+            SetApproval(ApprovalStatus.Expired);
+        }
+        AddEvent("taskEnded", detail: WireNames.Of(to));
+        _ended = EndedRun.Of(_row.Mode, _row.CreatedAt, _row.StartedAt, _now, to, steps);
+    }
+
+    /// <summary>In the transaction of the failure, so that no crash between failure and attempt loses it.</summary>
+    private void PlanRetry(IReadOnlyList<StepRow> steps, WakeUps wakeUps)
+    {
+        // Whoever cancelled it wants no further attempt, whatever became of the steps that had ended before.
+        if (CancelRequested) return;
+        var policy = ParsedSpec.Retry;
+        StepReason?[] failures = [.. steps.Where(s => s.State == "failed").Select(HowItFailed)];
+        if (RetryRules.PauseAfter(policy, _row.Attempt, failures) is not { } pause) return;
+        Also("INSERT INTO retries (task_id, organization_id, schedule_id, due_at) VALUES (@retryOf, @retryIn, @retrySchedule, @retryAt);",
+            new { retryOf = TaskId, retryIn = OrganizationId, retrySchedule = _row.ScheduleId, retryAt = _now + (long)pause.TotalMilliseconds });
+        AddEvent("retryPlanned", detail: $"attempt {_row.Attempt + 1} of {policy!.MaxAttempts} in {pause.TotalSeconds:0} s");
+        _tx.OnCommit(() => wakeUps.Notify(WakeUps.Retries));
+    }
+
+    /// <summary>A step that ran past its time without a word from its agent was lost, whatever it is called: it may have done its work.</summary>
+    private static StepReason? HowItFailed(StepRow step) =>
+        step.Reason is null ? null : WireNames.Parse<StepReason>(step.Reason) is var reason && reason == StepReason.Timeout && step.CompletedGeneration is null ? StepReason.WorkerLost : reason;
 
     private static async Task<LockedExecution?> LockAsync(WriteTransaction tx, TimeProvider clock, string condition, object arguments)
     {
         var row = await tx.FirstAsync<Row>($"""
-            SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.mode, t.created_at, t.started_at, t.cancel_requested_at,
-              t.trace_parent, t.trace_state, e.id AS execution_id, e.max_parallel, e.stop_after_failures, e.active_steps, e.open_steps, e.failed_steps, e.cancelled_steps, e.event_seq,
+            SELECT t.id AS task_id, t.organization_id, t.state AS task_state, t.spec, t.intent, t.mode, t.created_at, t.started_at, t.cancel_requested_at, t.held_at,
+              t.trace_parent, t.trace_state, t.approval_status, t.approval_class, t.action_hash, t.doctrine_version, t.created_by, t.changed_by,
+              t.schedule_id, t.schedule_tick_at, t.runbook_id, t.by_person, t.investigation_id, t.retry_of_task_id, t.root_task_id, t.attempt,
+              (SELECT m.role FROM memberships m WHERE m.organization_id = t.organization_id AND m.user_id = coalesce(t.changed_by, t.created_by)) AS actor_role, e.id AS execution_id, e.max_parallel, e.stop_after_failures, e.active_steps, e.open_steps, e.failed_steps, e.cancelled_steps, e.event_seq,
               EXISTS (SELECT 1 FROM instance_sessions s WHERE s.id = @sessionId AND s.instance_id = @instanceId AND s.ended_at IS NULL) AS session_open
             FROM tasks t JOIN executions e ON e.task_id = t.id WHERE {condition}{(tx.ForUpdate.Length > 0 ? tx.ForUpdate + " OF t, e" : "")}
             """, arguments);
@@ -196,14 +308,30 @@ internal sealed class LockedExecution
         public string TaskId { get; init; } = "";
         public string OrganizationId { get; init; } = "";
         public string TaskState { get; set; } = "";
-        public string Spec { get; init; } = "";
-        public string Intent { get; init; } = "";
+        public string Spec { get; set; } = "";
+        public string Intent { get; set; } = "";
         public string Mode { get; init; } = "";
         public long CreatedAt { get; init; }
         public long? StartedAt { get; init; }
         public string? TraceParent { get; init; }
         public string? TraceState { get; init; }
+        public string ApprovalStatus { get; set; } = "";
+        public string ApprovalClass { get; set; } = "";
+        public string? ActionHash { get; set; }
+        public int DoctrineVersion { get; set; }
+        public string CreatedBy { get; init; } = "";
+        public string? ChangedBy { get; set; }
+        public string? ActorRole { get; init; }
+        public string? ScheduleId { get; init; }
+        public long? ScheduleTickAt { get; init; }
+        public string? RunbookId { get; init; }
+        public int ByPerson { get; init; }
+        public string? InvestigationId { get; init; }
+        public string? RetryOfTaskId { get; init; }
+        public string? RootTaskId { get; init; }
+        public int Attempt { get; init; } = 1;
         public long? CancelRequestedAt { get; init; }
+        public long? HeldAt { get; init; }
         public string ExecutionId { get; init; } = "";
         public int MaxParallel { get; init; }
         public int? StopAfterFailures { get; init; }

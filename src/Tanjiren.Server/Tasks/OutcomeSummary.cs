@@ -12,7 +12,7 @@ internal static class OutcomeSummary
         var succeeded = steps.Count(s => s.State == "succeeded");
         var text = state switch
         {
-            TaskState.Completed => steps.Count == 1 ? $"Succeeded on {Name(steps[0])}{Took(steps[0])}." : $"All {steps.Count} steps succeeded.",
+            TaskState.Completed => steps.Count == 1 ? $"Succeeded on {Name(steps[0])}{After(steps[0])}." : $"All {steps.Count} steps succeeded.",
             TaskState.Cancelled => $"Cancelled by an operator; {succeeded} of {steps.Count} steps had succeeded.",
             _ => steps.Count == 1 ? "Failed." : $"Failed: {succeeded} of {steps.Count} steps succeeded.",
         };
@@ -23,15 +23,21 @@ internal static class OutcomeSummary
         return text;
     }
 
-    private static string Describe(StepRow step) => $"{Name(step)}: " + step.Reason switch
+    /// <summary>Of a step that failed or was cancelled: why, in a few words.</summary>
+    public static string HowItEnded(StepRow step) => step.Reason switch
     {
-        "exitCode" when step.Signal is not null => $"ended by {step.Signal}{Took(step)}",
-        "exitCode" => $"exit code {step.ExitCode}{Took(step)}",
+        "exitCode" when step.Signal is not null => $"ended by {step.Signal}",
+        "exitCode" => $"exit code {step.ExitCode}",
         null => step.State,
         _ => step.Detail is null ? step.Reason : $"{step.Reason} ({step.Detail.TrimEnd('.')})",
     };
 
+    /// <summary>How long it ran; null when nobody knows.</summary>
+    public static string? Took(StepRow step) => step.DurationMs is { } ms ? $"{ms / 1000.0:0.###} s" : null;
+
+    private static string Describe(StepRow step) => $"{Name(step)}: {HowItEnded(step)}{(step.Reason == "exitCode" ? After(step) : "")}";
+
     private static string Name(StepRow step) => step.InstanceName ?? "no workstation";
 
-    private static string Took(StepRow step) => step.DurationMs is { } ms ? $" after {ms / 1000.0:0.###} s" : "";
+    private static string After(StepRow step) => Took(step) is { } took ? $" after {took}" : "";
 }

@@ -4,6 +4,8 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tasks.Approvals;
+using Tanjiren.Server.Workstations;
 using Tanjiren.Server.Workstations.Sessions;
 
 namespace Tanjiren.Server.Tasks;
@@ -12,7 +14,7 @@ namespace Tanjiren.Server.Tasks;
 /// The one door from queued to running. Everything that can forbid the start is checked in one transaction under the execution's lock; the claim raises the
 /// fencing token. Exactly one claimer wins; the same claim id again gets the same answer, because a lost response must not cost the step.
 /// </summary>
-internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOptions options, WakeUps wakeUps, Counters counters, RunMetrics metrics)
+internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOptions options, ApprovalGate gate, MissedWakes missed, WakeUps wakeUps, Counters counters, RunMetrics metrics)
 {
     public async Task<ClaimResult> ClaimAsync(Device device, string stepId, string claimId, long expectedGeneration, CancellationToken cancellationToken)
     {
@@ -58,9 +60,11 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         if (step.ClaimId == claimId) return await RepeatAsync(tx, device, locked, step);
         if (step.State != "queued" || step.LeaseGeneration != expectedGeneration)
             return ClaimResult.Refused(ClaimRefusal.Moved, step.State);
-        if (claimer.Draining != 0 || claimer.AgentDraining != 0) return ClaimResult.Refused(ClaimRefusal.Draining, step.State);
-        if (locked.MaxParallel != 0 && locked.ActiveSteps >= locked.MaxParallel) return ClaimResult.Refused(ClaimRefusal.MaxParallel, step.State);
-        if (step.RunningHere >= claimer.MaxConcurrent) return ClaimResult.Refused(ClaimRefusal.AtCapacity, step.State);
+        if (locked.Held) return ClaimResult.Refused(ClaimRefusal.HeldAfterRestore, "held_after_restore");
+        if (RefusalOf(WorkerRules.Unready(claimer.AsWorker(step.RunningHere))) is { } unready) return ClaimResult.Refused(unready, step.State);
+        if (!StartRules.HasPlace(locked.MaxParallel, locked.ActiveSteps)) return ClaimResult.Refused(ClaimRefusal.MaxParallel, step.State);
+        // Last, because it uses the approval up.
+        if (await gate.AdmitAsync(tx, locked, step, claimer.Id, claimer.ParseTags()) is { } refusal) return ClaimResult.Refused(refusal, step.State);
 
         var generation = await tx.FirstAsync<long?>("""
             UPDATE steps SET state = 'running', lease_state = 'held', lease_holder = @instanceId, lease_session = @sessionId,
@@ -80,22 +84,23 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         locked.Add(active: 1);
         locked.AddEvent("claimed", stepId, generation, device.InstanceId);
         await locked.SaveAsync(wakeUps, metrics);
+        tx.OnCommit(() => missed.Claimed(device.InstanceId));
         if (step.Attempts == 0) tx.OnCommit(() => metrics.Dispatched(locked.Now - step.CreatedAt));
         return ClaimResult.Granted(Answer(locked, step, generation.Value, step.TimeoutMs, options.TtlMs, cancelRequested: false));
     }
 
-    /// <summary>Renews as well: the agent counts its trust from the start of this request.</summary>
+    /// <summary>Renews as well: the agent counts its trust from the start of this request. Not past the deadline: nothing starts that must end at once, and may be given up meanwhile.</summary>
     private static async Task<ClaimResult> RepeatAsync(WriteTransaction tx, Device device, LockedExecution locked, StepRow step)
     {
         var left = await tx.FirstAsync<long?>("""
             UPDATE steps SET lease_state = 'held', lease_expires_at = tanjiren_now() + lease_ttl_ms
-            WHERE id = @id AND state = 'running' AND lease_holder = @instanceId AND lease_session = @sessionId AND lease_generation = @generation
+            WHERE id = @id AND state = 'running' AND lease_holder = @instanceId AND lease_session = @sessionId AND lease_generation = @generation AND deadline_at > tanjiren_now()
             RETURNING deadline_at - tanjiren_now()
             """, new { id = step.Id, instanceId = device.InstanceId, sessionId = device.SessionId, generation = step.LeaseGeneration });
         return left is null
             ? ClaimResult.Refused(ClaimRefusal.Lost, step.State)
             : ClaimResult.Granted(
-                Answer(locked, step, step.LeaseGeneration, Math.Max(0, left.Value), step.LeaseTtlMs, step.CancelRequestedAt is not null), repeated: true);
+                Answer(locked, step, step.LeaseGeneration, left.Value, step.LeaseTtlMs, step.CancelRequestedAt is not null), repeated: true);
     }
 
     private static async Task<bool> IsTargetAsync(WriteTransaction tx, StepRow step, ClaimerRow claimer)
@@ -105,9 +110,17 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         return TargetSelector.Parse(canonical!).Matches(claimer.Id, claimer.ParseTags(), claimer.ParseLabels());
     }
 
+    /// <summary>By the first of them.</summary>
+    private static ClaimRefusal? RefusalOf(IEnumerable<WaitReason> unready) => unready.Select<WaitReason, ClaimRefusal?>(reason => reason switch
+    {
+        WaitReason.Draining => ClaimRefusal.Draining,
+        WaitReason.AtCapacity => ClaimRefusal.AtCapacity,
+        _ => throw new InvalidOperationException($"A workstation that claims is not {reason}."),
+    }).FirstOrDefault();
+
     private static ClaimResponse Answer(LockedExecution locked, StepRow step, long generation, long timeoutMs, long ttlMs, bool cancelRequested)
     {
-        var spec = new TaskRow { Spec = locked.Spec }.ParseSpec();
+        var spec = locked.ParsedSpec;
         return new ClaimResponse
         {
             StepId = step.Id,
@@ -145,6 +158,12 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         public string Tags { get; init; } = "[]";
         public string Labels { get; init; } = "{}";
 
+        /// <summary>It is there, and is who it says: its request proved that. That its sign-in stands was asked with its session.</summary>
+        public WorkerState AsWorker(long active) => new()
+        {
+            Online = true, Trusted = true, SignedOut = false, Draining = Draining != 0 || AgentDraining != 0, Active = active, MaxConcurrent = MaxConcurrent,
+        };
+
         public IReadOnlyCollection<string> ParseTags() => JsonSerializer.Deserialize<string[]>(Tags)!;
         public IReadOnlyDictionary<string, string> ParseLabels() => JsonSerializer.Deserialize<Dictionary<string, string>>(Labels)!;
     }
@@ -162,9 +181,17 @@ internal enum ClaimRefusal
     Moved,
     /// <summary>This very claim was granted before and its lease has ended since.</summary>
     Lost,
+    /// <summary>The database was restored from a backup and the task's owner has not resumed yet.</summary>
+    HeldAfterRestore,
     Draining,
     MaxParallel,
     AtCapacity,
+    /// <summary>Nobody has approved this start; the task says so.</summary>
+    NeedsApproval,
+    /// <summary>A freeze of the doctrine, of now or of the snapshot, is in force.</summary>
+    Frozen,
+    /// <summary>The doctrine, of now or of the snapshot, forbids it on this machine; the step has ended, unless other machines may run it.</summary>
+    Forbidden,
 }
 
 internal sealed record ClaimResult(ClaimResponse? Response, ClaimRefusal? Refusal, string? CurrentState, bool Repeated)

@@ -8,11 +8,11 @@ internal static class StepEnding
 {
     /// <summary>
     /// Running to queued, generation + 1: the lease that was is worth nothing from here on. Guarded by holder and generation, so of two that give
-    /// up the same lease (its holder and the reconciler) one does nothing.
+    /// up the same lease (its holder and the reconciler) one does nothing. Its queue time begins again: what it waited before its start is no reason to give it up after.
     /// </summary>
     public const string RequeueSql = """
         UPDATE steps SET state = 'queued', lease_state = 'released', lease_holder = NULL, lease_session = NULL, lease_expires_at = NULL, deadline_at = NULL,
-          claim_id = NULL, lease_generation = lease_generation + 1
+          claim_id = NULL, lease_generation = lease_generation + 1, queue_expires_at = tanjiren_now() + @queueTimeoutMs
         WHERE id = @id AND state = 'running' AND lease_holder = @instanceId AND lease_generation = @generation
         """;
 
@@ -31,19 +31,21 @@ internal static class StepEnding
             }) == 1;
 
     /// <summary>
-    /// Ends every queued step of the execution. The generation rises, so a claim that is on its way is refused.
+    /// Ends every queued step of the execution, or one of them, or those that wait for this approval or a later one. The generation rises, so a claim that is on its
+    /// way is refused.
     /// </summary>
-    public static async Task<int> EndQueuedAsync(WriteTransaction tx, LockedExecution locked, StepState to, StepReason reason, string? detail, string? stepId = null)
+    public static async Task<int> EndQueuedAsync(
+        WriteTransaction tx, LockedExecution locked, StepState to, StepReason reason, string? detail, string? stepId = null, int approvalFrom = 0)
     {
         var ended = await tx.ListAsync<string>("""
             UPDATE steps SET state = @state, outcome = @outcome, reason = @reason, detail = @detail, ended_at = @now, lease_state = 'released',
               lease_generation = lease_generation + 1
-            WHERE task_id = @taskId AND state = 'queued' AND (@stepId IS NULL OR id = @stepId)
+            WHERE task_id = @taskId AND state = 'queued' AND (@stepId IS NULL OR id = @stepId) AND approval_from >= @approvalFrom
             RETURNING id
             """,
             new
             {
-                taskId = locked.TaskId, stepId, state = WireNames.Of(to), outcome = to == StepState.Cancelled ? "CANCELLED" : "FAILED",
+                taskId = locked.TaskId, stepId, approvalFrom, state = WireNames.Of(to), outcome = to == StepState.Cancelled ? "CANCELLED" : "FAILED",
                 reason = WireNames.Of(reason), detail, now = locked.Now,
             });
         foreach (var id in ended) locked.AddEvent(WireNames.Of(to), id, detail: WireNames.Of(reason));

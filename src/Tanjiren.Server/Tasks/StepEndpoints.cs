@@ -12,7 +12,7 @@ internal static class StepEndpoints
     public static void MapStepEndpoints(this IEndpointRouteBuilder routes)
     {
         var steps = routes.MapGroup("/api/steps/{id}").WithTags("Steps");
-        steps.MapPost("/claim", ClaimAsync).RequireDevice().AnswersProblems(404, 409, 415, 422).WithName("claimStep");
+        steps.MapPost("/claim", ClaimAsync).RequireDevice().AnswersProblems(403, 404, 409, 415, 422).WithName("claimStep");
         steps.MapPost("/logs", LogsAsync).RequireDevice(WireLimits.MaxLogBodyBytes, WhenSignedOut.OwesOutput).AnswersProblems(404, 409, 415, 422).WithName("appendStepLogs");
         steps.MapPost("/complete", CompleteAsync).RequireDevice(whenSignedOut: WhenSignedOut.OwesOutput).AnswersProblems(404, 409, 415, 422).WithName("completeStep");
         steps.MapPost("/release", ReleaseAsync).RequireDevice(whenSignedOut: WhenSignedOut.HoldsLease).AnswersProblems(404, 409, 415, 422).WithName("releaseStep");
@@ -34,8 +34,12 @@ internal static class StepEndpoints
             ClaimRefusal.SessionEnded => SessionEnded(),
             ClaimRefusal.SignedOut => SignedOutGate.Refuse(context),
             ClaimRefusal.Lost => LeaseLost(result.CurrentState!),
+            ClaimRefusal.HeldAfterRestore => NotClaimable("The task is held since the server was restored from a backup, until the owner resumes.", result),
             ClaimRefusal.Draining => NotClaimable("This workstation is draining.", result),
             ClaimRefusal.MaxParallel => NotClaimable("As many steps of this task run as its maxParallel allows.", result),
+            ClaimRefusal.NeedsApproval => Problem.Conflict(ErrorCode.NeedsApproval, "An admin or the owner must approve it before it starts.", "Poll for work again.", result.CurrentState),
+            ClaimRefusal.Frozen => Problem.Conflict(ErrorCode.Frozen, "A freeze of the doctrine keeps it from starting now.", "Poll for work again.", result.CurrentState),
+            ClaimRefusal.Forbidden => Problem.Of(403, ErrorCode.ForbiddenByDoctrine, "The doctrine forbids it on this workstation.", "Poll for work again.", result.CurrentState),
             ClaimRefusal.AtCapacity => NotClaimable("This workstation runs as many steps as its maxConcurrent allows.", result),
             _ => NotClaimable("The step has moved on since it was offered.", result),
         };
@@ -124,7 +128,8 @@ internal static class StepEndpoints
         RequireGeneration(result.LeaseGeneration, "leaseGeneration", 1, errors);
         errors.Require(result.Outcome is not null, "outcome", "is required: SUCCEEDED, FAILED or CANCELLED");
         errors.Require(result.Outcome != StepOutcome.Failed || result.Reason is not null, "reason", "is required for FAILED");
-        errors.Require(result.Reason is not (StepReason.RolloutStopped or StepReason.QueueTimeout or StepReason.WorkstationRemoved or StepReason.WorkerLost),
+        errors.Require(result.Reason is not (StepReason.RolloutStopped or StepReason.QueueTimeout or StepReason.WorkstationRemoved or StepReason.WorkerLost
+                or StepReason.NotApproved or StepReason.ForbiddenByDoctrine),
             "reason", "is one that only the server gives");
         errors.Require(result.Reason != StepReason.UnknownOutcome || result.Outcome == StepOutcome.Failed, "outcome", "must be FAILED when the outcome is unknown");
         errors.OptionalText(result.Detail, 2000, "detail");

@@ -2,11 +2,12 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tasks.Approvals;
 
 namespace Tanjiren.Server.Tasks;
 
 /// <summary>What the holder of a lease may do to its step: complete it, or give it back. A zombie's write is refused by the generation (T-09).</summary>
-internal sealed class StepResolver(Database database, TimeProvider clock, WakeUps wakeUps, AnyDispatcher dispatcher, Counters counters,
+internal sealed class StepResolver(Database database, TimeProvider clock, ApprovalGate gate, WakeUps wakeUps, AnyDispatcher dispatcher, Counters counters,
     RunMetrics metrics)
 {
     /// <summary>What <c>step_claims.answered</c> holds after a release; after a requeue by unknown outcome it is the result's digest.</summary>
@@ -59,9 +60,10 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
         if (to == StepState.Cancelled && step.CancelRequestedAt is null) (to, outcome) = (StepState.Failed, StepOutcome.Failed);
         if (to == StepState.Queued)
         {
-            if (!await RequeueAsync(tx, device, step, generation, result.ResultDigest!)) return Lost(step);
+            if (!await RequeueAsync(tx, device, locked!, step, generation, result.ResultDigest!)) return Lost(step);
             locked!.Add(active: -1);
             locked.AddEvent("requeued", stepId, generation, device.InstanceId, "unknownOutcome");
+            await gate.AskForAnotherStartAsync(tx, locked, step);
             tx.OnCommit(() => counters.Add(Counted.Requeues));
         }
         else
@@ -93,7 +95,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
         }
         else
         {
-            if (!await RequeueAsync(tx, device, step, generation, ReleaseAnswer)) return Lost(step);
+            if (!await RequeueAsync(tx, device, locked!, step, generation, ReleaseAnswer)) return Lost(step);
             locked!.Add(active: -1);
             locked.AddEvent("released", stepId, generation, device.InstanceId, reason);
         }
@@ -151,10 +153,10 @@ internal sealed class StepResolver(Database database, TimeProvider clock, WakeUp
             }) == 1;
 
     /// <summary>With what its holder said, so that the same words again are answered and not refused.</summary>
-    private static async Task<bool> RequeueAsync(WriteTransaction tx, Device device, StepRow step, long generation, string answer)
+    private static async Task<bool> RequeueAsync(WriteTransaction tx, Device device, LockedExecution locked, StepRow step, long generation, string answer)
     {
         if (await tx.ExecuteAsync(StepEnding.RequeueSql + " AND lease_session = @sessionId",
-            new { id = step.Id, instanceId = device.InstanceId, sessionId = device.SessionId, generation }) != 1) return false;
+            new { id = step.Id, instanceId = device.InstanceId, sessionId = device.SessionId, generation, queueTimeoutMs = locked.QueueTimeoutMs }) != 1) return false;
         await tx.ExecuteAsync("UPDATE step_claims SET answered = @answer WHERE step_id = @id AND generation = @generation", new { id = step.Id, generation, answer });
         return true;
     }

@@ -39,10 +39,22 @@ internal sealed record TargetSelector
 
     public static TargetSelector Parse(string canonical) => JsonSerializer.Deserialize(canonical, SelectorJson.Default.TargetSelector)!;
 
-    public bool Matches(string instanceId, IReadOnlyCollection<string> tags, IReadOnlyDictionary<string, string> labels) =>
-        (Instances is null || Instances.Contains(instanceId))
-        && Tags.All(tags.Contains)
-        && Labels.Concat(Resources).All(required => labels.TryGetValue(required.Key, out var actual) && Compare(required.Value, actual));
+    public bool Matches(string instanceId, IReadOnlyCollection<string> tags, IReadOnlyDictionary<string, string> labels) => !Unmet(instanceId, tags, labels).Any();
+
+    /// <summary>The conditions that this machine does not meet; none: it matches.</summary>
+    public IEnumerable<UnmetCondition> Unmet(string instanceId, IReadOnlyCollection<string> tags, IReadOnlyDictionary<string, string> labels)
+    {
+        if (Instances is not null && !Instances.Contains(instanceId)) yield return new UnmetCondition(ConditionKind.Name, instanceId, "", null);
+        foreach (var tag in Tags)
+            if (!tags.Contains(tag)) yield return new UnmetCondition(ConditionKind.Tag, tag, "", null);
+        foreach (var (name, required) in Labels)
+            if (!IsMet(name, required, labels, out var actual)) yield return new UnmetCondition(ConditionKind.Label, name, required, actual);
+        foreach (var (name, required) in Resources)
+            if (!IsMet(name, required, labels, out var actual)) yield return new UnmetCondition(ConditionKind.Resource, name, required, actual);
+    }
+
+    private static bool IsMet(string name, string required, IReadOnlyDictionary<string, string> labels, out string? actual) =>
+        labels.TryGetValue(name, out actual) && Compare(required, actual);
 
     /// <summary>Equality, or a comparison of numbers when the requirement starts with <c>&gt;= &gt; &lt;= &lt;</c>.</summary>
     internal static bool Compare(string required, string actual)
@@ -70,6 +82,18 @@ internal sealed record TargetSelector
         if (atLeast is { } minimum) minimums[key] = ">=" + minimum.ToString(CultureInfo.InvariantCulture);
     }
 }
+
+internal enum ConditionKind
+{
+    /// <summary>It is not among the workstations that are named.</summary>
+    Name,
+    Tag,
+    Label,
+    Resource,
+}
+
+/// <summary>What a machine lacks. <see cref="Required"/>: of a label or resource, as the selector has it; <see cref="Actual"/>: what the machine announces, null when nothing.</summary>
+internal readonly record struct UnmetCondition(ConditionKind Kind, string Name, string Required, string? Actual);
 
 [JsonSourceGenerationOptions(JsonSerializerDefaults.Web, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(TargetSelector))]

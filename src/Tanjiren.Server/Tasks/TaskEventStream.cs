@@ -14,11 +14,8 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
 {
     private const int LogBatch = 32;
 
-    /// <summary>The number of a task's first event: that it was queued.</summary>
+    /// <summary>The number of a task's first event: that it was planned or queued.</summary>
     private const long CreationSeq = 1;
-
-    /// <summary>Between comment lines that keep proxies from closing an idle stream.</summary>
-    private static readonly TimeSpan KeepAlive = TimeSpan.FromSeconds(15);
 
     /// <summary>How long the stream of a task that has ended waits for output that its agent still holds.</summary>
     private static readonly TimeSpan LateLogWait = TimeSpan.FromSeconds(30);
@@ -31,18 +28,17 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
     {
         var response = context.Response;
         var aborted = context.RequestAborted;
-        response.ContentType = "text/event-stream";
-        response.Headers.CacheControl = "no-store";
+        ServerSentEvents.Begin(response);
         using var subscription = wakeUps.Subscribe(WakeUps.Task(task.Id), WakeUps.Access(reader.UserId));
 
         while (true)
         {
             if (!await stillAllowed()) return;
             var batch = await ReadAsync(reader.OrganizationId, task.Id, after, aborted);
-            foreach (var (id, log) in InOrder(batch, after))
+            foreach (var (id, log, approval) in InOrder(batch, after))
             {
-                if (log is null) await WriteEventAsync(response, "task", id, new TaskEventBody { Task = batch.Task });
-                else await WriteEventAsync(response, "log", id, new TaskEventBody { Log = log.ToBody() });
+                if (log is not null) await WriteEventAsync(response, "log", id, new TaskEventBody { Log = log.ToBody() });
+                else await WriteEventAsync(response, approval?.Kind ?? "task", id, new TaskEventBody { Task = batch.Task, Approval = batch.ApprovalOf(approval) });
                 after = id;
             }
             if (wakeUps.IsClosed) return;
@@ -54,28 +50,28 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
                 return;
             }
             await response.Body.FlushAsync(aborted);
-            if (!await subscription.WaitAsync(KeepAlive, clock, aborted) && !wakeUps.IsClosed) await response.WriteAsync(": still here\n\n", aborted);
+            if (!await subscription.WaitAsync(ServerSentEvents.KeepAlive, clock, aborted) && !wakeUps.IsClosed) await ServerSentEvents.WriteKeepAliveAsync(response);
         }
     }
 
     /// <summary>
-    /// Output in its order, and the changes of state between it as one event at the last one's place (no log: the task). Strictly rising, so whoever is
-    /// cut anywhere and resumes is told of each change: before the cut, or because its number is still ahead. The creation is told on its own: the task comes first.
+    /// Output and what happened to approvals in their order, and the other changes of state between them as one event at the last one's place (no log: the task).
+    /// Strictly rising, so whoever is cut anywhere and resumes is told of each change: before the cut, or because its number is still ahead. The creation is told on its
+    /// own: the task comes first. An event of an approval tells the task too, so it may be the last change.
     /// </summary>
-    private static IEnumerable<(long Id, LogRow? Log)> InOrder(Stretch batch, long after)
+    private static IEnumerable<(long Id, LogRow? Log, ApprovalEvent? Approval)> InOrder(Stretch batch, long after)
     {
-        if (after < CreationSeq) yield return (CreationSeq, null);
+        if (after < CreationSeq) yield return (CreationSeq, null, null);
         var told = batch.TaskSeq is null or <= CreationSeq;
-        foreach (var log in batch.Logs)
+        var items = batch.Logs.Select(l => (Id: l.EventSeq, Log: (LogRow?)l, Approval: (ApprovalEvent?)null))
+            .Concat(batch.Approvals.Select(a => (Id: a.EventSeq, Log: (LogRow?)null, Approval: (ApprovalEvent?)a))).OrderBy(i => i.Id);
+        foreach (var item in items)
         {
-            if (!told && batch.TaskSeq < log.EventSeq)
-            {
-                yield return (batch.TaskSeq!.Value, null);
-                told = true;
-            }
-            yield return (log.EventSeq, log);
+            if (!told && batch.TaskSeq < item.Id) yield return (batch.TaskSeq!.Value, null, null);
+            told |= batch.TaskSeq <= item.Id;
+            yield return item;
         }
-        if (!told) yield return (batch.TaskSeq!.Value, null);
+        if (!told) yield return (batch.TaskSeq!.Value, null, null);
     }
 
     /// <summary>
@@ -92,19 +88,32 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
         var horizon = logs.Count == LogBatch ? logs[^1].EventSeq : committed;
         var stateSeq = await sql.FirstAsync<long?>("SELECT max(event_seq) FROM step_events WHERE task_id = @taskId AND event_seq > @after AND event_seq <= @horizon",
             new { taskId, after, horizon });
+        // Rare, and few beside the output: asked for only where there is a change at all.
+        var approvals = stateSeq is null ? [] : await sql.ListAsync<ApprovalEvent>("""
+            SELECT event_seq, kind, detail AS approval_id FROM step_events WHERE task_id = @taskId AND event_seq > @after AND event_seq <= @horizon
+              AND kind IN ('approvalRequested', 'approved', 'rejected', 'approvalExpired') ORDER BY event_seq
+            """, new { taskId, after, horizon });
         var awaitsLogs = await sql.FirstAsync<bool>("""
             SELECT EXISTS (SELECT 1 FROM steps s JOIN step_claims c ON c.step_id = s.id AND c.generation = s.completed_generation
               WHERE s.task_id = @taskId AND c.log_seq < s.final_log_seq)
             """, new { taskId });
         var task = await TaskStore.FindAsync(sql, organizationId, taskId);
-        return new Stretch(logs, stateSeq, task!, horizon < committed, awaitsLogs);
+        return new Stretch(logs, approvals, stateSeq, task!, horizon < committed, awaitsLogs);
     }, cancellationToken);
 
-    private static async Task WriteEventAsync(HttpResponse response, string name, long id, TaskEventBody body)
+    private static Task WriteEventAsync(HttpResponse response, string name, long id, TaskEventBody body) =>
+        ServerSentEvents.WriteAsync(response, name, JsonSerializer.Serialize(body, WireJson.Default.TaskEventBody), id);
+
+    private sealed record Stretch(IReadOnlyList<LogRow> Logs, IReadOnlyList<ApprovalEvent> Approvals, long? TaskSeq, TaskBody Task, bool More, bool AwaitsLogs)
     {
-        var json = JsonSerializer.Serialize(body, WireJson.Default.TaskEventBody);
-        await response.WriteAsync($"id: {id}\nevent: {name}\ndata: {json}\n\n", response.HttpContext.RequestAborted);
+        /// <summary>As it is now; the event's name says what happened then.</summary>
+        public ApprovalBody? ApprovalOf(ApprovalEvent? told) => told is null ? null : Task.Approvals?.FirstOrDefault(a => a.Id == told.ApprovalId);
     }
 
-    private sealed record Stretch(IReadOnlyList<LogRow> Logs, long? TaskSeq, TaskBody Task, bool More, bool AwaitsLogs);
+    private sealed record ApprovalEvent
+    {
+        public long EventSeq { get; init; }
+        public string Kind { get; init; } = "";
+        public string ApprovalId { get; init; } = "";
+    }
 }

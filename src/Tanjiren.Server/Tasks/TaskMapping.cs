@@ -6,7 +6,7 @@ namespace Tanjiren.Server.Tasks;
 /// <summary>Rows to wire records.</summary>
 internal static class TaskMapping
 {
-    public static TaskBody ToBody(TaskRow task, ExecutionBody? execution)
+    public static TaskBody ToBody(TaskRow task, ExecutionBody? execution, IReadOnlyList<ApprovalBody>? approvals = null)
     {
         var spec = task.ParseSpec();
         return new TaskBody
@@ -36,6 +36,23 @@ internal static class TaskMapping
             CancelRequestedAt = Instant(task.CancelRequestedAt),
             OutcomeSummary = task.OutcomeSummary,
             TraceId = task.Trace.TraceId,
+            ScheduleId = task.ScheduleId,
+            ScheduleTickAt = Instant(task.ScheduleTickAt),
+            RunbookId = task.RunbookId,
+            InvestigationId = task.InvestigationId,
+            RetryOfTaskId = task.RetryOfTaskId,
+            RootTaskId = task.RootTaskId,
+            Attempt = task.Attempt,
+            ApprovalClass = WireNames.Parse<ApprovalClass>(task.ApprovalClass),
+            DoctrineVersion = task.DoctrineVersion,
+            FrozenUntil = Instant(task.FrozenUntil),
+            ChangedBy = task.ChangedBy,
+            Approvals = approvals is { Count: > 0 } ? approvals : null,
+            Retry = spec.Retry,
+            RetryDueAt = Instant(task.RetryDueAt),
+            RetriedByTaskId = task.RetriedByTaskId,
+            Held = task.HeldAt is not null && (task.EndedAt is null || task.RetryDueAt is not null),
+            LogsDeletedAt = Instant(task.LogsDeletedAt),
             Execution = execution,
         };
     }

@@ -1,6 +1,9 @@
 using System.Text;
+using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Problems;
+using Tanjiren.Server.Tasks.Retries;
+using Tanjiren.Server.Records;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -15,6 +18,9 @@ internal static class TaskRequestRules
     {
         if (request.Mode is TaskMode.Prompt or TaskMode.Investigate)
             errors.Add("mode", "only 'command' is served by this version");
+        errors.Require(request.PromptText is null || request.Mode is TaskMode.Prompt or TaskMode.Investigate, "promptText", "is for the modes prompt and investigate");
+        RecordRules.CheckProse(errors, request.PromptText, "promptText");
+        errors.Require(request.Parameters is null || request.RunbookId is not null, "parameters", "are a runbook's: give runbookId");
         CheckCommand(request.Command, errors);
         CheckTargets(request.Targets, errors);
         CheckEnvironment(request, errors);
@@ -27,6 +33,8 @@ internal static class TaskRequestRules
         errors.Range(request.QueueTimeoutSeconds, 1, 2_592_000, "queueTimeoutSeconds");
         errors.Range(request.LeaseGraceSeconds, 1, 3600, "leaseGraceSeconds");
         errors.Range(request.Priority, -100, 100, "priority");
+        errors.Require(request.ApprovalClass is not { } asked || Enum.IsDefined(asked), "approvalClass", "must be none, sensitive_write or production_mutation");
+        var retry = RetryRules.Normalize(request.Retry, errors);
         var intent = request.Intent is null ? DefaultIntent(request.Command) : errors.Text(request.Intent, WireLimits.MaxIntentLength, "intent");
 
         return request with
@@ -43,10 +51,42 @@ internal static class TaskRequestRules
             LeaseGraceSeconds = request.LeaseGraceSeconds ?? defaultGraceSeconds,
             OnWorkerLost = request.OnWorkerLost ?? OnWorkerLost.Fail,
             Priority = request.Priority ?? 0,
+            Retry = retry,
         };
     }
 
-    private static void CheckCommand(CommandSpec? command, FieldErrors errors)
+    /// <summary>A stored request with what a change gives put in its place; meaningful only when no error was added.</summary>
+    public static CreateTaskRequest Merge(CreateTaskRequest stored, UpdateTaskRequest change, int defaultGraceSeconds, FieldErrors errors)
+    {
+        errors.Require(change.ApprovalClass is null || change.ApprovalClass >= (stored.ApprovalClass ?? ApprovalClass.None), "approvalClass",
+            "can be raised, not lowered; cancel the task and create another");
+        return Normalize(stored with
+        {
+            // An intent that nobody gave was the old command line.
+            Intent = change.Intent ?? (change.Command is not null && stored.Intent == DefaultIntent(stored.Command) ? null : stored.Intent),
+            Command = change.Command ?? stored.Command,
+            Targets = change.Targets ?? stored.Targets,
+            WorkingDirectory = change.WorkingDirectory ?? stored.WorkingDirectory,
+            Environment = change.Environment ?? stored.Environment,
+            EnvironmentFromMachine = change.EnvironmentFromMachine ?? stored.EnvironmentFromMachine,
+            MaxParallel = change.MaxParallel ?? stored.MaxParallel,
+            StopAfterFailures = change.StopAfterFailures ?? stored.StopAfterFailures,
+            TimeoutSeconds = change.TimeoutSeconds ?? stored.TimeoutSeconds,
+            QueueTimeoutSeconds = change.QueueTimeoutSeconds ?? stored.QueueTimeoutSeconds,
+            LeaseGraceSeconds = change.LeaseGraceSeconds ?? stored.LeaseGraceSeconds,
+            OnWorkerLost = change.OnWorkerLost ?? stored.OnWorkerLost,
+            Resources = change.Resources ?? stored.Resources,
+            Priority = change.Priority ?? stored.Priority,
+            Retry = change.Retry == new RetryPolicy() ? null : change.Retry ?? stored.Retry,
+            ApprovalClass = change.ApprovalClass ?? stored.ApprovalClass,
+        }, defaultGraceSeconds, errors);
+    }
+
+    /// <summary>The fields that a change names, as the wire has them.</summary>
+    public static IReadOnlyList<string> Given(UpdateTaskRequest change) =>
+        [.. JsonSerializer.SerializeToElement(change, WireJson.Default.UpdateTaskRequest).EnumerateObject().Select(p => p.Name)];
+
+    public static void CheckCommand(CommandSpec? command, FieldErrors errors)
     {
         if (command is null)
         {
@@ -137,9 +177,11 @@ internal static class TaskRequestRules
         errors.Range(resources.GpuCount, 0, 1024, "resources.gpuCount");
     }
 
-    private static string DefaultIntent(CommandSpec? command)
+    private static string DefaultIntent(CommandSpec? command) => AsIntent(command?.Shell ?? string.Join(' ', command?.Argv ?? []));
+
+    /// <summary>Any text as one line of at most 500 characters.</summary>
+    public static string AsIntent(string text)
     {
-        var text = command?.Shell ?? string.Join(' ', command?.Argv ?? []);
         var clean = new string([.. text.Select(c => char.IsControl(c) ? ' ' : c)]).Trim();
         if (clean.Length <= WireLimits.MaxIntentLength) return clean;
         // Half of a surrogate pair is no text: PostgreSQL's driver refuses it.

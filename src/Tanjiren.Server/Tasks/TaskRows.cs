@@ -4,7 +4,7 @@ using Tanjiren.Protocol;
 namespace Tanjiren.Server.Tasks;
 
 /// <summary>A row of <c>tasks</c>.</summary>
-internal sealed record TaskRow
+internal record TaskRow
 {
     public string Id { get; init; } = "";
     public string OrganizationId { get; init; } = "";
@@ -22,6 +22,24 @@ internal sealed record TaskRow
     public string? OutcomeSummary { get; init; }
     public string? TraceParent { get; init; }
     public string? TraceState { get; init; }
+    public string? ScheduleId { get; init; }
+    public long? ScheduleTickAt { get; init; }
+    public string? RunbookId { get; init; }
+    public int ByPerson { get; init; }
+    public string? InvestigationId { get; init; }
+    public string? RetryOfTaskId { get; init; }
+    public string? RootTaskId { get; init; }
+    public int Attempt { get; init; } = 1;
+    public string ApprovalClass { get; init; } = "none";
+    public int DoctrineVersion { get; init; }
+    public long? FrozenUntil { get; init; }
+    public string? ChangedBy { get; init; }
+
+    /// <summary>Where a query joins them: the pending retry's time, and the attempt after this one.</summary>
+    public long? RetryDueAt { get; init; }
+    public string? RetriedByTaskId { get; init; }
+    public long? HeldAt { get; init; }
+    public long? LogsDeletedAt { get; init; }
 
     public TaskTrace Trace => new(TraceParent, TraceState);
 
@@ -68,6 +86,8 @@ internal record StepRow
     public string? ResultDigest { get; init; }
     public long? FinalLogSeq { get; init; }
     public int Truncated { get; init; }
+    /// <summary>The number of the earliest approval of its task under which it may start; 0: it needs none.</summary>
+    public int ApprovalFrom { get; init; }
     public long? EndedAt { get; init; }
 
     public string? InstanceName { get; init; }

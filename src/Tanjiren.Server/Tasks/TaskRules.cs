@@ -9,13 +9,13 @@ internal static class TaskRules
 
     public static bool MayMove(TaskState from, TaskState to) => (from, to) switch
     {
-        (TaskState.Planned, TaskState.Queued) => true,      // no approval needed, or approved
-        (TaskState.Planned, TaskState.Failed) => true,      // rejected
+        (TaskState.Planned, TaskState.Queued) => true,      // approved, or needed no longer
+        (TaskState.Planned, TaskState.Failed) => true,      // rejected, or never answered
         (TaskState.Planned, TaskState.Cancelled) => true,
         (TaskState.Queued, TaskState.Executing) => true,    // the first claim
         (TaskState.Queued, TaskState.Cancelled) => true,
         (TaskState.Queued, TaskState.Failed) => true,       // queue timeout, workstation removed
-        (TaskState.Queued, TaskState.Planned) => true,      // the approval expired unused
+        (TaskState.Queued, TaskState.Planned) => true,      // the approval expired unused, the task was changed, or a claimer needs a higher one
         (TaskState.Executing, TaskState.Completed) => true,
         (TaskState.Executing, TaskState.Failed) => true,
         (TaskState.Executing, TaskState.Cancelled) => true,

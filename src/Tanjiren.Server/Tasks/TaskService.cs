@@ -2,22 +2,25 @@ using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Problems;
-using Tanjiren.Server.Workstations;
+using Tanjiren.Server.Tasks.Approvals;
 
 namespace Tanjiren.Server.Tasks;
 
-/// <summary>Creates tasks: validates, resolves the targets, and writes task, execution, steps and audit row in one transaction; then wakes workers.</summary>
+/// <summary>
+/// Creates tasks: validates, plans, and writes task, execution, steps and audit row in one transaction; then wakes workers. A task that needs an approval is
+/// planned: it has an execution, which numbers its events, and no steps.
+/// </summary>
 internal sealed class TaskService(
-    Database database, TimeProvider clock, LeaseOptions options, InstanceDirectory directory, Idempotency idempotency, AuditLog audit, WakeUps wakeUps,
-    AnyDispatcher dispatcher)
+    Database database, TimeProvider clock, TaskRequestResolver requests, TargetResolver targets, TaskPlanner planner, StepWriter steps, Idempotency idempotency, AuditLog audit, WakeUps wakeUps, RunMetrics metrics)
 {
     public async Task<CreateTaskResult> CreateAsync(Caller caller, CreateTaskRequest request, IdempotencyKey? key, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
-        var spec = TaskRequestRules.Normalize(request, options.GraceSeconds, errors);
+        requests.Check(request, errors);
         if (errors.Any) return CreateTaskResult.Refused(errors.ToProblem());
         var trace = TaskTrace.OfRequest();
 
@@ -28,103 +31,96 @@ internal sealed class TaskService(
             if (reservation.Reused) return CreateTaskResult.Refused(Idempotency.Reused());
             if (reservation.RepeatOf is { } earlier) return new CreateTaskResult(earlier, null, Repeated: true);
 
-            // A transaction that is run again starts with a clean list.
-            var unmet = new FieldErrors();
-            var targets = await ResolveAsync(tx, caller.OrganizationId, spec, unmet);
-            if (unmet.Any)
+            var unfit = new FieldErrors();
+            var (spec, origin) = await requests.ResolveAsync(tx, caller.OrganizationId, request, unfit);
+            if ((unfit.Any ? unfit.ToProblem() : (await CreateInAsync(tx, caller, taskId, spec, origin, trace))?.Problem) is { } problem)
             {
                 await idempotency.ReleaseAsync(tx, caller, key);
-                return CreateTaskResult.Refused(unmet.ToProblem());
+                return CreateTaskResult.Refused(problem);
             }
-            await InsertAsync(tx, caller, taskId, spec, targets, trace);
-            await audit.AppendAsync(tx, caller, "task.created", taskId, spec.Intent);
             return new CreateTaskResult(taskId, null, Repeated: false);
         }, cancellationToken);
     }
 
-    /// <summary>For <c>all</c>: the workstations, one step each. For <c>any</c>: one step with a selector.</summary>
-    private async Task<ResolvedTargets> ResolveAsync(WriteTransaction tx, string organizationId, CreateTaskRequest spec, FieldErrors errors)
-    {
-        var named = new List<string>();
-        var names = spec.Targets!.Workstations ?? [];
-        // Named ones are looked up alone: a thousand others must not make each of their tasks slower.
-        var machines = names.Count == 0 ? await directory.ListAsync(tx, organizationId) : await directory.NamedAsync(tx, organizationId, names);
-        for (var i = 0; i < names.Count; i++)
-        {
-            var machine = machines.FirstOrDefault(m => m.Id == names[i] || m.Name == names[i]);
-            if (machine is null) errors.Add($"targets.workstations[{i}]", $"there is no workstation '{names[i]}' in this organization");
-            else named.Add(machine.Id);
-        }
-        if (errors.Any) return ResolvedTargets.None;
+    /// <summary>
+    /// A template of tasks that are made later, with its defaults filled in, as far as it can be judged without the database. One with a runbook stays as it is given: each
+    /// task of it does what the runbook says then.
+    /// </summary>
+    public CreateTaskRequest Template(CreateTaskRequest request, FieldErrors errors) => requests.Check(request, errors);
 
-        var selector = TargetSelector.Create(names.Count == 0 ? null : named, spec.Targets, spec.Resources);
-        // Steps stand in the order in which the machines were named, or registered.
-        var matching = machines.Where(m => selector.Matches(m.Id, m.Tags, m.Labels)).Select(m => m.Id).OrderBy(named.IndexOf).ToList();
-        if (matching.Count == 0) errors.Add("targets", "no workstation of this organization matches; `workstations list` shows their tags and labels");
-        if (spec.Targets.Placement == Placement.Any) return new ResolvedTargets([], selector);
-        if (matching.Count > WireLimits.MaxTargets) errors.Add("targets", $"matches {matching.Count} workstations; at most {WireLimits.MaxTargets} are allowed");
-        // A machine that was named must not be left out silently because a tag or label condition excludes it.
-        foreach (var id in named.Except(matching)) errors.Add("targets", $"workstation '{id}' does not satisfy the other conditions");
-        return new ResolvedTargets(matching, null);
+    /// <summary>What a template asks for now; see <see cref="TaskRequestResolver.ResolveAsync"/>.</summary>
+    public Task<(CreateTaskRequest Spec, TaskOrigin Origin)> ResolveAsync(WriteTransaction tx, string organizationId, CreateTaskRequest template, FieldErrors errors) =>
+        requests.ResolveAsync(tx, organizationId, template, errors);
+
+    /// <summary>Whether a task could be made of a template now, as <see cref="CreateInAsync"/> says it, and what its origin would be.</summary>
+    public async Task<TaskOrigin> CheckAsync(WriteTransaction tx, string organizationId, CreateTaskRequest template, FieldErrors errors)
+    {
+        var (spec, origin) = await requests.ResolveAsync(tx, organizationId, template, errors);
+        if (!errors.Any) await targets.ResolveAsync(tx, organizationId, spec, errors);
+        return origin;
     }
 
-    private async Task InsertAsync(WriteTransaction tx, Caller caller, string taskId, CreateTaskRequest spec, ResolvedTargets targets, TaskTrace trace)
+    /// <summary>
+    /// The same within a transaction, for the makers of tasks that are no requests: schedules, retries, runbooks. <paramref name="spec"/> has been through
+    /// <see cref="TaskRequestRules.Normalize"/>. Null: it is made; else nothing has been written but, when the doctrine refused it, the audit row that says so.
+    /// <paramref name="inheritFrom"/>: the task whose used approval it goes on with, if the doctrine lets it and it is the same action.
+    /// </summary>
+    public async Task<Unmade?> CreateInAsync(
+        WriteTransaction tx, Caller caller, string taskId, CreateTaskRequest spec, TaskOrigin origin, TaskTrace trace, string? inheritFrom = null)
+    {
+        // A transaction that is run again starts with a clean list.
+        var unmet = new FieldErrors();
+        var json = JsonSerializer.Serialize(spec, WireJson.Default.CreateTaskRequest);
+        var plan = await planner.PlanAsync(tx, caller.OrganizationId, (spec, json), caller.Role, origin, unmet);
+        if (plan is null) return new Unmade(unmet.ToProblem());
+        if (plan.Refusal() is { } refusal)
+        {
+            await audit.AppendAsync(tx, caller, plan.Decision.Forbidden ? "task.forbidden" : "task.frozen", caller.OrganizationId, $"{spec.Intent}: {plan.Because()}");
+            return new Unmade(refusal, plan.Decision);
+        }
+        var inherited = inheritFrom is null ? null : await ApprovalBook.InheritableAsync(tx, inheritFrom, plan);
+        await InsertAsync(tx, caller, taskId, (spec, json), plan, inherited, origin, trace);
+        await audit.AppendAsync(tx, caller, "task.created", taskId, spec.Intent);
+        return null;
+    }
+
+    private async Task InsertAsync(
+        WriteTransaction tx, Caller caller, string taskId, (CreateTaskRequest Parsed, string Text) spec, TaskPlan plan, ApprovalRow? inherited, TaskOrigin origin, TaskTrace trace)
     {
         var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
         var executionId = Ids.New(Ids.Execution, clock);
-        var stepCount = Math.Max(1, targets.Instances.Count);
+        var free = plan.Class == ApprovalClass.None || inherited is not null;
         await tx.ExecuteAsync("""
-            INSERT INTO tasks (id, organization_id, intent, mode, state, approval_status, spec, priority, created_by, created_at, trace_parent, trace_state)
-            VALUES (@taskId, @organizationId, @intent, 'command', 'queued', 'not_required', @json, @priority, @userId, @now, @traceParent, @traceState);
+            INSERT INTO tasks (id, organization_id, intent, mode, state, approval_status, spec, priority, created_by, created_at, trace_parent, trace_state,
+              schedule_id, schedule_tick_at, runbook_id, by_person, investigation_id, retry_of_task_id, root_task_id, attempt, approval_class, doctrine_version, action_hash, frozen_until)
+            VALUES (@taskId, @organizationId, @intent, 'command', @state, 'not_required', @json, @priority, @userId, @now, @traceParent, @traceState,
+              @ScheduleId, @ScheduleTickAt, @RunbookId, @byPerson, @InvestigationId, @RetryOfTaskId, @RootTaskId, @Attempt, @approvalClass, @doctrineVersion, @ActionHash, @frozenUntil);
             INSERT INTO executions (id, task_id, organization_id, max_parallel, stop_after_failures, active_steps, open_steps, failed_steps, cancelled_steps,
               event_seq, created_at)
             VALUES (@executionId, @taskId, @organizationId, @maxParallel, @stopAfterFailures, 0, @stepCount, 0, 0, 1, @now);
-            INSERT INTO step_events (task_id, event_seq, at, kind) VALUES (@taskId, 1, @now, 'queued');
+            INSERT INTO step_events (task_id, event_seq, at, kind) VALUES (@taskId, 1, @now, @state);
             """,
             new
             {
-                taskId, executionId, organizationId = caller.OrganizationId, intent = spec.Intent, json = JsonSerializer.Serialize(spec, WireJson.Default.CreateTaskRequest), priority = spec.Priority,
-                userId = caller.UserId, now, maxParallel = spec.MaxParallel, stopAfterFailures = spec.StopAfterFailures, stepCount,
+                taskId, executionId, organizationId = caller.OrganizationId, intent = spec.Parsed.Intent, json = spec.Text, priority = spec.Parsed.Priority,
+                userId = caller.UserId, now, maxParallel = spec.Parsed.MaxParallel, stopAfterFailures = spec.Parsed.StopAfterFailures,
+                state = WireNames.Of(free ? TaskState.Queued : TaskState.Planned), stepCount = free ? StepWriter.CountOf(plan.Targets) : 0,
                 traceParent = trace.Parent, traceState = trace.State,
+                byPerson = origin.ByPerson ? 1 : 0, origin.ScheduleId, origin.ScheduleTickAt, origin.RunbookId, origin.InvestigationId, origin.RetryOfTaskId, origin.RootTaskId, origin.Attempt,
+                approvalClass = WireNames.Of(plan.Class), doctrineVersion = plan.Decision.Version, plan.ActionHash, frozenUntil = free ? plan.FrozenUntil : null,
             });
-
-        var selectorId = targets.Selector is null ? null : await SelectorIdAsync(tx, caller.OrganizationId, targets.Selector);
-        for (var ordinal = 0; ordinal < stepCount; ordinal++)
-        {
-            var stepId = Ids.New(Ids.Step, clock);
-            var target = targets.Selector is null ? targets.Instances[ordinal] : null;
-            await tx.ExecuteAsync("""
-                INSERT INTO steps (id, execution_id, task_id, organization_id, ordinal, target_instance_id, selector_id, priority, state, queue_expires_at,
-                  on_worker_lost, lease_state, lease_grace_ms, timeout_ms, created_at)
-                VALUES (@stepId, @executionId, @taskId, @organizationId, @ordinal, @target, @selectorId, @priority, 'queued', tanjiren_now() + @queueTimeoutMs,
-                  @onWorkerLost, 'free', @graceMs, @timeoutMs, @now)
-                """,
-                new
-                {
-                    stepId, executionId, taskId, organizationId = caller.OrganizationId, ordinal, target, selectorId, priority = spec.Priority, now,
-                    queueTimeoutMs = spec.QueueTimeoutSeconds!.Value * 1000L, onWorkerLost = WireNames.Of(spec.OnWorkerLost!.Value),
-                    graceMs = spec.LeaseGraceSeconds!.Value * 1000L, timeoutMs = spec.TimeoutSeconds!.Value * 1000L,
-                });
-            if (target is not null) tx.OnCommit(() => wakeUps.Notify(WakeUps.Work(target)));
-            else tx.OnCommit(() => dispatcher.Dispatch(stepId));
-        }
-    }
-
-    private async Task<string> SelectorIdAsync(WriteTransaction tx, string organizationId, TargetSelector selector)
-    {
-        var arguments = new { id = Ids.New("sel_", clock), organizationId, canonical = selector.ToCanonical() };
-        const string find = "SELECT id FROM selectors WHERE organization_id = @organizationId AND canonical = @canonical";
-        if (await tx.FirstAsync<string>(find, arguments) is { } known) return known;
-        // Two first uses at once: the loser waits for the winner's commit, does nothing, and then reads it.
-        await tx.ExecuteAsync("INSERT INTO selectors (id, organization_id, canonical) VALUES (@id, @organizationId, @canonical) ON CONFLICT DO NOTHING", arguments);
-        return (await tx.FirstAsync<string>(find, arguments))!;
-    }
-
-    private sealed record ResolvedTargets(IReadOnlyList<string> Instances, TargetSelector? Selector)
-    {
-        public static readonly ResolvedTargets None = new([], null);
+        // Numbers of approvals start at 1.
+        if (free) await steps.WriteAsync(tx, new StepOwner(taskId, executionId, caller.OrganizationId), spec.Parsed, plan.Targets, approvalFrom: inherited is null ? 0 : 1);
+        if (plan.Class == ApprovalClass.None) return;
+        var locked = (await LockedExecution.OfTaskAsync(tx, taskId, clock))!;
+        if (inherited is null) await ApprovalBook.AskAsync(tx, locked, plan.Class, plan.Findings(spec.Parsed.ApprovalClass));
+        else await audit.AppendAsync(tx, caller.OrganizationId, "server", "task.approval_inherited", taskId, await ApprovalBook.InheritAsync(tx, locked, inherited, plan.FrozenUntil), address: null);
+        await locked.SaveAsync(wakeUps, metrics);
     }
 }
+
+/// <summary>Why a task was not made. <paramref name="Refused"/>: the doctrine's decision, when it was that.</summary>
+internal sealed record Unmade(Problem Problem, DoctrineDecision? Refused = null);
 
 /// <summary>The id of the task, or the problem. <see cref="Repeated"/>: an earlier request with the same idempotency key made it.</summary>
 internal sealed record CreateTaskResult(string? TaskId, Problem? Problem, bool Repeated)

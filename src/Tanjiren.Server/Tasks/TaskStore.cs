@@ -1,5 +1,6 @@
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Tasks.Approvals;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -8,47 +9,72 @@ internal sealed class TaskStore(Database database)
 {
     private const int LogBatch = 16;
 
+    private const string Select = """
+        SELECT tasks.*, (SELECT r.due_at FROM retries r WHERE r.task_id = tasks.id) AS retry_due_at,
+          (SELECT n.id FROM tasks n WHERE n.retry_of_task_id = tasks.id) AS retried_by_task_id
+        FROM tasks
+        """;
+
     public Task<TaskBody?> FindAsync(string organizationId, string taskId, CancellationToken cancellationToken) =>
         database.ReadAsync(sql => FindAsync(sql, organizationId, taskId), cancellationToken);
 
     public static async Task<TaskBody?> FindAsync(SqlSession sql, string organizationId, string taskId)
     {
-        var task = await sql.FirstAsync<TaskRow>("SELECT * FROM tasks WHERE id = @taskId AND organization_id = @organizationId", new { taskId, organizationId });
+        var task = await FindRowAsync(sql, organizationId, taskId);
         if (task is null) return null;
         var execution = await sql.FirstAsync<ExecutionRow>("SELECT id, active_steps FROM executions WHERE task_id = @taskId", new { taskId });
         if (execution is null) return TaskMapping.ToBody(task, null);
+        // Most tasks never needed one: they are not asked about.
+        var approvals = task.ApprovalStatus == "not_required" && task.ChangedBy is null ? [] : await ApprovalStore.OfTaskAsync(sql, organizationId, taskId);
         var steps = await sql.ListAsync<StepRow>("""
             SELECT s.*, i.name AS instance_name, coalesce(c.log_seq, 0) AS log_seq, coalesce(c.log_bytes, 0) AS log_bytes
             FROM steps s
             LEFT JOIN instances i ON i.id = coalesce(s.target_instance_id, s.claimed_by)
             LEFT JOIN step_claims c ON c.step_id = s.id AND c.generation =
-              coalesce(s.completed_generation, CASE WHEN s.state = 'running' THEN s.lease_generation ELSE s.lease_generation - 1 END)
+              coalesce(s.completed_generation, (SELECT max(latest.generation) FROM step_claims latest WHERE latest.step_id = s.id))
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId });
         return TaskMapping.ToBody(task, new ExecutionBody
         {
             Id = execution.Id, ActiveSteps = execution.ActiveSteps, Steps = [.. steps.Select(TaskMapping.ToBody)],
-        });
+        }, [.. approvals.Select(a => a.ToBody())]);
     }
+
+    /// <summary>The row alone, without its steps.</summary>
+    public static Task<TaskRow?> FindRowAsync(SqlSession sql, string organizationId, string taskId) =>
+        sql.FirstAsync<TaskRow>(Select + " WHERE id = @taskId AND organization_id = @organizationId", new { taskId, organizationId });
+
+    public static Task<bool> AnyInInvestigationAsync(SqlSession sql, string organizationId, string investigationId) =>
+        sql.FirstAsync<bool>("SELECT EXISTS (SELECT 1 FROM tasks WHERE investigation_id = @investigationId AND organization_id = @organizationId)", new { investigationId, organizationId });
 
     /// <summary>Newest first. <paramref name="cursor"/> is the id of the last task of the page before.</summary>
     public Task<Page<TaskBody>> ListAsync(
-        string organizationId, string? state, string? mode, string? workerInstanceId, int limit, string? cursor, CancellationToken cancellationToken) =>
+        string organizationId, string? state, string? mode, string? approval, string? workerInstanceId, string? investigationId, int limit, string? cursor, CancellationToken cancellationToken) =>
         database.ReadAsync(async sql =>
         {
-            var conditions = "organization_id = @organizationId";
-            if (state is not null) conditions += " AND state = @state";
-            if (mode is not null) conditions += " AND mode = @mode";
-            if (cursor is not null) conditions += " AND id < @cursor";
+            var conditions = "tasks.organization_id = @organizationId";
+            if (state is not null) conditions += " AND tasks.state = @state";
+            if (mode is not null) conditions += " AND tasks.mode = @mode";
+            if (approval is not null) conditions += " AND tasks.approval_status = @approval";
+            // Said once more, so that the index of those that needed one fits.
+            if (approval is not null && approval != WireNames.Of(ApprovalStatus.NotRequired)) conditions += " AND tasks.approval_status <> 'not_required'";
+            if (investigationId is not null) conditions += " AND tasks.investigation_id = @investigationId";
+            if (cursor is not null) conditions += " AND tasks.id < @cursor";
             if (workerInstanceId is not null)
-                conditions += " AND EXISTS (SELECT 1 FROM steps s WHERE s.task_id = tasks.id AND (s.target_instance_id = @workerInstanceId OR s.claimed_by = @workerInstanceId))";
-            var rows = await sql.ListAsync<TaskRow>($"SELECT * FROM tasks WHERE {conditions} ORDER BY id DESC LIMIT @take",
-                new { organizationId, state, mode, cursor, workerInstanceId, take = limit + 1 });
+                conditions += $" AND tasks.id IN ({OfWorker("s.target_instance_id = @workerInstanceId")} UNION {OfWorker("s.target_instance_id IS NULL AND s.claimed_by = @workerInstanceId")})";
+            var rows = await sql.ListAsync<TaskRow>($"{Select} WHERE {conditions} ORDER BY id DESC LIMIT @take",
+                new { organizationId, state, mode, approval, cursor, workerInstanceId, investigationId, take = limit + 1 });
             return new Page<TaskBody>
             {
                 Items = [.. rows.Take(limit).Select(t => TaskMapping.ToBody(t, null))],
                 NextCursor = rows.Count > limit ? rows[limit - 1].Id : null,
             };
+
+            // From its own steps, newest first, and no more of them than the page takes: asked task by task, who ran little would be looked for in all tasks.
+            string OfWorker(string steps) => $"""
+                SELECT task_id FROM (SELECT s.task_id FROM steps s JOIN tasks ON tasks.id = s.task_id
+                  WHERE {steps}{(cursor is null ? "" : " AND s.task_id < @cursor")} AND {conditions} ORDER BY s.task_id DESC LIMIT @take) own
+                """;
         }, cancellationToken);
 
     /// <summary>

@@ -1,5 +1,8 @@
-using Tanjiren.Server.Tasks.Leases;
+using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tasks.Approvals;
+using Tanjiren.Server.Tasks.Leases;
+using Tanjiren.Server.Tasks.Retries;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -8,6 +11,11 @@ internal static class TasksFeature
     public static IServiceCollection AddTasks(this IServiceCollection services)
     {
         services.AddFeatureOptions<LeaseOptions>("Leases");
+        services.AddSingleton<DoctrineJudge>(p => p.GetRequiredService<DoctrineGate>().DecideAsync);
+        services.AddSingleton<DoctrineTags>(p => async (sql, organizationId, snapshot) => await p.GetRequiredService<DoctrineGate>().NamedTagsAsync(sql, organizationId, snapshot));
+        services.AddSingleton<TargetResolver>().AddSingleton<TaskPlanner>().AddSingleton<StepWriter>().AddSingleton<TaskEditor>();
+        services.AddSingleton<ApprovalGate>().AddSingleton<ApprovalService>().AddSingleton<ApprovalStore>().AddSingleton<ApprovalStream>();
+        services.AddSingleton<TaskRequestResolver>();
         services.AddSingleton<TaskService>();
         services.AddSingleton<TaskStore>();
         services.AddSingleton<TaskCanceller>();
@@ -18,12 +26,17 @@ internal static class TasksFeature
         services.AddSingleton<LeaseBook>();
         services.AddSingleton<WorkQuery>();
         services.AddSingleton<RunMetrics>();
-        return services.AddLoop<AnyDispatcher>().AddLoop<LeaseReconciler>().AddLoop<WorkGauges>();
+        services.AddSingleton<RetryService>().AddLoop<RetryLoop>();
+        services.AddInsights();
+        services.AddSingleton<HeldTasks>().AddSingleton<TaskPurge>();
+        return services.AddLoop<AnyDispatcher>().AddLoop<LeaseReconciler>().AddLoop<ApprovalLoop>().AddLoop<WorkGauges>();
     }
 
     public static void MapTasks(this IEndpointRouteBuilder routes)
     {
         routes.MapTaskEndpoints();
+        routes.MapInsightEndpoints();
+        routes.MapApprovalEndpoints();
         routes.MapStepEndpoints();
     }
 }

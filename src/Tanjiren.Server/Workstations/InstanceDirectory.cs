@@ -9,7 +9,7 @@ internal sealed class InstanceDirectory
 {
     // The running steps are counted from their rows: a counter beside them could drift. The index steps_by_holder makes it cheap.
     private const string Select = """
-        SELECT i.id, i.organization_id, i.name, i.machine_id, i.tags AS tags_json, i.labels AS labels_json, i.draining, i.agent_draining, i.agent_version,
+        SELECT i.id, i.organization_id, i.name, i.worker_name, i.machine_id, i.tags AS tags_json, i.labels AS labels_json, i.draining, i.agent_draining, i.agent_version,
                i.max_concurrent, i.last_heartbeat_at, i.created_at, i.grant_id, g.revoked_at AS signed_out_at, k.jkt AS active_jkt,
                (SELECT count(*) FROM steps s WHERE s.lease_holder = i.id AND s.state = 'running') AS active_steps
         FROM instances i LEFT JOIN instance_keys k ON k.instance_id = i.id AND k.revoked_at IS NULL
@@ -24,6 +24,20 @@ internal sealed class InstanceDirectory
     /// <summary>Those of them that go by one of these ids or names, oldest first.</summary>
     public Task<IReadOnlyList<InstanceRow>> NamedAsync(SqlSession session, string organizationId, IReadOnlyList<string> idsOrNames) =>
         session.ListAsync<InstanceRow>(Select + $" AND ({session.IsOneOf("i.id", "idsOrNames")} OR {session.IsOneOf("i.name", "idsOrNames")}) ORDER BY i.id", new { organizationId, idsOrNames = JsonSerializer.Serialize(idsOrNames) });
+
+    /// <summary>Those of them with one of these ids, oldest first.</summary>
+    public Task<IReadOnlyList<InstanceRow>> OfIdsAsync(SqlSession session, string organizationId, IReadOnlyList<string> ids) =>
+        session.ListAsync<InstanceRow>(Select + $" AND {session.IsOneOf("i.id", "ids")} ORDER BY i.id", new { organizationId, ids = JsonSerializer.Serialize(ids) });
+
+    /// <summary>
+    /// Of all of them, or of those that go by one of these ids or names, what targets are matched with, oldest first. Transactions read it that others wait for: it joins and
+    /// counts nothing.
+    /// </summary>
+    public Task<IReadOnlyList<MachineTraits>> TraitsAsync(SqlSession session, string organizationId, IReadOnlyList<string> idsOrNames) =>
+        session.ListAsync<MachineTraits>($"""
+            SELECT i.id, i.name, i.tags AS tags_json, i.labels AS labels_json FROM instances i WHERE i.organization_id = @organizationId AND i.removed_at IS NULL
+            {(idsOrNames.Count == 0 ? "" : $"AND ({session.IsOneOf("i.id", "idsOrNames")} OR {session.IsOneOf("i.name", "idsOrNames")})")} ORDER BY i.id
+            """, new { organizationId, idsOrNames = JsonSerializer.Serialize(idsOrNames) });
 
     /// <param name="session">A connection or transaction.</param>
     /// <param name="organizationId">Whose.</param>
@@ -57,4 +71,19 @@ internal sealed class InstanceDirectory
         public string GrantId { get; init; } = "";
         public string Name { get; init; } = "";
     }
+}
+
+/// <summary>What a workstation is chosen by.</summary>
+internal sealed record MachineTraits
+{
+    private IReadOnlyList<string>? _tags;
+    private IReadOnlyDictionary<string, string>? _labels;
+
+    public string Id { get; init; } = "";
+    public string Name { get; init; } = "";
+    public string TagsJson { get; init; } = "[]";
+    public string LabelsJson { get; init; } = "{}";
+
+    public IReadOnlyList<string> Tags => _tags ??= TagRules.Parse(TagsJson);
+    public IReadOnlyDictionary<string, string> Labels => _labels ??= JsonSerializer.Deserialize<Dictionary<string, string>>(LabelsJson) ?? [];
 }

@@ -15,6 +15,7 @@ internal static class InstanceEndpoints
     public static IServiceCollection AddWorkstations(this IServiceCollection services) => services
         .AddFeatureOptions<WorkstationOptions>("Workstations")
         .AddSingleton<InstanceDirectory>()
+        .AddSingleton<FleetView>().AddSingleton<MissedWakes>()
         .AddSingleton<InstanceService>();
 
     public static void MapWorkstations(this IEndpointRouteBuilder routes)
@@ -46,19 +47,20 @@ internal static class InstanceEndpoints
         CreateInstanceRequest request, HttpContext context, Caller caller, InstanceService service, WorkstationOptions options, TimeProvider clock, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
-        var name = CheckName(errors, request.Name);
+        var name = errors.Name(request.Name, Ids.Instance);
         TagRules.Check(errors, request.Tags, "tags");
         var machineId = request.MachineId is null ? null : errors.Text(request.MachineId, MaxMachineIdLength, "machineId");
         var key = Idempotency.Read(context, request, errors);
         if (errors.Any) return errors.ToProblem();
 
-        var (change, row) = await service.CreateAsync(caller, name, request.Tags ?? [], machineId, key, cancellationToken);
+        var (change, row, why) = await service.CreateAsync(caller, name, request.Tags ?? [], machineId, key, cancellationToken);
         return change switch
         {
             InstanceChange.Applied => TypedResults.Created("/api/instances/" + row!.Id, row.ToBody(clock.GetUtcNow(), options)),
             InstanceChange.AlreadyDone when row is not null => TypedResults.Ok(row.ToBody(clock.GetUtcNow(), options)),
             InstanceChange.AlreadyDone => Problem.Of(404, ErrorCode.NotFound, "The workstation that this Idempotency-Key made has been removed since.", "Use a new key to make another one."),
             InstanceChange.KeyReused => Idempotency.Reused(),
+            InstanceChange.TagGuarded => TagGuarded(why!),
             _ => NameTaken(name),
         };
     }
@@ -82,13 +84,14 @@ internal static class InstanceEndpoints
         string id, UpdateInstanceRequest request, Caller caller, InstanceService service, WorkstationOptions options, TimeProvider clock, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
-        if (request.Name is not null) CheckName(errors, request.Name);
+        if (request.Name is not null) errors.Name(request.Name, Ids.Instance);
+        if (request.WorkerName is { Length: > 0 }) errors.Text(request.WorkerName, WireLimits.MaxNameLength, "workerName");
         TagRules.Check(errors, request.Tags, "tags");
         TagRules.Check(errors, request.AddTags, "addTags");
         TagRules.Check(errors, request.RemoveTags, "removeTags");
         if (errors.Any) return errors.ToProblem();
 
-        var (change, row) = await service.UpdateAsync(caller, id, request, cancellationToken);
+        var (change, row, why) = await service.UpdateAsync(caller, id, request, cancellationToken);
         if (change == InstanceChange.TooManyTags)
         {
             errors.Add("addTags", $"would give it more than {WireLimits.MaxTags} tags");
@@ -98,6 +101,7 @@ internal static class InstanceEndpoints
         {
             InstanceChange.NotFound => Missing(id),
             InstanceChange.NameTaken => NameTaken(request.Name!.Trim()),
+            InstanceChange.TagGuarded => TagGuarded(why!),
             _ => TypedResults.Ok(row!.ToBody(clock.GetUtcNow(), options)),
         };
     }
@@ -130,14 +134,7 @@ internal static class InstanceEndpoints
         return errors.ToProblem();
     }
 
-    private static string CheckName(FieldErrors errors, string? value)
-    {
-        var name = errors.Text(value, WireLimits.MaxNameLength, "name");
-        // A name stands in URLs beside ids, and must be neither mistaken for one nor break one.
-        errors.Require(name.AsSpan().IndexOfAny("/\\?#%") < 0 && name is not ("." or ".."), "name", "must not contain / \\ ? # %");
-        errors.Require(!Ids.IsValid(name, Ids.Instance), "name", "must not look like an id");
-        return name;
-    }
+    private static Problem TagGuarded(string why) => Problem.Of(403, ErrorCode.Forbidden, why, "Ask an admin or the owner of the organization, or leave the tag out.");
 
     private static Problem NameTaken(string name) =>
         Problem.Conflict(ErrorCode.NameTaken, $"There is a workstation '{name}' in this organization already.", "Choose another name, or remove or rename that one.");

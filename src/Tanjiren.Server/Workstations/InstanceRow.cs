@@ -12,6 +12,8 @@ internal sealed record InstanceRow
     public string Id { get; init; } = "";
     public string OrganizationId { get; init; } = "";
     public string Name { get; init; } = "";
+    /// <summary>What its worker is called, if somebody chose; else its name and "agent".</summary>
+    public string? WorkerName { get; init; }
     public string? MachineId { get; init; }
     public string TagsJson { get; init; } = "[]";
     public string LabelsJson { get; init; } = "{}";
@@ -43,11 +45,24 @@ internal sealed record InstanceRow
 
     public bool IsPaired => ActiveJkt is not null;
 
-    public bool HasCapacity => ActiveSteps < MaxConcurrent;
+    /// <summary>As the rules of workers see it.</summary>
+    public WorkerState AsWorker(DateTimeOffset now, WorkstationOptions options) => new()
+    {
+        Online = Status(now, options) != InstanceStatus.Offline,
+        Trusted = IsPaired,
+        SignedOut = IsSignedOut,
+        Draining = IsDraining,
+        Active = ActiveSteps,
+        MaxConcurrent = MaxConcurrent,
+        Silent = LastHeartbeatAt is { } at ? now - DateTimeOffset.FromUnixTimeMilliseconds(at) : null,
+    };
 
     /// <summary>W-06: computed, never stored. There is no relay yet, so nothing is <c>relay_online</c>.</summary>
     public InstanceStatus Status(DateTimeOffset now, WorkstationOptions options) =>
-        LastHeartbeatAt is { } at && now.ToUnixTimeMilliseconds() - at < options.OfflineAfterSeconds * 1000L ? InstanceStatus.Online : InstanceStatus.Offline;
+        IsOnline(LastHeartbeatAt, now.ToUnixTimeMilliseconds(), options) ? InstanceStatus.Online : InstanceStatus.Offline;
+
+    /// <summary>All in Unix milliseconds.</summary>
+    public static bool IsOnline(long? lastHeartbeatAt, long now, WorkstationOptions options) => lastHeartbeatAt is { } at && now - at < options.OfflineAfterSeconds * 1000L;
 
     public InstanceBody ToBody(DateTimeOffset now, WorkstationOptions options) => new()
     {

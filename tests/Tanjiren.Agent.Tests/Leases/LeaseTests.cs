@@ -79,4 +79,13 @@ public sealed class LeaseTests
         StepId = "step_1", TaskId = "task_1", ExecutionId = "exe_1", Intent = "", LeaseGeneration = 1, LeaseTtlMs = 90_000, LeaseGraceMs = 120_000,
         TimeoutMs = 60_000, Command = new CommandSpec(),
     }, requestStart, TimeSpan.FromSeconds(5));
+
+    [Theory]
+    [InlineData(LeaseStanding.Held, true, true)]
+    [InlineData(LeaseStanding.Held, false, false)] // listed by the server, which has not renewed it: seed 58 of the simulation ran a step that was offered to others
+    [InlineData(LeaseStanding.NotRenewed, true, false)]
+    [InlineData(LeaseStanding.Lost, true, false)]
+    [InlineData(LeaseStanding.Completed, true, false)]
+    public void Only_a_lease_that_the_heartbeat_named_is_renewed_by_its_answer(LeaseStanding standing, bool named, bool renewed) =>
+        LeaseRules.IsRenewal(standing, named).ShouldBe(renewed);
 }

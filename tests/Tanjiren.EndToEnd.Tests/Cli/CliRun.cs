@@ -55,6 +55,9 @@ internal sealed class CliRun : IDisposable
 
     public TimeProvider Clock { get; set; } = TimeProvider.System;
 
+    /// <summary>How long a command may take; those that wait for other people and processes get more.</summary>
+    public TimeSpan Limit { get; set; } = TimeSpan.FromSeconds(90);
+
     /// <summary>Fast enough for a test, in the same order as the real ones.</summary>
     public ClientTimeouts Timeouts { get; set; } = new()
     {
@@ -88,7 +91,7 @@ internal sealed class CliRun : IDisposable
                 return true;
             },
         };
-        var code = await CommandTree.RunAsync(args, cli).WaitAsync(TimeSpan.FromSeconds(90), TestContext.Current.CancellationToken);
+        var code = await CommandTree.RunAsync(args, cli).WaitAsync(Limit, TestContext.Current.CancellationToken);
         Interrupts = new Interrupts();
         return code;
     }

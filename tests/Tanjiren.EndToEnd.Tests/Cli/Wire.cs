@@ -27,6 +27,7 @@ internal static class Wire
         LeaseGraceSeconds = 60,
         OnWorkerLost = OnWorkerLost.Fail,
         Priority = 0,
+        Attempt = 1,
         CreatedBy = "usr_01jd0000000000000000000000",
         CreatedAt = Noon,
         Execution = new ExecutionBody { Id = "exe_01jd0000000000000000000000", ActiveSteps = 0, Steps = steps },

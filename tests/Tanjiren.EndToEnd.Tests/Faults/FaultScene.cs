@@ -43,6 +43,9 @@ internal sealed class FaultScene : IAsyncDisposable
 
     public RealServer Server { get; private set; } = null!;
 
+    /// <summary>As <c>--database</c> takes it.</summary>
+    public string DatabaseUrl => _database!.Url;
+
     public Workspace Workspace { get; private set; } = null!;
 
     public IReadOnlyList<RealAgent> Agents => _agents;
@@ -165,6 +168,14 @@ internal sealed class FaultScene : IAsyncDisposable
     /// <summary>Runs a command of the real command line as the workspace's owner; what it printed.</summary>
     public async Task<string> CliAsync(params string[] arguments)
     {
+        var (code, printed) = await TryCliAsync(arguments);
+        code.ShouldBe(0, printed);
+        return printed;
+    }
+
+    /// <summary>The same for a command that may fail; also its exit code.</summary>
+    public async Task<(int Code, string Printed)> TryCliAsync(params string[] arguments)
+    {
         var environment = new Dictionary<string, string?>
         {
             ["TANVRIT_HOME"] = _directory.File("tanvrit-cli"), ["TANVRIT_SERVER"] = Server.Url.GetLeftPart(UriPartial.Authority), ["TANVRIT_TOKEN"] = Workspace.Token,
@@ -172,8 +183,8 @@ internal sealed class FaultScene : IAsyncDisposable
         await using var process = RealProcess.Start("command line", arguments, environment);
         await Eventually.TrueAsync(() => process.HasExited, () => process.Log.Tail(), StartLimit, $"{string.Join(' ', arguments)} has ended");
         // It has ended: this only waits for the rest of what it printed.
-        (await process.TerminateAsync()).ShouldBe(0, process.Log.Tail());
-        return process.Log.Tail();
+        var code = await process.TerminateAsync();
+        return (code, process.Log.Tail());
     }
 
     /// <summary>Counters of the server over all its lives in this scene.</summary>

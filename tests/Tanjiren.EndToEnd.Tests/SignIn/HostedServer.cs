@@ -32,6 +32,9 @@ internal sealed partial class HostedServer : IAsyncDisposable
 
     public string Url { get; }
 
+    /// <summary>Its SQLite file.</summary>
+    public string DatabaseFile => _directory.File("tanjiren.db");
+
     public HttpClient Owner { get; }
 
     public Approver Person { get; }

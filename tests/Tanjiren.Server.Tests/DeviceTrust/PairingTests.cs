@@ -126,6 +126,25 @@ public sealed class PairingTests
         (await server.AuditAsync("workstation.pairing_code_voided")).ShouldHaveSingleItem().Subject.ShouldBe(instance.Id);
     }
 
+    [Fact]
+    public async Task A_code_is_not_made_for_a_workstation_whose_key_is_just_being_bound()
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Postgres);
+        var instance = await server.NewInstanceAsync();
+        Task<HttpResponseMessage>? code = null;
+        await server.Database.WriteAsync(async tx =>
+        {
+            await tx.FirstAsync<string>("SELECT id FROM instances WHERE id = @Id FOR UPDATE", new { instance.Id });
+            code = server.Client.PostAsync($"/api/instances/{instance.Id}/pairing-code", null, Cancelled);
+            await server.BlockedAsync(code);
+            await tx.ExecuteAsync("INSERT INTO instance_keys (id, instance_id, jkt, x, y, created_at) VALUES ('key_1', @Id, 'jkt', 'x', 'y', 1)", new { instance.Id });
+            return true;
+        }, Cancelled);
+
+        (await code!.ProblemAsync(HttpStatusCode.Conflict, ErrorCode.AlreadyPaired)).CurrentState.ShouldBe("paired");
+        (await server.Database.ReadAsync(s => s.FirstAsync<long>("SELECT count(*) FROM pairing_codes"), Cancelled)).ShouldBe(0);
+    }
+
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task The_code_is_stored_hashed_and_the_pairing_is_audited(DatabaseKind kind)
     {

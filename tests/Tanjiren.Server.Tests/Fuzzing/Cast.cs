@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text.Json;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.DeviceTrust.Rotations;
 using Tanjiren.Server.Tests.Tasks.Http;
 
 namespace Tanjiren.Server.Tests.Fuzzing;
@@ -35,11 +36,20 @@ internal sealed class Cast : IDisposable
     public List<DeviceClient> Agents { get; } = [];
     public List<StepFact> Steps { get; } = [];
 
+    /// <summary>The newest version of the doctrine, as far as answers have told.</summary>
+    public int DoctrineVersion { get; set; } = 1;
+    /// <summary>The version that a record is at, by its id.</summary>
+    public Dictionary<string, long> Versions { get; } = [];
+
     /// <summary>Tokens, members and workstations that may be lost.</summary>
     public List<(string Id, Person Owner)> SpareTokens { get; } = [];
     public List<(string UserId, string Email)> SpareMembers { get; } = [];
     public List<string> SpareInstances { get; } = [];
+    public List<string> PlannedTasks { get; } = [];
     public List<string> PairingCodes { get; } = [];
+    public List<string> RecoveryCodes { get; } = [];
+    public List<RotationFact> Rotations { get; } = [];
+    public List<string> Schedules { get; } = [];
 
     public static async Task<Cast> CreateAsync(ServerFixture server)
     {
@@ -69,7 +79,7 @@ internal sealed class Cast : IDisposable
     public DeviceClient Agent(Random random) => Agents[random.Next(Agents.Count)];
 
     /// <summary>An id that a POST to this collection made, or null.</summary>
-    public string? MadeAt(string collection, Random random) => _made.TryGetValue(collection, out var ids) ? ids[random.Next(ids.Count)] : null;
+    public string? MadeAt(string collection, Random random) => _made.TryGetValue(collection, out var ids) && ids.Count > 0 ? ids[random.Next(ids.Count)] : null;
 
     /// <summary>What an answer of the server said under this name, or null.</summary>
     public string? Seen(string name, Random random) => _seen.TryGetValue(name, out var values) ? values[random.Next(values.Count)] : null;
@@ -80,6 +90,25 @@ internal sealed class Cast : IDisposable
         return SpareInstances[random.Next(SpareInstances.Count)];
     }
 
+    /// <summary>A schedule of the cast, made if there is none.</summary>
+    public async Task<string> ScheduleAsync(Random random) => Schedules.Count > 0 ? Schedules[random.Next(Schedules.Count)] : await NewScheduleAsync(random);
+
+    public async Task<string> NewScheduleAsync(Random random)
+    {
+        var made = await (await _owner.PostJsonAsync("/api/schedules", new CreateScheduleRequest { Name = NewName(), Cron = "@yearly", Task = TaskCalls.On(Agent(random).InstanceId) }))
+            .BodyAsync<ScheduleBody>();
+        Note(Schedules, made.Id);
+        return made.Id;
+    }
+
+    /// <summary>A task that may be retried.</summary>
+    public async Task<string> CancelledTaskAsync(Random random)
+    {
+        var task = await (await _owner.PostJsonAsync("/api/tasks", TaskCalls.On(Agent(random).InstanceId))).BodyAsync<TaskBody>();
+        (await _owner.CancelAsync(task.Id)).EnsureSuccessStatusCode();
+        return task.Id;
+    }
+
     public async Task<string> PairingCodeAsync()
     {
         if (PairingCodes.Count == 0)
@@ -88,6 +117,30 @@ internal sealed class Cast : IDisposable
             PairingCodes.Add(await _server.NewPairingCodeAsync(instance.Id, _owner));
         }
         return PairingCodes[^1];
+    }
+
+    /// <summary>For a workstation of its own: the machine that redeems it takes the key of the one that it was made for.</summary>
+    public async Task<string> RecoveryCodeAsync()
+    {
+        if (RecoveryCodes.Count == 0)
+        {
+            using var lost = await _server.NewDeviceAsync(NewName(), admin: _owner);
+            RecoveryCodes.Add(await _owner.RecoveryCodeAsync(lost.InstanceId));
+        }
+        return RecoveryCodes[^1];
+    }
+
+    /// <summary>A request for another key that waits; made now, by a workstation of its own, if there is none.</summary>
+    public async Task<RotationFact> RotationAsync(Random random)
+    {
+        if (Rotations.Count == 0)
+        {
+            using var device = await _server.NewDeviceAsync(NewName(), admin: _owner);
+            using var next = device.WithNewKey();
+            var asked = await device.RequestKeyAsync(next);
+            Rotations.Add(new RotationFact(device.InstanceId, asked.Id, next.Last8()));
+        }
+        return Rotations[random.Next(Rotations.Count)];
     }
 
     public async Task<(string Id, Person Owner)> SpareTokenAsync()
@@ -172,6 +225,15 @@ internal sealed class Cast : IDisposable
         return Steps[^1];
     }
 
+    /// <summary>A task that waits for an approval; made now, if there is none. It may have been answered since by somebody of the cast.</summary>
+    public async Task<string> PlannedTaskAsync(Random random)
+    {
+        if (PlannedTasks.Count > 0 && random.Next(4) > 0) return PlannedTasks[random.Next(PlannedTasks.Count)];
+        var task = await (await _owner.PostJsonAsync("/api/tasks", TaskCalls.On(Agent(random).InstanceId) with { ApprovalClass = ApprovalClass.SensitiveWrite })).BodyAsync<TaskBody>();
+        Note(PlannedTasks, task.Id);
+        return task.Id;
+    }
+
     public StepFact? AnyStep(Random random) => Steps.Count == 0 ? null : Steps[random.Next(Steps.Count)];
 
     public void Add(StepFact step)
@@ -181,6 +243,16 @@ internal sealed class Cast : IDisposable
     }
 
     public void NoteMade(string collection, string id) => Note(_made, collection, id);
+
+    /// <summary>It was deleted.</summary>
+    public void ForgetMade(string id)
+    {
+        foreach (var ids in _made.Values) ids.Remove(id);
+        Versions.Remove(id);
+    }
+
+    /// <summary>Makes something as the owner, besides the requests that are played.</summary>
+    public async Task<TBody> MakeAsync<TRequest, TBody>(string route, TRequest request) => await (await _owner.PostJsonAsync(route, request)).BodyAsync<TBody>();
 
     /// <summary>Remembers the words of an answer under their names, so that one route's answer is the next one's argument.</summary>
     public void NoteSeen(JsonElement answer)

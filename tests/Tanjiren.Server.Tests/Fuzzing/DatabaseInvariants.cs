@@ -12,16 +12,42 @@ internal static class DatabaseInvariants
         ("open_steps counts what has not ended", Counter("open_steps", "state IN ('queued', 'running')")),
         ("failed_steps counts failures", Counter("failed_steps", "state = 'failed'")),
         ("cancelled_steps counts what an operator cancelled", Counter("cancelled_steps", "state = 'cancelled' AND coalesce(reason, '') <> 'rolloutStopped'")),
-        ("an execution has steps", "SELECT id FROM executions e WHERE NOT EXISTS (SELECT 1 FROM steps s WHERE s.execution_id = e.id)"),
+        ("an execution has steps, unless its task is planned or ended there", """
+            SELECT e.id FROM executions e JOIN tasks t ON t.id = e.task_id WHERE NOT EXISTS (SELECT 1 FROM steps s WHERE s.execution_id = e.id)
+              AND (t.state NOT IN ('planned', 'failed', 'cancelled') OR NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id))
+            """),
+        ("a planned task has no steps and waits for an answer", """
+            SELECT id FROM tasks t WHERE t.state = 'planned' AND (t.approval_status <> 'pending' OR EXISTS (SELECT 1 FROM steps s WHERE s.task_id = t.id)
+              OR NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id AND a.state = 'pending'))
+            """),
+        ("what is queued and needs an approval has one for just this", """
+            SELECT id FROM tasks t WHERE t.state = 'queued' AND t.approval_class <> 'none'
+              AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id AND a.state = 'approved' AND a.action_hash = t.action_hash AND a.decided_by IS NOT NULL
+                AND a.class IN (t.approval_class, 'production_mutation'))
+            """),
+        ("nothing that needs an approval started without one", """
+            SELECT s.id FROM steps s JOIN tasks t ON t.id = s.task_id WHERE (s.state = 'running' OR s.completed_generation IS NOT NULL) AND s.approval_from > 0
+              AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = s.task_id AND a.state = 'consumed' AND a.action_hash = t.action_hash AND a.number >= s.approval_from)
+            """),
+        ("what has ended asks for nothing", """
+            SELECT a.id FROM approvals a JOIN tasks t ON t.id = a.task_id WHERE t.ended_at IS NOT NULL AND a.state IN ('pending', 'approved')
+            """),
+        ("an approval is of its task's organization, and its answer in the audit log", """
+            SELECT a.id FROM approvals a JOIN tasks t ON t.id = a.task_id WHERE a.organization_id <> t.organization_id OR a.decided_by IS NOT NULL
+              AND NOT EXISTS (SELECT 1 FROM audit_events v WHERE v.organization_id = a.organization_id AND v.subject = a.task_id AND v.actor = a.decided_by
+                AND v.action IN ('task.approved', 'task.self_approved', 'task.rejected') AND v.detail LIKE '%' || a.id || '%')
+              AND NOT EXISTS (SELECT 1 FROM audit_events v JOIN approvals f ON f.id = a.inherited_from WHERE v.organization_id = a.organization_id AND v.subject = a.task_id
+                AND v.action = 'task.approval_inherited' AND v.detail LIKE '%' || a.id || '%' AND f.state = 'consumed' AND f.action_hash = a.action_hash AND f.decided_by = a.decided_by)
+            """),
         ("a task has one execution", "SELECT id FROM tasks t WHERE (SELECT count(*) FROM executions e WHERE e.task_id = t.id) <> 1"),
         ("max_parallel is kept", "SELECT id FROM executions e WHERE max_parallel > 0 AND (SELECT count(*) FROM steps s WHERE s.execution_id = e.id AND s.state = 'running') > max_parallel"),
 
         ("a task has ended exactly when its steps have", """
             SELECT id FROM tasks t WHERE (t.state IN ('completed', 'failed', 'cancelled'))
-              <> (NOT EXISTS (SELECT 1 FROM steps s WHERE s.task_id = t.id AND s.state IN ('queued', 'running')))
+              <> (t.state <> 'planned' AND NOT EXISTS (SELECT 1 FROM steps s WHERE s.task_id = t.id AND s.state IN ('queued', 'running')))
             """),
         ("a task ends as its steps did", """
-            SELECT t.id FROM tasks t JOIN executions e ON e.task_id = t.id WHERE t.ended_at IS NOT NULL
+            SELECT t.id FROM tasks t JOIN executions e ON e.task_id = t.id WHERE t.ended_at IS NOT NULL AND EXISTS (SELECT 1 FROM steps s WHERE s.task_id = t.id)
               AND t.state <> CASE WHEN e.cancelled_steps > 0 THEN 'cancelled' WHEN e.failed_steps > 0 THEN 'failed' ELSE 'completed' END
             """),
         ("a task is queued until a step was claimed", """
@@ -87,6 +113,15 @@ internal static class DatabaseInvariants
             WHERE stays <> (SELECT count(*) FROM memberships m WHERE m.organization_id = l.organization_id AND m.user_id = l.user_id)
             """),
 
+        ("every organization has a doctrine, its versions are numbered without holes", """
+            SELECT id FROM organizations o WHERE (SELECT count(*) FROM doctrine_versions d WHERE d.organization_id = o.id AND d.version >= 1)
+              <> coalesce((SELECT max(version) FROM doctrine_versions d WHERE d.organization_id = o.id), -1)
+            """),
+        ("each version of a doctrine is in the audit log with its author", """
+            SELECT organization_id FROM doctrine_versions d WHERE d.version > 1 AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.organization_id = d.organization_id
+              AND a.subject = d.organization_id AND a.action = 'doctrine.changed' AND a.actor = d.created_by AND a.detail LIKE 'version ' || d.version || ',%')
+            """),
+
         ("each invitation is in the audit log", """
             SELECT id FROM invitations i WHERE NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = i.id AND a.action = 'invitation.created' AND a.actor = i.created_by
               AND a.organization_id = i.organization_id)
@@ -145,8 +180,24 @@ internal static class DatabaseInvariants
             SELECT i.id FROM instances i WHERE i.removed_at IS NOT NULL AND (EXISTS (SELECT 1 FROM instance_keys k WHERE k.instance_id = i.id AND k.revoked_at IS NULL)
               OR EXISTS (SELECT 1 FROM instance_sessions s WHERE s.instance_id = i.id AND s.ended_at IS NULL))
             """),
-        ("a bound key came with a code", """
-            SELECT k.id FROM instance_keys k WHERE NOT EXISTS (SELECT 1 FROM pairing_codes c WHERE c.instance_id = k.instance_id AND c.used_jkt = k.jkt)
+        ("a bound key came with a code, or by a change that an admin approved", """
+            SELECT k.id FROM instance_keys k WHERE NOT EXISTS (SELECT 1 FROM pairing_codes c WHERE c.instance_id = k.instance_id AND c.used_jkt = k.jkt AND c.kind = 'pairing')
+              AND NOT EXISTS (SELECT 1 FROM key_rotations r WHERE r.instance_id = k.instance_id AND r.new_jkt = k.jkt AND r.state = 'approved')
+            """),
+        ("an approved change of a key has happened, and is in the audit log with its admin", """
+            SELECT r.id FROM key_rotations r WHERE r.state = 'approved' AND (r.decided_at IS NULL
+              OR NOT EXISTS (SELECT 1 FROM instance_keys k WHERE k.instance_id = r.instance_id AND k.jkt = r.new_jkt)
+              OR NOT EXISTS (SELECT 1 FROM instance_keys k WHERE k.instance_id = r.instance_id AND k.jkt = r.old_jkt AND k.revoked_at IS NOT NULL AND k.rotated = CASE r.kind WHEN 'rotation' THEN 1 ELSE 0 END)
+              OR NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = r.instance_id AND a.organization_id = r.organization_id AND a.actor = r.decided_by
+                AND a.action IN ('workstation.key_rotated', 'workstation.key_recovered') AND a.detail LIKE r.id || ':%'))
+            """),
+        ("the changes of a workstation's key are numbered without holes, each from the key of the one before", """
+            SELECT r.id FROM key_rotations r WHERE r.state = 'approved' AND (r.number > (SELECT count(*) FROM key_rotations n WHERE n.instance_id = r.instance_id AND n.state = 'approved')
+              OR r.number > 1 AND NOT EXISTS (SELECT 1 FROM key_rotations p WHERE p.instance_id = r.instance_id AND p.number = r.number - 1 AND p.new_jkt = r.old_jkt))
+            """),
+        ("a request for another key is of its workstation's organization, and waits for one that is there", """
+            SELECT r.id FROM key_rotations r JOIN instances i ON i.id = r.instance_id WHERE r.organization_id <> i.organization_id OR r.state = 'pending' AND (i.removed_at IS NOT NULL
+              OR NOT EXISTS (SELECT 1 FROM instance_keys k WHERE k.instance_id = i.id AND k.jkt = r.old_jkt AND k.revoked_at IS NULL))
             """),
 
         ("each task is in the audit log", Audited("tasks", "task.created")),
@@ -164,10 +215,18 @@ internal static class DatabaseInvariants
             """),
         ("each bound key is in the audit log", """
             SELECT k.id FROM instance_keys k JOIN instances i ON i.id = k.instance_id WHERE NOT EXISTS (SELECT 1 FROM audit_events a
-              WHERE a.organization_id = i.organization_id AND a.subject = i.id AND a.action = 'workstation.paired')
+              WHERE a.organization_id = i.organization_id AND a.subject = i.id AND a.action IN ('workstation.paired', 'workstation.key_rotated', 'workstation.key_recovered')
+                AND a.detail LIKE 'key ' || k.jkt || '%' OR a.subject = i.id AND a.detail LIKE '%: key ' || k.jkt || ' for %')
             """),
         ("each removal is in the audit log", "SELECT id FROM instances i WHERE removed_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = i.id AND a.action = 'workstation.removed')"),
         ("each cancel is in the audit log", "SELECT id FROM tasks t WHERE cancel_requested_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = t.id AND a.action = 'task.cancel')"),
+        ("the chain of an organization is numbered without holes up to its head", """
+            SELECT c.chain FROM audit_chains c WHERE c.head_seq - c.start_seq <>
+              (SELECT count(DISTINCT e.chain_seq) FROM audit_events e WHERE coalesce(e.organization_id, 'server') = c.chain AND e.chain_seq BETWEEN c.start_seq + 1 AND c.head_seq)
+            """),
+        ("a sealed row stands on the one before it", """
+            SELECT e.id FROM audit_events e JOIN audit_events p ON p.organization_id = e.organization_id AND p.chain_seq = e.chain_seq - 1 WHERE e.previous_hash <> p.hash
+            """),
         ("the audit log tells of no task that is not there", """
             SELECT a.id FROM audit_events a WHERE a.action = 'task.created' AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = a.subject AND t.organization_id = a.organization_id)
             """),
@@ -177,6 +236,53 @@ internal static class DatabaseInvariants
         ("an idempotency key names what was made", """
             SELECT k.idempotency_key FROM idempotency_keys k WHERE NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = k.resource_id AND t.organization_id = k.organization_id)
               AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.id = k.resource_id AND i.organization_id = k.organization_id)
+              AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = k.resource_id AND a.organization_id = k.organization_id AND a.action LIKE '%.created')
+            """),
+
+        ("each webhook is in the audit log", """
+            SELECT w.organization_id FROM webhooks w WHERE NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.organization_id = w.organization_id AND a.actor = w.updated_by AND a.action = 'webhook.set')
+            """),
+        ("a message is of an approval of its organization, or a test that somebody asked for", """
+            SELECT d.id FROM webhook_deliveries d WHERE CASE WHEN d.event = 'webhook.test'
+              THEN NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.organization_id = d.organization_id AND a.action = 'webhook.tested' AND a.detail = d.id)
+              ELSE NOT EXISTS (SELECT 1 FROM approvals a WHERE a.organization_id = d.organization_id AND a.id = d.approval_id) END
+            """),
+        ("each schedule is in the audit log", Audited("schedules", "schedule.created")),
+        ("a schedule knows its next tick, and one that is past was dealt with", "SELECT id FROM schedules WHERE (next_run_at IS NULL) <> (paused_at IS NOT NULL) OR next_run_at <= last_tick_at"),
+        ("an attempt follows one that failed or was cancelled, in the same organization", """
+            SELECT n.id FROM tasks n JOIN tasks o ON o.id = n.retry_of_task_id
+            WHERE o.state NOT IN ('failed', 'cancelled') OR n.organization_id <> o.organization_id OR n.attempt <> o.attempt + 1 OR n.root_task_id <> coalesce(o.root_task_id, o.id)
+            """),
+        ("a pending attempt is of a task that failed and has none", """
+            SELECT r.task_id FROM retries r JOIN tasks t ON t.id = r.task_id
+            WHERE t.state <> 'failed' OR t.organization_id <> r.organization_id OR EXISTS (SELECT 1 FROM tasks n WHERE n.retry_of_task_id = t.id)
+            """),
+
+        ("each investigation is in the audit log", Audited("investigations", "investigation.created")),
+        ("each runbook is in the audit log", Audited("runbooks", "runbook.created")),
+        ("each prompt is in the audit log", Audited("prompts", "prompt.created")),
+        ("each artifact that somebody made is in the audit log", Audited("artifacts", "artifact.created") + " AND created_by IS NOT NULL"),
+        ("each change of a record is in the audit log, once for each version", """
+            SELECT id FROM (SELECT id, version FROM investigations UNION ALL SELECT id, version FROM runbooks UNION ALL SELECT id, version FROM prompts) r
+            WHERE version <> (SELECT count(*) FROM audit_events a WHERE a.subject = r.id)
+            """),
+        ("a task that has ended is summed up once, unless somebody deleted that", """
+            SELECT id FROM tasks t WHERE ended_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.task_id = t.id AND a.kind = 'summary')
+              AND NOT EXISTS (SELECT 1 FROM audit_events e WHERE e.organization_id = t.organization_id AND e.action = 'artifact.deleted' AND e.detail LIKE 'summary of ' || t.id || ':%')
+              OR ended_at IS NULL AND EXISTS (SELECT 1 FROM artifacts a WHERE a.task_id = t.id AND a.kind = 'summary')
+            """),
+        ("an artifact belongs to its task's organization and investigation", """
+            SELECT a.id FROM artifacts a JOIN tasks t ON t.id = a.task_id WHERE a.organization_id <> t.organization_id
+              OR coalesce(a.investigation_id, '') <> coalesce(t.investigation_id, '')
+            """),
+        ("an artifact's investigation is of its organization", "SELECT a.id FROM artifacts a JOIN investigations i ON i.id = a.investigation_id WHERE i.organization_id <> a.organization_id"),
+        ("an artifact tells its size", "SELECT id FROM artifacts WHERE content IS NOT NULL AND size_bytes <> length(content)"),
+        ("a task's investigation is there and of its organization", """
+            SELECT t.id FROM tasks t WHERE t.investigation_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM investigations i WHERE i.id = t.investigation_id AND i.organization_id = t.organization_id)
+            """),
+        ("a task's runbook was of its organization", """
+            SELECT t.id FROM tasks t WHERE t.runbook_id IS NOT NULL
+              AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = t.runbook_id AND a.action = 'runbook.created' AND a.organization_id = t.organization_id)
             """),
     ];
 

@@ -34,6 +34,11 @@ internal sealed class Draft(FuzzRoute route)
 
     public StepFact? Step { get; set; }
 
+    public RotationFact? Rotation { get; set; }
+
+    /// <summary>The key that a workstation asks for.</summary>
+    public DeviceClient? NewKey { get; set; }
+
     public List<string> Changes { get; } = [];
 
     /// <summary>The server may rightly keep it waiting.</summary>
@@ -80,3 +85,6 @@ internal sealed class StepFact(string id, string taskId)
     public long Generation { get; set; }
     public long LogSeq { get; set; }
 }
+
+/// <summary>A request for another key that waits, and the end of that key's fingerprint.</summary>
+internal sealed record RotationFact(string InstanceId, string Id, string Last8);

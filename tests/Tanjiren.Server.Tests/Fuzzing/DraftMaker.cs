@@ -1,5 +1,6 @@
 using System.Text;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.DeviceTrust.Rotations;
 using Tanjiren.Server.Tests.Tasks.Http;
 
 namespace Tanjiren.Server.Tests.Fuzzing;
@@ -11,6 +12,7 @@ namespace Tanjiren.Server.Tests.Fuzzing;
 internal sealed class DraftMaker(Cast cast, FuzzClient client)
 {
     private readonly WayInDrafts _waysIn = new(cast, client);
+    private readonly RecordDrafts _records = new(cast);
 
     public async Task<Draft> MakeAsync(FuzzRoute route, Random random)
     {
@@ -41,7 +43,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
             foreach (var query in route.Parameters.Where(p => p.In == "query" && p.Name != "session" && random.Next(3) == 0))
                 draft.Query.Add((query.Name, Uri.EscapeDataString(QueryValue(draft, query, random))));
             if (route.Body is not null) await FillBodyAsync(draft, random);
-            if (route.Name is "createTask" or "createInstance" && random.Next(4) == 0) draft.Headers.Add(("Idempotency-Key", random.Next(2) == 0 ? cast.NewName() : "often"));
+            if (route.Parameters.Any(p => p.Name == "Idempotency-Key") && random.Next(4) == 0) draft.Headers.Add(("Idempotency-Key", random.Next(2) == 0 ? cast.NewName() : "often"));
             if (route.Streams && random.Next(3) == 0) draft.Headers.Add(("Last-Event-ID", random.Next(0, 8).ToString()));
         }
         if (route.Admission == Admission.Workstation) draft.Query.Insert(0, ("session", draft.Device!.SessionId!));
@@ -66,6 +68,8 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
     {
         switch (draft.Route.Name, collection)
         {
+            case (_, "/api/investigations" or "/api/runbooks" or "/api/prompts" or "/api/artifacts"):
+                return await _records.SpareAsync(collection, random);
             case ("claimStep", _):
                 draft.Step = await cast.QueuedStepAsync(random);
                 if (draft.Step.Holder is { } target && cast.Agents.Contains(target)) draft.Device = target;
@@ -76,6 +80,17 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 return Wrong(draft, random) ?? draft.Step.Id;
             case (_, "/api/tasks/{id}/steps"):
                 return draft.Step!.Id;
+            case ("approveTask" or "rejectTask", _):
+                return await cast.PlannedTaskAsync(random);
+            case ("updateTask", _):
+                draft.Step = random.Next(3) == 0 ? cast.AnyStep(random) : await cast.QueuedStepAsync(random);
+                return draft.Step is null || random.Next(3) == 0 ? await cast.PlannedTaskAsync(random) : draft.Step.TaskId;
+            case ("retryTask", _) when random.Next(3) > 0:
+                return await cast.CancelledTaskAsync(random);
+            case ("runSchedule", _) when random.Next(2) == 0:
+                return await cast.NewScheduleAsync(random);
+            case (_, "/api/schedules"):
+                return await cast.ScheduleAsync(random);
             case (_, "/api/tasks"):
                 draft.Step = cast.AnyStep(random) ?? await cast.QueuedStepAsync(random);
                 return draft.Step.TaskId;
@@ -89,6 +104,13 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 return id;
             case (_, "/api/workers"):
                 return "worker:" + cast.Agent(random).InstanceId;
+            case (_, "/api/organizations/{id}/doctrine/versions"):
+                return random.Next(1, cast.DoctrineVersion + 1).ToString();
+            case ("approveKeyRotation" or "rejectKeyRotation", "/api/instances"):
+                draft.Rotation = await cast.RotationAsync(random);
+                return draft.Rotation.InstanceId;
+            case ("approveKeyRotation" or "rejectKeyRotation", _):
+                return draft.Rotation!.Id;
             case ("removeInstance" or "createPairingCode", _):
                 return await cast.SpareInstanceAsync(random);
             case (_, "/api/instances") when draft.Route.Admission == Admission.Workstation:
@@ -117,11 +139,21 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
         "capacity" => random.Next(0, 3).ToString(),
         "cancelsSeen" => cast.AnyStep(random)?.Id ?? "",
         "tag" => "fuzz",
+        "status" when draft.Route.Name == "listInvestigations" => random.Next(2) == 0 ? "open" : "closed",
+        "status" when draft.Route.Name == "listRunbooks" => random.Next(2) == 0 ? "draft" : "active",
         "status" => random.Next(2) == 0 ? "queued" : "completed",
         "mode" => "command",
+        "approval" => "pending",
+        "state" => random.Next(2) == 0 ? "pending" : "approved",
         "worker" => cast.Agent(random).InstanceId,
+        "investigation" => cast.MadeAt("/api/investigations", random) ?? Ids.New(Ids.Investigation, TimeProvider.System),
+        "title" or "fileName" => cast.NewName(),
+        "sha256" => new string('0', 64),
         "instance" => draft.Device!.InstanceId,
         "cursor" when draft.Route.Name == "listTasks" => cast.AnyStep(random)?.TaskId ?? Ids.New(Ids.Task, TimeProvider.System),
+        "cursor" when draft.Route.Name == "listAuditEvents" => Ids.New(Ids.AuditEvent, TimeProvider.System),
+        "from" => "2020-01-01T00:00:00Z",
+        "to" => "2100-01-01T00:00:00Z",
         "cursor" when draft.Route.Name == "getStepLogs" => "1." + random.Next(3),
         "cursor" => System.Buffers.Text.Base64Url.EncodeToString(Encoding.UTF8.GetBytes(cast.OrganizationId)),
         _ => (draft.Route.Schemas.Value(query.Schema, query.Name, random, n => cast.Seen(n, random)) as JsonLeaf)?.Raw.Trim('"') ?? "x",
@@ -129,7 +161,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
 
     private async Task FillBodyAsync(Draft draft, Random random)
     {
-        if (await _waysIn.TryFillBodyAsync(draft, random)) return;
+        if (await _waysIn.TryFillBodyAsync(draft, random) || _records.TryFillBody(draft, random)) return;
         switch (draft.Route.Name)
         {
             case "login":
@@ -138,6 +170,20 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
             case "pair":
                 draft.Device = client.NewDevice();
                 draft.SetBody(new PairRequest { Code = await cast.PairingCodeAsync(), HostName = "host" });
+                break;
+            case "requestKeyRotation":
+                draft.NewKey = draft.Device!.WithNewKey();
+                draft.SetBody(draft.Device.RequestFor(draft.NewKey));
+                break;
+            case "approveKeyRotation":
+                draft.SetBody(new ApproveKeyRotationRequest { Fingerprint = random.Next(4) == 0 ? "AAAAAAAA" : draft.Rotation!.Last8 });
+                break;
+            case "rejectKeyRotation":
+                draft.SetBody(new RejectKeyRotationRequest { Reason = random.Next(2) == 0 ? "fuzz" : null });
+                break;
+            case "recover":
+                draft.Device = client.NewDevice();
+                draft.SetBody(new RecoverRequest { Code = await cast.RecoveryCodeAsync(), HostName = "host", Statement = draft.Device.OwnStatement() });
                 break;
             case "openSession":
                 var successor = random.Next(2) == 0;
@@ -156,13 +202,55 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 });
                 break;
             case "createTask":
-                draft.SetBody(NewTask(random));
+                draft.SetBody(random.Next(8) == 0 ? await _records.RunbookTaskAsync(random) : NewTask(random) with { InvestigationId = random.Next(8) == 0 ? cast.MadeAt("/api/investigations", random) : null });
+                break;
+            case "updateTask":
+                draft.SetBody(new UpdateTaskRequest
+                {
+                    Intent = random.Next(2) == 0 ? cast.NewName() : null, Priority = random.Next(-3, 4), MaxParallel = random.Next(0, 3), TimeoutSeconds = random.Next(3000, 3600),
+                    Command = random.Next(3) == 0 ? new CommandSpec { Argv = ["true", cast.NewName()] } : null, Environment = random.Next(3) == 0 ? new Dictionary<string, string> { ["A"] = "c" } : null,
+                    Targets = random.Next(4) == 0 ? new TargetSpec { Workstations = [cast.Agent(random).InstanceId] } : null,
+                    Retry = random.Next(8) switch { 0 => new RetryPolicy { MaxAttempts = 2, BackoffSeconds = 3600 }, 1 => new RetryPolicy(), _ => null },
+                    ApprovalClass = random.Next(6) == 0 ? ApprovalClass.SensitiveWrite : null,
+                });
+                break;
+            case "approveTask" or "rejectTask":
+                draft.SetBody(new AnswerApprovalRequest { Reason = "fuzz" });
+                break;
+            case "createSchedule":
+                // Seldom: what a tick makes would be in no client's plan.
+                draft.SetBody(new CreateScheduleRequest
+                {
+                    Name = cast.NewName(), Cron = random.Next(2) == 0 ? "@yearly" : "*/7 0-3/2,5 31 DEC *", TimeZone = random.Next(2) == 0 ? "Europe/Berlin" : null, Task = NewTask(random),
+                    Overlap = (OverlapRule)random.Next(3), MissedRuns = (MissedRunRule)random.Next(2),
+                });
+                break;
+            case "updateSchedule":
+                draft.SetBody(new UpdateScheduleRequest
+                {
+                    Name = random.Next(3) == 0 ? cast.NewName() : null, Cron = random.Next(2) == 0 ? "0 0 1 1 *" : null, TimeZone = random.Next(3) == 0 ? "Australia/Lord_Howe" : null,
+                    Overlap = random.Next(2) == 0 ? OverlapRule.Queue : null, Task = random.Next(2) == 0 ? NewTask(random) : null,
+                });
                 break;
             case "createInstance":
                 draft.SetBody(new CreateInstanceRequest { Name = cast.NewName(), Tags = ["spare", "a/b:c"], MachineId = random.Next(3) == 0 ? cast.NewName() : null });
                 break;
             case "updateInstance":
-                draft.SetBody(new UpdateInstanceRequest { Name = random.Next(3) == 0 ? cast.NewName() : null, AddTags = ["t" + random.Next(5)], RemoveTags = ["t" + random.Next(5)] });
+                draft.SetBody(new UpdateInstanceRequest { Name = random.Next(3) == 0 ? cast.NewName() : null, AddTags = ["t" + random.Next(5)], RemoveTags = ["t" + random.Next(5)], WorkerName = random.Next(3) switch { 0 => cast.NewName(), 1 => "", _ => null } });
+                break;
+            case "setDoctrine":
+                draft.SetBody(new SetDoctrineRequest { BasedOn = cast.DoctrineVersion, Document = NewDoctrine(random) });
+                break;
+            case "setWebhook":
+                draft.SetBody(new SetWebhookRequest { Url = $"https://{cast.NewName()}.invalid:8443/hook?token=1", RotateSecret = random.Next(2) == 0 ? random.Next(2) == 0 : null });
+                break;
+            case "evaluateDoctrine":
+                draft.SetBody(new EvaluateDoctrineRequest
+                {
+                    Command = random.Next(2) == 0 ? new CommandSpec { Shell = "fuzz7 true" } : new CommandSpec { Argv = ["fuzz7", "x"] },
+                    Workstations = [cast.Agent(random).InstanceId], Tags = ["fuzz", "spare"], Role = (Role)random.Next(4), Origin = (DoctrineOrigin)random.Next(3),
+                    At = new DateTimeOffset(2026, random.Next(1, 13), 5, 12, 0, 0, TimeSpan.Zero), Version = random.Next(3) == 0 ? random.Next(1, cast.DoctrineVersion + 1) : null,
+                });
                 break;
             case "addMember":
                 draft.SetBody(new AddMemberRequest { Email = cast.NewName() + "@example.test", Password = ServerFixture.Password, Role = (Role)random.Next(3) });
@@ -194,6 +282,18 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
         }
     }
 
+    /// <summary>Every part and every kind of window; it is about no task that this fuzzer creates.</summary>
+    private static string NewDoctrine(Random random) => $$"""
+        # {{random.Next(1000)}}
+        forbid:
+          - { name: never, when: { pattern: 'fuzz{{random.Next(10)}} wipe' } }
+        approvals:
+          - { name: some, class: sensitive_write, when: { tags: [never], pattern: ['(?i)fuzz{{random.Next(10)}}', '^x'], mode: command } }
+        freeze:
+          - { name: nights, zone: Europe/Berlin, cron: '0 2 * * {{random.Next(7)}}', duration: 90m, when: { origin: schedule, role: viewer } }
+          - { name: once, from: 2026-03-29 02:30, to: 2026-11-0{{random.Next(1, 10)}}, effect: refuse, when: { tags: never } }
+        """;
+
     private CreateTaskRequest NewTask(Random random)
     {
         var workstations = random.Next(3) == 0 ? cast.Agents.Select(a => a.InstanceId).ToArray() : [cast.Agent(random).InstanceId];
@@ -210,7 +310,9 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
             WorkingDirectory = "/tmp",
             EnvironmentFromMachine = ["HOME"],
             Intent = random.Next(2) == 0 ? "fuzz" : null,
+            ApprovalClass = random.Next(8) == 0 ? (ApprovalClass)random.Next(3) : null,
             Resources = random.Next(8) == 0 ? new ResourceSpec { Cpu = 1 } : null,
+            Retry = random.Next(4) == 0 ? new RetryPolicy { MaxAttempts = 2, BackoffSeconds = 3600, Backoff = BackoffKind.Exponential, On = [StepReason.ExitCode, StepReason.WorkerLost] } : null,
             Command = random.Next(3) == 0 ? new CommandSpec { Shell = "true" } : new CommandSpec { Argv = ["true", "x"] },
         };
     }

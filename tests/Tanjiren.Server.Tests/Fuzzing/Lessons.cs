@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.DeviceTrust.Rotations;
 
 namespace Tanjiren.Server.Tests.Fuzzing;
 
@@ -16,6 +17,9 @@ internal sealed class Lessons(Cast cast)
         }
         else if (answer.Status is 404 or 409 && draft.Step is { } step) Forget(draft, step, answer);
         else if (draft.Route.Name == "token") cast.WaysIn.LearnRefusal(draft, answer);
+        else if (draft.Rotation is { } refused && answer.Status is 404 or 409) cast.Rotations.Remove(refused);
+        else if (draft.Route.Name == "recover" && answer.Status == 422) cast.RecoveryCodes.Clear();
+        draft.NewKey?.Dispose();
         if (draft.Device is { } device && draft.Route.Admission == Admission.Key && !cast.Agents.Contains(device)) device.Dispose();
     }
 
@@ -35,17 +39,22 @@ internal sealed class Lessons(Cast cast)
             cast.NoteSeen(body);
         }
         cast.WaysIn.Learn(draft, answer, body);
+        if (body.ValueKind == JsonValueKind.Object && body.TryGetProperty("version", out var version) && version.ValueKind == JsonValueKind.Number && version.TryGetInt64(out var number) && body.TryGetProperty("id", out var versioned))
+            cast.Versions[versioned.GetString()!] = number;
+        if (draft.Route.Method == "DELETE" && draft.Path.Count == 1 && draft.Path.TryGetValue("id", out var deleted)) cast.ForgetMade(Uri.UnescapeDataString(deleted));
         if (answer.Status != 204 && body.ValueKind != JsonValueKind.Object) return;
         var named = draft.Path.TryGetValue("id", out var value) ? Uri.UnescapeDataString(value) : "";
         switch (draft.Route.Name)
         {
             case "createTask":
-                // The same task again, by its idempotency key, is known already.
-                foreach (var step in body.GetProperty("execution").GetProperty("steps").EnumerateArray().Where(s => cast.Steps.All(known => known.Id != s.GetProperty("id").GetString())))
-                    cast.Add(new StepFact(step.GetProperty("id").GetString()!, body.GetProperty("id").GetString()!)
-                    {
-                        Holder = cast.Agents.FirstOrDefault(a => step.TryGetProperty("instanceId", out var i) && a.InstanceId == i.GetString()),
-                    });
+                LearnSteps(body);
+                break;
+            case "updateTask" or "approveTask" or "rejectTask":
+                // Its steps are others now, or it has some at last.
+                var changed = body.GetProperty("id").GetString();
+                cast.PlannedTasks.Remove(changed!);
+                if (draft.Route.Name == "updateTask") foreach (var old in cast.Steps.Where(s => s.TaskId == changed)) old.Ended = true;
+                LearnSteps(body);
                 break;
             case "claimStep" when draft.Step is { } claimed && claimed.Id == named:
                 (claimed.Held, claimed.Holder, claimed.LogSeq) = (true, draft.Device, 0);
@@ -62,8 +71,17 @@ internal sealed class Lessons(Cast cast)
             case "openSession":
                 draft.Device!.SessionId = body.GetProperty("sessionId").GetString();
                 break;
+            case "setDoctrine" or "getDoctrine":
+                cast.DoctrineVersion = body.GetProperty("version").GetInt32();
+                break;
             case "createInstance":
                 Cast.Note(cast.SpareInstances, body.GetProperty("id").GetString()!);
+                break;
+            case "createSchedule":
+                Cast.Note(cast.Schedules, body.GetProperty("id").GetString()!);
+                break;
+            case "deleteSchedule":
+                cast.Schedules.Remove(named);
                 break;
             case "removeInstance":
                 cast.SpareInstances.Remove(named);
@@ -74,6 +92,23 @@ internal sealed class Lessons(Cast cast)
             case "pair":
                 cast.SpareInstances.Remove(body.GetProperty("instanceId").GetString()!);
                 cast.PairingCodes.Clear(); // each works once, and which one was sent is not always known
+                break;
+            case "createRecoveryCode":
+                Cast.Note(cast.RecoveryCodes, body.GetProperty("code").GetString()!);
+                break;
+            case "recover":
+                // It takes the place of what waited there, and of its code.
+                cast.RecoveryCodes.Clear();
+                cast.Rotations.RemoveAll(r => r.InstanceId == body.GetProperty("instanceId").GetString());
+                Cast.Note(cast.Rotations, new RotationFact(body.GetProperty("instanceId").GetString()!, body.GetProperty("rotation").GetProperty("id").GetString()!, draft.Device!.Last8()));
+                break;
+            case "requestKeyRotation":
+                cast.Rotations.RemoveAll(r => r.InstanceId == body.GetProperty("instanceId").GetString());
+                Cast.Note(cast.Rotations, new RotationFact(body.GetProperty("instanceId").GetString()!, body.GetProperty("id").GetString()!, draft.NewKey!.Last8()));
+                break;
+            case "approveKeyRotation" or "rejectKeyRotation":
+                cast.Rotations.RemoveAll(r => r.Id == draft.Rotation!.Id);
+                cast.RecoveryCodes.Clear(); // made for the key before
                 break;
             case "createToken":
                 cast.SpareTokens.Add((body.GetProperty("token").GetProperty("id").GetString()!, draft.Person! with { Secret = body.GetProperty("secret").GetString()!, IsCookie = false }));
@@ -111,6 +146,17 @@ internal sealed class Lessons(Cast cast)
                     Cast.Note(cast.Cookies, person with { Secret = cookie, IsCookie = true });
                 break;
         }
+    }
+
+    /// <summary>Those of a task that are not known yet; the same task again, by its idempotency key, is known already.</summary>
+    private void LearnSteps(JsonElement task)
+    {
+        foreach (var step in task.GetProperty("execution").GetProperty("steps").EnumerateArray().Where(s => cast.Steps.All(known => known.Id != s.GetProperty("id").GetString())))
+            cast.Add(new StepFact(step.GetProperty("id").GetString()!, task.GetProperty("id").GetString()!)
+            {
+                Holder = cast.Agents.FirstOrDefault(a => step.TryGetProperty("instanceId", out var i) && a.InstanceId == i.GetString()),
+            });
+        if (task.GetProperty("state").GetString() == "planned") Cast.Note(cast.PlannedTasks, task.GetProperty("id").GetString()!);
     }
 
     /// <summary>A refusal may mean that the step has moved on: it is not trusted again.</summary>

@@ -1,7 +1,9 @@
 using System.Text;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.DeviceTrust.Rotations;
 using Tanjiren.Server.Tests.Identity.OAuth;
 using Tanjiren.Server.Tests.Tasks.Http;
+using Tanjiren.Server.Tests.Webhooks;
 
 namespace Tanjiren.Server.Tests.Fuzzing;
 
@@ -17,8 +19,11 @@ internal sealed class OtherOrganization
         "SELECT * FROM credentials WHERE organization_id = @id ORDER BY id", "SELECT * FROM instances WHERE organization_id = @id ORDER BY id",
         "SELECT k.* FROM instance_keys k JOIN instances i ON i.id = k.instance_id WHERE i.organization_id = @id ORDER BY k.id",
         "SELECT c.* FROM pairing_codes c JOIN instances i ON i.id = c.instance_id WHERE i.organization_id = @id ORDER BY c.code_hash",
+        "SELECT * FROM key_rotations WHERE organization_id = @id ORDER BY id",
         "SELECT s.* FROM instance_sessions s JOIN instances i ON i.id = s.instance_id WHERE i.organization_id = @id ORDER BY s.id",
+        "SELECT * FROM doctrine_versions WHERE organization_id = @id ORDER BY version",
         "SELECT * FROM tasks WHERE organization_id = @id ORDER BY id", "SELECT * FROM executions WHERE organization_id = @id ORDER BY id",
+        "SELECT * FROM approvals WHERE organization_id = @id ORDER BY id",
         "SELECT * FROM selectors WHERE organization_id = @id ORDER BY id", "SELECT * FROM steps WHERE organization_id = @id ORDER BY id",
         "SELECT c.* FROM step_claims c JOIN steps s ON s.id = c.step_id WHERE s.organization_id = @id ORDER BY c.step_id, c.generation",
         "SELECT e.* FROM step_events e JOIN tasks t ON t.id = e.task_id WHERE t.organization_id = @id ORDER BY e.task_id, e.event_seq",
@@ -27,7 +32,11 @@ internal sealed class OtherOrganization
         "SELECT t.* FROM oauth_refresh_tokens t JOIN oauth_grants g ON g.id = t.grant_id WHERE g.organization_id = @id ORDER BY t.grant_id, t.number",
         "SELECT d.* FROM oauth_device_codes d JOIN oauth_grants g ON g.id = d.grant_id WHERE g.organization_id = @id ORDER BY d.device_code_hash",
         "SELECT u.* FROM users u JOIN memberships m ON m.user_id = u.id WHERE m.organization_id = @id ORDER BY u.id",
-        "SELECT * FROM audit_events WHERE organization_id = @id ORDER BY id", "SELECT * FROM idempotency_keys WHERE organization_id = @id ORDER BY idempotency_key",
+        "SELECT * FROM schedules WHERE organization_id = @id ORDER BY id", "SELECT * FROM retries WHERE organization_id = @id ORDER BY task_id",
+        "SELECT * FROM webhooks WHERE organization_id = @id ORDER BY organization_id", "SELECT * FROM webhook_deliveries WHERE organization_id = @id ORDER BY id",
+        "SELECT * FROM investigations WHERE organization_id = @id ORDER BY id", "SELECT * FROM runbooks WHERE organization_id = @id ORDER BY id",
+        "SELECT * FROM prompts WHERE organization_id = @id ORDER BY id", "SELECT * FROM artifacts WHERE organization_id = @id ORDER BY id",
+        "SELECT id,at,actor,action,subject,detail,address FROM audit_events WHERE organization_id = @id ORDER BY id", "SELECT * FROM idempotency_keys WHERE organization_id = @id ORDER BY idempotency_key",
     ];
 
     private readonly Dictionary<string, List<string>> _ids = [];
@@ -59,6 +68,9 @@ internal sealed class OtherOrganization
         using var agent = await server.NewAgentAsync(other.Mark + " machine", [other.Mark], admin: owner);
         var waiting = await server.NewInstanceAsync(other.Mark + " unpaired", admin: owner);
         await server.NewPairingCodeAsync(waiting.Id, owner);
+        using var rotating = await server.NewDeviceAsync(other.Mark + " rotating", admin: owner);
+        using var next = rotating.WithNewKey();
+        other.Add(rotating.InstanceId, (await rotating.RequestKeyAsync(next)).Id);
         foreach (var run in new[] { true, false, false })
         {
             var task = await owner.CreateTaskAsync(TaskCalls.On(agent.InstanceId) with { Intent = other.Mark });
@@ -68,12 +80,24 @@ internal sealed class OtherOrganization
             await agent.AppendAsync(task.StepId(), AgentCalls.Chunk(1, other.Mark));
             await agent.CompleteAsync(task.StepId(), 1);
         }
+        var asking = await owner.CreateTaskAsync(TaskCalls.On(agent.InstanceId) with { Intent = other.Mark, ApprovalClass = ApprovalClass.SensitiveWrite });
+        other.Add(asking.Id, asking.Approvals!.Single().Id);
+        var schedule = await owner.PostJsonAsync("/api/schedules", new CreateScheduleRequest { Name = other.Mark, Cron = "@yearly", Task = TaskCalls.On(agent.InstanceId) with { Intent = other.Mark } });
+        other.Add((await schedule.BodyAsync<ScheduleBody>()).Id);
+        // Set last, so that it has nothing to tell.
+        (await owner.PutAsync(server.WebhookUrl(id), JsonHttp.Content(new SetWebhookRequest { Url = $"https://{other.Mark}.invalid/" }), TestContext.Current.CancellationToken)).EnsureSuccessStatusCode();
         var token = await (await owner.PostJsonAsync("/api/auth/tokens", new CreateTokenRequest { Name = other.Mark })).BodyAsync<CreatedToken>();
         var invitation = await (await owner.PostJsonAsync($"/api/organizations/{id}/invitations", new CreateInvitationRequest { Email = other.Mark + "@invited.test", Role = Role.Member })).BodyAsync<CreatedInvitation>();
         using var browser = new Browser(server, me.Email);
         await browser.LogInAsync();
         var signIn = await server.SignInDeviceAsync(browser, other.Mark, id);
         other.Add(invitation.Invitation.Id, signIn.GrantId!);
+        var investigation = await (await owner.PostJsonAsync("/api/investigations", new CreateInvestigationRequest { Title = other.Mark })).BodyAsync<InvestigationBody>();
+        var artifact = await (await owner.PostJsonAsync($"/api/investigations/{investigation.Id}/artifacts",
+            new CreateArtifactRequest { Kind = ArtifactKind.Note, Title = other.Mark, Text = other.Mark })).BodyAsync<ArtifactBody>();
+        var runbook = await (await owner.PostJsonAsync("/api/runbooks", RecordDrafts.Runbook(other.Mark))).BodyAsync<RunbookBody>();
+        var prompt = await (await owner.PostJsonAsync("/api/prompts", new CreatePromptRequest { Name = other.Mark, Text = other.Mark })).BodyAsync<PromptBody>();
+        other.Add(investigation.Id, artifact.Id, runbook.Id, prompt.Id);
         other.Add(id, me.UserId, member.UserId, agent.InstanceId, waiting.Id, "worker:" + agent.InstanceId, agent.SessionId!, token.Token.Id);
         return other;
     }

@@ -103,7 +103,8 @@ public sealed class ApiDocumentTests
             var headers = body.TryGetProperty("parameters", out var parameters)
                 ? parameters.EnumerateArray().Where(p => p.GetProperty("in").GetString() == "header").Select(p => p.GetProperty("name").GetString()).ToList() : [];
             headers.Contains("DPoP").ShouldBe(device || metadata.GetMetadata<ProofRequirement>() is not null, route);
-            headers.Contains("Idempotency-Key").ShouldBe(route is "POST /api/tasks" or "POST /api/instances", route);
+            headers.Contains("Idempotency-Key").ShouldBe(route is "POST /api/tasks" or "POST /api/instances" or "POST /api/schedules" or "POST /api/schedules/{id}/run" or "POST /api/tasks/{id}/retry"
+                or "POST /api/investigations" or "POST /api/runbooks" or "POST /api/prompts" || route.StartsWith("POST ", StringComparison.Ordinal) && route.Contains("/artifacts", StringComparison.Ordinal), route);
         }
     }
 

@@ -31,6 +31,8 @@ public sealed partial class SettingsDocsTests
                 yield return string.Create(CultureInfo.InvariantCulture, $"`{name}` | {property.GetValue(defaults)} | {range.Minimum}-{range.Maximum} |");
             else if (property.PropertyType == typeof(IList<string>))
                 yield return $"`{name}:0`, `:1` … | none | - |";
+            else if (property.PropertyType == typeof(bool))
+                yield return $"`{name}` | {((bool)property.GetValue(defaults)! ? "true" : "false")} | true, false |";
             else if (property.PropertyType == typeof(string))
                 yield return $"`{name}` | {property.GetValue(defaults) ?? "none"} | - |";
             else

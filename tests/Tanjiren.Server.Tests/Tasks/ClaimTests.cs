@@ -42,6 +42,24 @@ public sealed class ClaimTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_claim_that_is_repeated_after_the_deadline_starts_nothing(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("a");
+        var task = await engine.CreateTaskAsync(new CreateTaskRequest
+        {
+            Command = new CommandSpec { Argv = ["true"] }, Targets = new TargetSpec { Workstations = ["a"] }, TimeoutSeconds = 60,
+        });
+        var claimId = engine.NewClaimId();
+        (await engine.ClaimAsync(machine, task.Execution!.Steps[0], claimId)).Refusal.ShouldBeNull();
+        await engine.MoveClocksAsync(TimeSpan.FromSeconds(30));
+        (await engine.ClaimAsync(machine, task.Execution.Steps[0], claimId)).Response!.TimeoutMs.ShouldBeInRange(1, 30_000);
+        await engine.MoveClocksAsync(TimeSpan.FromSeconds(30));
+        (await engine.ClaimAsync(machine, task.Execution.Steps[0], claimId)).Refusal.ShouldBe(ClaimRefusal.Lost);
+        await engine.CheckInvariantsAsync(task.Id);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task A_claim_id_of_another_step_is_refused(DatabaseKind kind)
     {
         await using var engine = await Engine.StartAsync(kind);

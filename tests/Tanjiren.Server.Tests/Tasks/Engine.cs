@@ -4,10 +4,19 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
+using Tanjiren.Server.Investigations;
+using Tanjiren.Server.Runbooks;
+using Tanjiren.Server.Schedules;
 using Tanjiren.Server.Tasks;
+using Tanjiren.Server.Tasks.Approvals;
+using Tanjiren.Server.Tasks.Explain;
 using Tanjiren.Server.Tasks.Leases;
+using Tanjiren.Server.Tasks.Overview;
+using Tanjiren.Server.Tasks.Retries;
+using Tanjiren.Server.Tests.Governance;
 using Tanjiren.Server.Workstations;
 using Tanjiren.Server.Workstations.Sessions;
 using Tanjiren.Tests;
@@ -23,6 +32,7 @@ internal sealed class Engine : IAsyncDisposable
     public const int TtlSeconds = 10;
     public const int GraceSeconds = 10;
 
+    private readonly HashSet<string> _stored = [];
     private readonly TestDatabase _testDatabase;
     private readonly ServiceProvider _services;
 
@@ -37,6 +47,9 @@ internal sealed class Engine : IAsyncDisposable
     public Database Database => _services.GetRequiredService<Database>();
     public Caller Owner { get; private set; } = null!;
 
+    /// <summary>What the doctrine says to each question; absent: everything is free.</summary>
+    public Func<DoctrineQuestion, DoctrineDecision>? Doctrine { get; set; }
+
     public StepClaimer Claimer => _services.GetRequiredService<StepClaimer>();
     public StepResolver Resolver => _services.GetRequiredService<StepResolver>();
     public LogAppender Logs => _services.GetRequiredService<LogAppender>();
@@ -44,6 +57,19 @@ internal sealed class Engine : IAsyncDisposable
     public LeaseReconciler Reconciler => _services.GetRequiredService<LeaseReconciler>();
     public HeartbeatService Heartbeats => _services.GetRequiredService<HeartbeatService>();
     public SessionStore Sessions => _services.GetRequiredService<SessionStore>();
+    public ApprovalService Approvals => _services.GetRequiredService<ApprovalService>();
+    public ApprovalLoop ApprovalLoop => _services.GetRequiredService<ApprovalLoop>();
+    public TaskEditor Editor => _services.GetRequiredService<TaskEditor>();
+    public TaskExplainer Explainer => _services.GetRequiredService<TaskExplainer>();
+    public RuntimeOverview Overview => _services.GetRequiredService<RuntimeOverview>();
+    public WakeUps WakeUps => _services.GetRequiredService<WakeUps>();
+    public WorkQuery Work => _services.GetRequiredService<WorkQuery>();
+    public RetryLoop Retries => _services.GetRequiredService<RetryLoop>();
+    public RetryService Retrying => _services.GetRequiredService<RetryService>();
+    public ScheduleLoop Ticks => _services.GetRequiredService<ScheduleLoop>();
+    public ScheduleFiring Firing => _services.GetRequiredService<ScheduleFiring>();
+    public ScheduleService Schedules => _services.GetRequiredService<ScheduleService>();
+    public HeldTasks Held => _services.GetRequiredService<HeldTasks>();
     public TaskStore Store => _services.GetRequiredService<TaskStore>();
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
@@ -54,16 +80,28 @@ internal sealed class Engine : IAsyncDisposable
         var engine = new Engine(await TestDatabase.CreateAsync(kind, MigrateAsync), clock);
         if (kind == DatabaseKind.Postgres)
         {
-            // The real clock of the database, plus what the test moves it by.
-            await engine.ExecuteAsync("""
-                CREATE TABLE test_clock (offset_ms BIGINT NOT NULL);
-                INSERT INTO test_clock VALUES (0);
-                CREATE OR REPLACE FUNCTION tanjiren_now() RETURNS BIGINT LANGUAGE sql VOLATILE AS
-                  'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + (SELECT offset_ms FROM test_clock)';
+            // A clock that stands until the test moves it, as SQLite's does on the engine's own.
+            await engine.ExecuteAsync($"""
+                CREATE TABLE test_clock (now_ms BIGINT NOT NULL);
+                INSERT INTO test_clock VALUES ({clock.GetUtcNow().ToUnixTimeMilliseconds()});
+                CREATE OR REPLACE FUNCTION tanjiren_now() RETURNS BIGINT LANGUAGE sql VOLATILE AS 'SELECT now_ms FROM test_clock';
                 """);
         }
         engine.Owner = await engine.CreateOrganizationAsync("home");
         return engine;
+    }
+
+    public object Service(Type type) => _services.GetRequiredService(type);
+
+    /// <summary>Somebody else of the owner's organization.</summary>
+    public async Task<Caller> AddMemberAsync(string name, Role role)
+    {
+        var userId = Ids.New(Ids.User, Clock);
+        await ExecuteAsync("""
+            INSERT INTO users (id, email, created_at) VALUES (@userId, @email, 0);
+            INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES (@OrganizationId, @userId, @role, 0);
+            """, new { userId, Owner.OrganizationId, email = name + "@example.test", role = role.ToString().ToLowerInvariant() });
+        return Owner with { UserId = userId, Email = name + "@example.test", Role = role };
     }
 
     /// <summary>The same engine over a database whose transactions can be stopped between statements.</summary>
@@ -88,21 +126,33 @@ internal sealed class Engine : IAsyncDisposable
             VALUES (@instanceId, @organizationId, @name, @tags, @maxConcurrent, @now, 0);
             INSERT INTO instance_sessions (id, instance_id, machine_id, boot_id, host_name, opened_at, last_seen)
             VALUES (@sessionId, @instanceId, @name, 'boot', @name, 0, tanjiren_now());
+            INSERT INTO instance_keys (id, instance_id, jkt, x, y, created_at) VALUES (@keyId, @instanceId, @keyId, 'x', 'y', 0);
             """,
             new
             {
+                keyId = Ids.New(Ids.Key, Clock),
                 instanceId = device.InstanceId, organizationId = device.OrganizationId, sessionId = device.SessionId, name, maxConcurrent,
                 tags = System.Text.Json.JsonSerializer.Serialize(tags ?? []), now = Clock.GetUtcNow().ToUnixTimeMilliseconds(),
             });
         return device;
     }
 
-    public async Task<TaskBody> CreateTaskAsync(CreateTaskRequest request)
+    /// <summary>A version of the real doctrine. From the first on it decides for this organization, in place of <see cref="Doctrine"/>.</summary>
+    public async Task WriteDoctrineAsync(string organizationId, int version, string document)
     {
-        var result = await _services.GetRequiredService<TaskService>().CreateAsync(Owner, request, null, Token);
+        await ExecuteAsync("INSERT INTO doctrine_versions (organization_id, version, document, created_at) VALUES (@organizationId, @version, @document, 0)", new { organizationId, version, document });
+        _stored.Add(organizationId);
+    }
+
+    public async Task<TaskBody> CreateTaskAsync(CreateTaskRequest request, Caller? by = null)
+    {
+        var result = await TryCreateTaskAsync(request, by);
         result.Problem?.Value.Detail.ShouldBeNull();
         return await TaskAsync(result.TaskId!);
     }
+
+    public Task<CreateTaskResult> TryCreateTaskAsync(CreateTaskRequest request, Caller? by = null) =>
+        _services.GetRequiredService<TaskService>().CreateAsync(by ?? Owner, request, null, Token);
 
     /// <summary>A command on each of these workstations.</summary>
     public Task<TaskBody> CreateTaskAsync(IEnumerable<Device> targets, int maxParallel = 1, OnWorkerLost onWorkerLost = OnWorkerLost.Fail,
@@ -156,8 +206,10 @@ internal sealed class Engine : IAsyncDisposable
     {
         Clock.Advance(by);
         if (_testDatabase.Kind == DatabaseKind.Postgres)
-            await ExecuteAsync("UPDATE test_clock SET offset_ms = offset_ms + @ms", new { ms = (long)by.TotalMilliseconds });
+            await ExecuteAsync("UPDATE test_clock SET now_ms = now_ms + @ms", new { ms = (long)by.TotalMilliseconds });
     }
+
+    public Task<IReadOnlyList<T>> ListAsync<T>(string sql, object? arguments = null) => Database.ReadAsync(s => s.ListAsync<T>(sql, arguments), Token);
 
     public Task<T> QueryAsync<T>(string sql, object? arguments = null) => Database.ReadAsync(s => s.FirstAsync<T>(sql, arguments), Token)!;
 
@@ -175,10 +227,26 @@ internal sealed class Engine : IAsyncDisposable
               OR e.failed_steps <> (SELECT count(*) FROM steps s WHERE s.task_id = e.task_id AND s.state = 'failed'))
             UNION ALL
             SELECT 'end of ' || t.id FROM tasks t JOIN executions e ON e.task_id = t.id
-              WHERE t.id = @taskId AND (e.open_steps = 0) <> (t.state IN ('completed', 'failed', 'cancelled'))
+              WHERE t.id = @taskId AND (e.open_steps = 0) <> (t.state IN ('planned', 'completed', 'failed', 'cancelled'))
+            UNION ALL
+            SELECT 'planned task ' || t.id FROM tasks t WHERE t.id = @taskId AND t.state = 'planned' AND (t.approval_status <> 'pending'
+              OR EXISTS (SELECT 1 FROM steps s WHERE s.task_id = t.id) OR NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id AND a.state = 'pending'))
+            UNION ALL
+            SELECT 'queued task without its approval ' || t.id FROM tasks t WHERE t.id = @taskId AND t.state = 'queued' AND t.approval_class <> 'none'
+              AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = t.id AND a.state = 'approved' AND a.action_hash = t.action_hash
+                AND a.class IN (t.approval_class, 'production_mutation'))
+            UNION ALL
+            SELECT 'start without an approval ' || s.id FROM steps s WHERE s.task_id = @taskId AND s.state = 'running' AND s.approval_from > 0
+              AND NOT EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = s.task_id AND a.state = 'consumed' AND a.number >= s.approval_from)
+            UNION ALL
+            SELECT 'approval open after the end of ' || t.id FROM tasks t JOIN approvals a ON a.task_id = t.id
+              WHERE t.id = @taskId AND t.ended_at IS NOT NULL AND a.state IN ('pending', 'approved')
             UNION ALL
             SELECT 'events of ' || e.task_id FROM executions e WHERE e.task_id = @taskId AND e.event_seq <>
               (SELECT count(*) FROM step_events v WHERE v.task_id = e.task_id) + (SELECT count(*) FROM step_logs l WHERE l.task_id = e.task_id)
+            UNION ALL
+            SELECT 'summary of ' || t.id FROM tasks t
+              WHERE t.id = @taskId AND (SELECT count(*) FROM artifacts a WHERE a.task_id = t.id AND a.kind = 'summary') <> CASE WHEN t.ended_at IS NULL THEN 0 ELSE 1 END
             UNION ALL
             SELECT 'queued task with a claim ' || t.id FROM tasks t
               WHERE t.id = @taskId AND t.state = 'queued' AND EXISTS (SELECT 1 FROM steps s WHERE s.task_id = t.id AND s.attempts > 0)
@@ -208,9 +276,21 @@ internal sealed class Engine : IAsyncDisposable
         services.AddSingleton(new LeaseOptions { TtlSeconds = TtlSeconds, GraceSeconds = GraceSeconds, DeadlineSlackSeconds = 5 });
         services.AddSingleton(new WorkstationOptions()).AddSingleton(new HostingOptions());
         services.AddSingleton<WakeUps>().AddSingleton<Counters>().AddSingleton<AuditLog>().AddSingleton<InstanceDirectory>().AddSingleton<Idempotency>();
+        services.AddSingleton<DoctrineStore>();
+        services.AddSingleton(p => new DoctrineGate(p.GetRequiredService<DoctrineStore>(), p.GetRequiredService<ILogger<DoctrineGate>>()) { Budgets = (Doctrines.Ample, Doctrines.Ample) });
+        services.AddSingleton<DoctrineJudge>(p => (sql, question) => _stored.Contains(question.OrganizationId) ? p.GetRequiredService<DoctrineGate>().DecideAsync(sql, question)
+            : Task.FromResult(Doctrine?.Invoke(question) ?? new DoctrineDecision(ApprovalClass.None, [], false, null, false, 0)));
+        services.AddSingleton<DoctrineTags>(p => async (sql, organizationId, snapshot) =>
+            _stored.Contains(organizationId) ? await p.GetRequiredService<DoctrineGate>().NamedTagsAsync(sql, organizationId, snapshot) : null);
+        services.AddSingleton<TargetResolver>().AddSingleton<TaskPlanner>().AddSingleton<StepWriter>().AddSingleton<TaskEditor>();
+        services.AddSingleton<ApprovalGate>().AddSingleton<ApprovalService>().AddSingleton<ApprovalLoop>();
+        services.AddSingleton<TaskRequestResolver>().AddSingleton<RunbookDirectory>().AddSingleton<InvestigationDirectory>();
         services.AddSingleton<TaskService>().AddSingleton<TaskStore>().AddSingleton<TaskCanceller>().AddSingleton<TaskEventStream>();
         services.AddSingleton<StepClaimer>().AddSingleton<StepResolver>().AddSingleton<LogAppender>().AddSingleton<LeaseBook>().AddSingleton<WorkQuery>();
+        services.AddSingleton<RetryService>().AddSingleton<RetryLoop>().AddSingleton<ScheduleService>().AddSingleton<ScheduleFiring>().AddSingleton<ScheduleLoop>();
+        services.AddSingleton<FleetView>().AddSingleton<MissedWakes>().AddSingleton<TaskExplainer>().AddSingleton<RuntimeOverview>();
         services.AddSingleton<SessionStore>().AddSingleton<HeartbeatService>().AddSingleton<AnyDispatcher>().AddSingleton<LeaseReconciler>();
+        services.AddSingleton<HeldTasks>();
         return services.BuildServiceProvider();
     }
 }

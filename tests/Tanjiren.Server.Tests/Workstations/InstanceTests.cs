@@ -2,6 +2,7 @@ using System.Net;
 using Microsoft.Extensions.DependencyInjection;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tests.Governance;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Server.Tests.Workstations;
@@ -173,5 +174,24 @@ public sealed class InstanceTests
             """), Cancelled);
         open.ShouldBeEmpty();
         (await server.Database.ReadAsync(s => s.ListAsync<string>("SELECT action FROM audit_events ORDER BY id"), Cancelled)).ShouldContain("workstation.removed");
+    }
+
+    [Fact]
+    public async Task Who_tags_waits_for_the_membership_before_holding_the_workstation()
+    {
+        await using var server = await ServerFixture.StartAsync(DatabaseKind.Postgres);
+        await server.SetDoctrineAsync(1, "approvals: [{ name: production, class: production_mutation, when: { tags: [production] } }]");
+        var instance = await server.NewInstanceAsync();
+        Task<HttpResponseMessage>? tagged = null;
+        await server.Database.WriteAsync(async tx =>
+        {
+            // As the answer to an approval does, which a claim then waits for that wants the workstation.
+            await tx.FirstAsync<string>("SELECT user_id FROM memberships WHERE organization_id = @OrganizationId FOR UPDATE", new { server.Owner.OrganizationId });
+            tagged = server.Client.PatchJsonAsync("/api/instances/" + instance.Id, new UpdateInstanceRequest { AddTags = ["production"] });
+            await server.BlockedAsync(tagged);
+            tagged.IsCompleted.ShouldBeFalse();
+            return await tx.FirstAsync<string>("SELECT id FROM instances WHERE id = @Id FOR UPDATE NOWAIT", new { instance.Id });
+        }, Cancelled);
+        (await (await tagged!).BodyAsync<InstanceBody>()).Tags.ShouldBe(["production"]);
     }
 }

@@ -48,7 +48,7 @@ internal static class AgentPairCommand
         return command;
     }
 
-    private static string NameFor(CliContext cli, Uri url)
+    internal static string NameFor(CliContext cli, Uri url)
     {
         var signedIn = new CredentialFile(cli.Home).Read().Workspaces.FirstOrDefault(w => ServerAccessRules.SameServer(w.Value.Url, url.ToString())).Key;
         return signedIn ?? WorkspaceName.From(url.Authority);

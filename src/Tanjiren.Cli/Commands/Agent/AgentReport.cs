@@ -22,6 +22,12 @@ internal sealed record AgentReportIdentity
     public required string InstanceId { get; init; }
     public required string InstanceName { get; init; }
     public required string KeyFingerprint { get; init; }
+    /// <summary>Of the key that the server signs with, as it was told at the pairing.</summary>
+    public string? ServerKeyFingerprint { get; init; }
+    /// <summary>Of the new key of a rotation that waits for an admin.</summary>
+    public string? NewKeyFingerprint { get; init; }
+    /// <summary>Of the key of a recovery that is under way, or was stopped.</summary>
+    public string? RecoveryKeyFingerprint { get; init; }
 }
 
 [JsonSourceGenerationOptions(JsonSerializerDefaults.Web, WriteIndented = true, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,

@@ -1,4 +1,5 @@
 using Tanjiren.Agent;
+using Tanjiren.Agent.Keys;
 using Tanjiren.Cli.Output;
 using Tanjiren.Cli.Parsing;
 using Tanjiren.Cli.Settings;
@@ -28,7 +29,12 @@ internal static class AgentStatusCommand
                 Home = home,
                 Running = AgentStatus.IsRunning(home),
                 Identity = AgentIdentity.Load(home) is { } id
-                    ? new AgentReportIdentity { ServerUrl = id.ServerUrl, InstanceId = id.InstanceId, InstanceName = id.InstanceName, KeyFingerprint = id.KeyFingerprint }
+                    ? new AgentReportIdentity
+                    {
+                        ServerUrl = id.ServerUrl, InstanceId = id.InstanceId, InstanceName = id.InstanceName, KeyFingerprint = id.KeyFingerprint,
+                        ServerKeyFingerprint = id.ServerKeys.Select(key => key.Thumbprint()).FirstOrDefault(), NewKeyFingerprint = KeyRotation.Waiting(home),
+                        RecoveryKeyFingerprint = KeyRotation.Recovering(home),
+                    }
                     : null,
                 Status = AgentStatus.Load(home),
             };
@@ -47,7 +53,9 @@ internal static class AgentStatusCommand
             fields.Add("workstation", "not paired").Write(cli.Out);
             return;
         }
-        fields.Add("workstation", $"{identity.InstanceName} ({identity.InstanceId})").Add("server", identity.ServerUrl).Add("key", identity.KeyFingerprint);
+        fields.Add("workstation", $"{identity.InstanceName} ({identity.InstanceId})").Add("server", identity.ServerUrl).Add("server key", identity.ServerKeyFingerprint).Add("key", identity.KeyFingerprint)
+            .Add("new key", identity.NewKeyFingerprint is { } waiting ? $"{waiting} (rotation, waits for an admin)" : null)
+            .Add("recovery key", identity.RecoveryKeyFingerprint is { } recovering ? $"{recovering} (from `agent recover`)" : null);
         if (report.Running && report.Status is { } status)
         {
             var now = cli.Clock.GetUtcNow();

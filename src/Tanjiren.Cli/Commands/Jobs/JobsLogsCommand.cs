@@ -46,6 +46,7 @@ internal static class JobsLogsCommand
                 ? await FollowAsync(cli, client, job.Id, only, output, write)
                 : await PageAsync(client, job, only, write, cancellation);
             output.Finish();
+            if (job.LogsDeletedAt is { } deleted) cli.Say($"the output of {job.Id} was deleted by age {Output.Text.Instant(deleted, cli.Clock)}");
             return code;
         });
         return command;

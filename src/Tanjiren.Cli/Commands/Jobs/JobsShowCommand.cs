@@ -34,6 +34,9 @@ internal static class JobsShowCommand
             .Add("id", job.Id)
             .Add("intent", job.Intent)
             .Add("state", Words.Of(job.State) + (job.CancelRequestedAt is not null && !JobExit.IsTerminal(job.State) ? ", being cancelled" : ""))
+            .Add("approval", Approval(cli, job))
+            .Add("frozen until", job.FrozenUntil is null ? null : Text.Instant(job.FrozenUntil, cli.Clock))
+            .Add("held", job.Held ? "since the server was restored from a backup; `jobs resume` lets it go on" : null)
             .Add("command", command == job.Intent ? null : command)
             .Add("directory", job.WorkingDirectory)
             .Add("environment", string.Join(", ", (job.Environment?.Keys ?? []).Concat((job.EnvironmentFromMachine ?? []).Select(n => $"{n} (the workstation's)"))))
@@ -44,7 +47,15 @@ internal static class JobsShowCommand
             .Add("started", job.StartedAt is null ? null : Text.Instant(job.StartedAt, cli.Clock))
             .Add("ended", job.EndedAt is null ? null : Text.Instant(job.EndedAt, cli.Clock))
             .Add("outcome", job.OutcomeSummary)
+            .Add("attempt", job.Attempt == 1 && job.Retry is null ? null : $"{job.Attempt}{(job.Retry is { } retry ? $" of {retry.MaxAttempts}" : "")}")
+            .Add("retry of", job.RetryOfTaskId)
+            .Add("retried by", job.RetriedByTaskId)
+            .Add("next attempt", job.RetryDueAt is null ? null : Text.Instant(job.RetryDueAt, cli.Clock))
+            .Add("schedule", job.ScheduleId)
+            .Add("output", job.LogsDeletedAt is null ? null : $"deleted by age {Text.Instant(job.LogsDeletedAt, cli.Clock)}")
             .Add("trace", job.TraceId)
+            .Add("runbook", job.RunbookId)
+            .Add("investigation", job.InvestigationId)
             .Write(cli.Out);
         if (job.Execution is not { Steps.Count: > 0 } execution) return;
         cli.Out.WriteLine();
@@ -55,6 +66,19 @@ internal static class JobsShowCommand
                 Text.Bytes(step.LogBytes) + (step.Truncated ? ", cut" : "") + (step.EndedAt is not null && !step.LogsComplete ? ", more to come" : ""),
                 step.Attempts.ToString());
         table.Write();
+    }
+
+    private static string? Approval(CliContext cli, TaskBody job)
+    {
+        if (job.Approvals is not [.., var newest]) return null;
+        var who = newest.State switch
+        {
+            ApprovalState.Pending => $", until {Text.Instant(newest.ExpiresAt, cli.Clock)}; `tanvrit-compute jobs approve {job.Id} --approval {newest.Id}`",
+            ApprovalState.Approved => $" by {newest.DecidedBy}; must start by {Text.Instant(newest.ExpiresAt, cli.Clock)}",
+            ApprovalState.Consumed or ApprovalState.Rejected => $" by {newest.DecidedBy}",
+            _ => "",
+        };
+        return $"{Words.Of(newest.State)}{(newest.SelfApproved ? " (own)" : "")}{(newest.InheritedFrom is null ? "" : " (inherited)")}{who} ({Words.Of(newest.Class)}: {ApprovalNotice.Because(newest)}){(newest.Reason is null ? "" : $": {newest.Reason}")}";
     }
 
     private static string Result(StepBody step) => step.State switch

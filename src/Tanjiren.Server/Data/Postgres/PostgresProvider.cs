@@ -16,6 +16,9 @@ internal sealed class PostgresProvider(string connectionString) : ISqlProvider
     /// <summary>Name under which the connections of <see cref="CreateLasting"/> show in <c>pg_stat_activity</c>.</summary>
     public const string LastingName = "tanjiren wake-ups";
 
+    /// <summary>Advisory lock, by its number in each database: every server that serves it shares it, and a restore has it alone. 7433 is the migrations'.</summary>
+    public const int ServingLock = 7434;
+
     /// <summary>For connections that are kept and mostly silent: without keepalives a peer that vanished would not be missed.</summary>
     public NpgsqlDataSource CreateLasting() =>
         NpgsqlDataSource.Create(new NpgsqlConnectionStringBuilder(connectionString) { KeepAlive = 15, Pooling = false, ApplicationName = LastingName });
@@ -23,6 +26,8 @@ internal sealed class PostgresProvider(string connectionString) : ISqlProvider
     public string Name => "postgres";
     public string BlobType => "BYTEA";
     public string ForUpdate => " FOR UPDATE";
+    public string ForShare => " FOR SHARE";
+    public string ForNoKeyUpdate => " FOR NO KEY UPDATE";
 
     public string IsOneOf(string column, string argument) => $"{column} IN (SELECT jsonb_array_elements_text(@{argument}::jsonb))";
 

@@ -7,9 +7,10 @@ namespace Tanjiren.Server.Data.Postgres;
 /// <summary>
 /// Carries wake-ups between server processes by LISTEN/NOTIFY. Sent after the commit on a connection of its own, many in one statement: inside the
 /// transaction every NOTIFY would serialise all commits on one lock. Only hints: when the queue is full the oldest are dropped, and after a lost
-/// connection everybody waiting here is woken to look for themselves.
+/// connection everybody waiting here is woken to look for themselves. The connection that listens also holds the lock that keeps a restore off.
 /// </summary>
-internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps wakeUps, TimeProvider clock, ILogger<PostgresWakeUps> logger)
+internal sealed partial class PostgresWakeUps(
+    PostgresProvider provider, WakeUps wakeUps, IHostApplicationLifetime lifetime, TimeProvider clock, ILogger<PostgresWakeUps> logger)
     : BackgroundService, ILoop
 {
     /// <summary>A pass is one batch that was sent; a failure is a lost connection, either way.</summary>
@@ -26,10 +27,27 @@ internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps
     /// <summary>The batch under way; kept when the connection is lost, and sent on the next.</summary>
     private readonly HashSet<string> _unsent = [];
 
+    private readonly NpgsqlDataSource _lasting = provider.CreateLasting();
+
+    /// <summary>Opened at the start, until the loop takes it over.</summary>
+    private NpgsqlConnection? _locked;
+
+    /// <summary>Before anything of the database is looked at: from now on no restore begins here.</summary>
+    /// <exception cref="FormatException">One is under way.</exception>
+    public async Task LockForServingAsync(CancellationToken cancellationToken) => _locked = await OpenLockedAsync(cancellationToken)
+        ?? throw new FormatException("A restore into this database is under way. Start when it has come to its end.");
+
     public override Task StartAsync(CancellationToken cancellationToken)
     {
         wakeUps.AttachBroadcast(key => _outgoing.Writer.TryWrite(key));
         return base.StartAsync(cancellationToken);
+    }
+
+    public override void Dispose()
+    {
+        _locked?.Dispose();
+        _lasting.Dispose();
+        base.Dispose();
     }
 
     protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
@@ -58,8 +76,15 @@ internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps
 
     private async Task ListenAsync(CancellationToken stoppingToken)
     {
-        await using var source = provider.CreateLasting();
-        await using var connection = await source.OpenConnectionAsync(stoppingToken);
+        await using var connection = Interlocked.Exchange(ref _locked, null) ?? await OpenLockedAsync(stoppingToken);
+        if (connection is null)
+        {
+            // Without the connection there was no lock, and a restore has begun: what this process knows is of a database that is going away.
+            LogRestored(logger);
+            lifetime.StopApplication();
+            await Task.Delay(Timeout.InfiniteTimeSpan, clock, stoppingToken);
+            return;
+        }
         connection.Notification += (_, notification) =>
         {
             var separator = notification.Payload.IndexOf(' ');
@@ -73,10 +98,27 @@ internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps
         while (true) await connection.WaitAsync(stoppingToken);
     }
 
+    /// <summary>Null: a restore has the lock.</summary>
+    private async Task<NpgsqlConnection?> OpenLockedAsync(CancellationToken cancellationToken)
+    {
+        var connection = await _lasting.OpenConnectionAsync(cancellationToken);
+        try
+        {
+            await using var command = new NpgsqlCommand($"SELECT pg_try_advisory_lock_shared({PostgresProvider.ServingLock})", connection);
+            if (await command.ExecuteScalarAsync(cancellationToken) is true) return connection;
+        }
+        catch
+        {
+            await connection.DisposeAsync();
+            throw;
+        }
+        await connection.DisposeAsync();
+        return null;
+    }
+
     private async Task SendAsync(CancellationToken stoppingToken)
     {
-        await using var source = provider.CreateLasting();
-        await using var connection = await source.OpenConnectionAsync(stoppingToken);
+        await using var connection = await _lasting.OpenConnectionAsync(stoppingToken);
         await using var command = new NpgsqlCommand($"SELECT pg_notify('{ChannelName}', key) FROM unnest($1::text[]) AS key", connection);
         var parameter = new NpgsqlParameter<string[]> { TypedValue = [] };
         command.Parameters.Add(parameter);
@@ -95,4 +137,7 @@ internal sealed partial class PostgresWakeUps(PostgresProvider provider, WakeUps
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Lost the connection that carries wake-ups between server processes; polls go on, slower")]
     private static partial void LogLost(ILogger logger, Exception exception);
+
+    [LoggerMessage(Level = LogLevel.Critical, Message = "A restore has begun on this database while the connection to it was lost; this server stops")]
+    private static partial void LogRestored(ILogger logger);
 }

@@ -63,8 +63,9 @@ internal sealed class CachingConnection(SqliteConnection inner) : IDisposable
     {
         private bool _returned;
 
+        /// <summary>What Dapper compiles for a statement it keeps by this: one schema, one string.</summary>
         [AllowNull]
-        public override string ConnectionString { get => inner.ConnectionString; set => throw new NotSupportedException("The connection is open already."); }
+        public override string ConnectionString { get => "sqlite"; set => throw new NotSupportedException("The connection is open already."); }
         public override string Database => inner.Database;
         public override string DataSource => inner.DataSource;
         public override string ServerVersion => inner.ServerVersion;

@@ -22,7 +22,7 @@ internal sealed class SqliteProvider : ISqlProvider
 
     public SqliteProvider(string path, TimeProvider clock)
     {
-        var directory = Path.GetDirectoryName(Path.GetFullPath(path));
+        var directory = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path));
         if (directory is not null) Directory.CreateDirectory(directory);
         _path = path;
         _connectionString = new SqliteConnectionStringBuilder { DataSource = path, Pooling = false }.ConnectionString;
@@ -47,9 +47,14 @@ internal sealed class SqliteProvider : ISqlProvider
         }
     }
 
+    /// <summary>The database file, absolute.</summary>
+    public string Path => System.IO.Path.GetFullPath(_path);
+
     public string Name => "sqlite";
     public string BlobType => "BLOB";
     public string ForUpdate => "";
+    public string ForShare => "";
+    public string ForNoKeyUpdate => "";
 
     public string IsOneOf(string column, string argument) => $"{column} IN (SELECT value FROM json_each(@{argument}))";
 

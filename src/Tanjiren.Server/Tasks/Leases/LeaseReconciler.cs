@@ -1,7 +1,7 @@
-using System.Data.Common;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tasks.Approvals;
 
 namespace Tanjiren.Server.Tasks.Leases;
 
@@ -10,12 +10,22 @@ namespace Tanjiren.Server.Tasks.Leases;
 /// server process; each candidate is looked at again under its execution's lock, so it does not matter who comes first.
 /// </summary>
 internal sealed partial class LeaseReconciler(
-    Database database, TimeProvider clock, LeaseOptions options, WakeUps wakeUps, AnyDispatcher dispatcher, RunMetrics metrics,
+    Database database, TimeProvider clock, LeaseOptions options, ApprovalGate gate, WakeUps wakeUps, AnyDispatcher dispatcher, RunMetrics metrics,
     ILogger<LeaseReconciler> logger)
     : PeriodicLoop("leases", clock, logger)
 {
     private const int Batch = 200;
     private const long ClockStoreIntervalMs = 30_000;
+
+    /// <summary>
+    /// Queued steps that a workstation could have claimed and none did. What is held, frozen or without its approval waits for something else, and has its whole time again from
+    /// then on.
+    /// </summary>
+    private const string Unclaimed = """
+        FROM steps s JOIN tasks t ON t.id = s.task_id WHERE s.state = 'queued' AND s.queue_expires_at < @now AND t.held_at IS NULL AND t.frozen_until IS NULL
+          AND (s.approval_from = 0 OR EXISTS (SELECT 1 FROM approvals a WHERE a.task_id = s.task_id AND a.number >= s.approval_from AND a.state IN ('approved', 'consumed')))
+        """;
+
     private long _storedClock = long.MinValue / 2;
     private long _passStart;
     private readonly ReconcilerGate _gate = new(options.MaxPassGapMs, options.MaxClockDriftMs);
@@ -39,9 +49,7 @@ internal sealed partial class LeaseReconciler(
             """, new { now, servedMs, batch = Batch }, ReleaseAsync, cancellationToken);
         await EachAsync("SELECT id FROM steps WHERE state = 'running' AND deadline_at + @slack < @now AND @slack <= @servedMs LIMIT @batch",
             new { now, slack = options.DeadlineSlackSeconds * 1000L, servedMs, batch = Batch }, EndOverdueAsync, cancellationToken);
-        await EachAsync("SELECT id FROM steps WHERE state = 'queued' AND queue_expires_at < @now LIMIT @batch",
-            new { now, batch = Batch },
-            (tx, locked, step) => EndUnclaimedAsync(tx, locked, step, StepReason.QueueTimeout, "Nobody claimed it within queueTimeoutSeconds."), cancellationToken);
+        await EachAsync($"SELECT s.id {Unclaimed} LIMIT @batch", new { now, batch = Batch }, EndForgottenAsync, cancellationToken);
         await EachAsync("""
             SELECT s.id FROM steps s JOIN instances i ON i.id = s.target_instance_id WHERE s.state = 'queued' AND i.removed_at IS NOT NULL LIMIT @batch
             """, new { batch = Batch },
@@ -70,9 +78,9 @@ internal sealed partial class LeaseReconciler(
             {
                 if (await UnderLockAsync(id, act, cancellationToken) is { } did) Count(did);
             }
-            catch (DbException e)
+            catch (Exception e) when (e is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
             {
-                // One step that can't be resolved must not keep those behind it from being so.
+                // One step that can't be resolved, for whatever reason, must not keep those behind it from being so.
                 Count("failed");
                 LogUnresolved(logger, id, e);
             }
@@ -118,9 +126,10 @@ internal sealed partial class LeaseReconciler(
         if (to == StepState.Queued)
         {
             if (await tx.ExecuteAsync(StepEnding.RequeueSql + guard,
-                new { id = step.Id, instanceId = step.LeaseHolder, generation = step.LeaseGeneration }) == 0) return null;
+                new { id = step.Id, instanceId = step.LeaseHolder, generation = step.LeaseGeneration, queueTimeoutMs = locked.QueueTimeoutMs }) == 0) return null;
             locked.Add(active: -1);
             locked.AddEvent("requeued", step.Id, step.LeaseGeneration, step.LeaseHolder, "workerLost");
+            await gate.AskForAnotherStartAsync(tx, locked, step);
             await locked.WakeTargetsAsync(wakeUps, dispatcher);
             return "requeued";
         }
@@ -139,6 +148,11 @@ internal sealed partial class LeaseReconciler(
         tx.OnCommit(() => wakeUps.Notify(WakeUps.Work(step.LeaseHolder!)));
         return "overdue";
     }
+
+    private static async Task<string?> EndForgottenAsync(WriteTransaction tx, LockedExecution locked, StepRow step) =>
+        // The candidate was read without the lock: it may have been claimed and given back since, and then has time again.
+        await tx.FirstAsync<bool>($"SELECT EXISTS (SELECT 1 {Unclaimed} AND s.id = @Id)", new { step.Id, now = await tx.LeaseNowAsync() })
+            ? await EndUnclaimedAsync(tx, locked, step, StepReason.QueueTimeout, "Nobody claimed it within queueTimeoutSeconds.") : null;
 
     private static async Task<string?> EndUnclaimedAsync(WriteTransaction tx, LockedExecution locked, StepRow step, StepReason reason, string detail)
     {

@@ -92,7 +92,7 @@ internal sealed class FaultProxy : IAsyncDisposable
         _exchanges.Enqueue(exchange);
         while (_exchanges.Count > KeptExchanges)
             _exchanges.TryDequeue(out _);
-        return exchange.Fault = _rules.FirstOrDefault(rule => rule.TryTake(exchange));
+        return _rules.FirstOrDefault(rule => rule.TryTake(exchange));
     }
 
     private async Task AcceptAsync()

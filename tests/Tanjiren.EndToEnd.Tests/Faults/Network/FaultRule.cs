@@ -70,6 +70,7 @@ internal sealed class FaultRule
         }
         while (Interlocked.CompareExchange(ref _left, left - 1, left) != left);
         Interlocked.Increment(ref _hits);
+        // Before it is told: who waits for the first hit asks the exchange for its fault.
         exchange.Fault = this;
         _firstHit.TrySetResult(exchange);
         return true;

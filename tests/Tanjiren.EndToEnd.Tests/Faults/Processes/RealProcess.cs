@@ -64,6 +64,8 @@ internal sealed partial class RealProcess : IAsyncDisposable
     {
         Match? found = null;
         await Eventually.TrueAsync(() => (found = Log.Find(pattern)) is not null || HasExited, () => Log.Tail(), limit, $"a line like {pattern}");
+        // What it said last is read when both streams have ended, which is after the process has.
+        if (found is null) await EndAsync(SigTerm, TimeSpan.FromSeconds(60));
         return found ?? Log.Find(pattern) ?? throw new InvalidOperationException($"{Log.Name} ended with {ExitCode} before a line like {pattern}{Environment.NewLine}{Log.Tail()}");
     }
 

@@ -83,7 +83,7 @@ public sealed class TaskRouteTests
         })).ShouldBe(["environment.1A", "environment.TANJIREN_X", "environmentFromMachine[0]", "resources.cpu", "resources.gpuCount", "resources.memoryMb"]);
         (await FieldsAsync(On("box", "nobody"))).ShouldBe(["targets.workstations[1]"]);
         (await FieldsAsync(AnyTagged("nothing"))).ShouldBe(["targets"]);
-        foreach (var query in new[] { "status=running", "status=3", "status=queued,planned", "mode=1", "limit=0", "limit=201", "cursor=x", "worker=%00" })
+        foreach (var query in new[] { "status=running", "status=3", "status=queued,planned", "mode=1", "approval=maybe", "limit=0", "limit=201", "cursor=x", "worker=%00" })
             (await server.Client.GetAsync("/api/tasks?" + query, Cancelled).ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.ValidationFailed))
                 .Errors!.Keys.ShouldBe([query.Split('=')[0]]);
     }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data.Postgres;
 using Tanjiren.Server.Hosting;
@@ -60,7 +61,8 @@ public sealed class WorkPollTests
         (await events.ReadAsync()).ShouldNotBeNull();
         var poll = TimedAsync(agent.WorkAsync(LongWait));
         var beat = TimedAsync(second.BeatAsync(waitSeconds: LongWait));
-        await Eventually.TrueAsync(() => server.App.Services.GetRequiredService<WakeUps>().Subscriptions == 3, what: "poll, heartbeat and stream hang");
+        var loops = server.App.Services.GetServices<IHostedService>().OfType<DueLoop>().Count();
+        await Eventually.TrueAsync(() => server.App.Services.GetRequiredService<WakeUps>().Subscriptions == loops + 3, what: "poll, heartbeat and stream hang");
 
         await server.App.StopAsync(Cancelled);
         (await poll).Assignments.ShouldBeEmpty();

@@ -1,0 +1,1 @@
+UPDATE tasks SET retry_of_task_id = 'task_00000000000000000000000001', root_task_id = 'task_00000000000000000000000001', attempt = 2 WHERE id = 'task_00000000000000000000000002';

@@ -1,0 +1,99 @@
+using Tanjiren.Protocol;
+using Tanjiren.Server.Governance;
+using Tanjiren.Server.Tasks;
+using Tanjiren.Tests;
+using static Tanjiren.Server.Tests.Tasks.Approvals.ApprovalTests;
+
+namespace Tanjiren.Server.Tests.Tasks;
+
+/// <summary>What <c>queueTimeoutSeconds</c> counts: time in which a workstation could have claimed the step, anew whenever it is queued.</summary>
+public sealed class QueueTimeTests
+{
+    private const int QueueTimeout = 60;
+
+    private static readonly DoctrineDecision Free = new(ApprovalClass.None, [], false, null, false, 1);
+
+    private static CancellationToken Token => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [InlineData(DatabaseKind.Sqlite, true)]
+    [InlineData(DatabaseKind.Postgres, true)]
+    [InlineData(DatabaseKind.Sqlite, false)]
+    [InlineData(DatabaseKind.Postgres, false)]
+    public async Task A_step_that_is_queued_again_has_its_whole_time_again(DatabaseKind kind, bool neverStarted)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        var task = await engine.CreateTaskAsync(Brief() with { OnWorkerLost = OnWorkerLost.Requeue });
+        var step = task.Execution!.Steps[0];
+        await engine.ServeAsync(QueueTimeout - 20);
+        await engine.ClaimAsync(machine, step);
+        await engine.MoveClocksAsync(TimeSpan.FromSeconds(QueueTimeout));
+        if (neverStarted) (await engine.Resolver.ReleaseAsync(machine, step.Id, 1, null, Token)).Kind.ShouldBe(StepMoveKind.Applied);
+        else await engine.CompleteAsync(machine, step.Id, 1, StepOutcome.Failed, StepReason.UnknownOutcome);
+        await EndsAfterAsync(engine, task.Id);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_lost_step_that_is_queued_again_has_its_whole_time_again(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        var task = await engine.CreateTaskAsync(Brief() with { OnWorkerLost = OnWorkerLost.Requeue, QueueTimeoutSeconds = 15 });
+        await engine.ClaimAsync(machine, task.Execution!.Steps[0]);
+        await engine.ServeAsync(Engine.TtlSeconds + Engine.GraceSeconds + 3);
+        (await engine.StepAsync(task)).State.ShouldBe(StepState.Queued);
+        await engine.ServeAsync(20);
+        (await engine.StepAsync(task)).Reason.ShouldBe(StepReason.QueueTimeout);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task It_does_not_run_out_while_an_approval_is_waited_for(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        var task = await ApprovedAsync(engine, t => t with { OnWorkerLost = OnWorkerLost.Requeue, QueueTimeoutSeconds = QueueTimeout });
+        await engine.ClaimAsync(machine, task.Execution!.Steps[0]);
+        await engine.CompleteAsync(machine, task.Execution.Steps[0].Id, 1, StepOutcome.Failed, StepReason.UnknownOutcome);
+        await engine.ServeAsync(2 * QueueTimeout);
+        (await engine.StepAsync(task)).State.ShouldBe(StepState.Queued);
+        (await engine.Approvals.ApproveAsync(engine.Owner, task.Id, null, null, Token)).ShouldBeNull();
+        await EndsAfterAsync(engine, task.Id);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task It_does_not_run_out_in_a_freeze(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        var machine = await engine.AddWorkstationAsync("one");
+        var end = engine.Clock.GetUtcNow() + TimeSpan.FromSeconds(3 * QueueTimeout);
+        engine.Doctrine = question => question.Now < end ? Free with { FrozenUntil = end } : Free;
+        var frozen = await engine.CreateTaskAsync(Brief());
+        engine.Doctrine = null;
+        var held = await engine.CreateTaskAsync(Brief());
+        engine.Doctrine = question => Free with { FrozenUntil = question.Now + TimeSpan.FromDays(1) };
+        (await engine.ClaimAsync(machine, held.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
+
+        await engine.ServeAsync(3 * QueueTimeout);
+        foreach (var task in new[] { frozen, held }) (await engine.StepAsync(task)).State.ShouldBe(StepState.Queued);
+        await engine.ApprovalLoop.RunOnceAsync(Token);
+        await EndsAfterAsync(engine, frozen.Id);
+        // The machine asks again when its five minutes are over, and is told the same.
+        await engine.ServeAsync(QueueTimeout);
+        (await engine.ClaimAsync(machine, held.Execution.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
+        await engine.ServeAsync(4 * QueueTimeout);
+        (await engine.StepAsync(held)).State.ShouldBe(StepState.Queued);
+    }
+
+    /// <summary>A machine that does not come has as long as the task says, and no longer.</summary>
+    private static async Task EndsAfterAsync(Engine engine, string taskId)
+    {
+        await engine.ServeAsync(QueueTimeout - 20);
+        (await engine.TaskAsync(taskId)).Execution!.Steps[0].State.ShouldBe(StepState.Queued);
+        await engine.ServeAsync(25);
+        (await engine.TaskAsync(taskId)).Execution!.Steps[0].Reason.ShouldBe(StepReason.QueueTimeout);
+        await engine.CheckInvariantsAsync(taskId);
+    }
+
+    private static CreateTaskRequest Brief() => Request() with { QueueTimeoutSeconds = QueueTimeout };
+}
