@@ -22,7 +22,7 @@ async function send(method, pathAndQuery, body, token) {
     const input = `${part({ typ: 'dpop+jwt', alg: 'ES256', jwk: { kty, crv, x, y } })}.${part(claims)}`;
     const proof = `${input}.${sign('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' }).toString('base64url')}`;
     const headers = { DPoP: proof, ...(token && { Authorization: `DPoP ${token}` }), ...(body && { 'Content-Type': 'application/json' }) };
-    const response = await fetch(url, { method, headers, body: method === 'GET' ? undefined : body });
+    const response = await fetch(url, { method, headers, body: method === 'GET' ? undefined : body, signal: AbortSignal.timeout(30000) });
     nonce = response.headers.get('DPoP-Nonce') ?? nonce;
     const text = await response.text();
     const answer = text && text.startsWith('{') ? JSON.parse(text) : text;

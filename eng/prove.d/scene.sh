@@ -6,6 +6,7 @@ password='correct horse battery staple'
 scene='' name='' url=''
 checks=0 failures=0
 out='' err='' code=0
+limit=180 # seconds for one command; before one that may take longer: limit=600 tc …
 declare -A processes=() # what runs, by the name that the transcript gives it
 
 # open_scene NAME: a directory of its own, which goes with the script.
@@ -27,9 +28,20 @@ open_scene() {
 # Agents by SIGKILL: their watchdogs end what they run. Nothing is left, whatever went wrong.
 close_scene() {
   local status=$? who
+  # What fails from here on is no word on what was proved.
+  set +e
   trap '' INT TERM
   trap - EXIT
+  # Failed checks, die and signals have had their say; a command that failed has not.
+  case $status:$failures in
+    0:* | 2:* | 130:* | 143:* | 1:[1-9]*) ;;
+    *)
+      say "stopped by a command that failed ($status)"
+      status=$((failures > 0 ? 1 : 2))
+      ;;
+  esac
   for who in "${!processes[@]}"; do stop "$who" KILL; done
+  [[ $status -eq 0 || -z $pg_dir ]] || cp "$pg_dir/server.log" "$scene/logs/postgresql"
   pg_stop
   if [[ $status -ne 0 && -n $scene ]]; then
     rm -rf "$root/artifacts/prove/$name"
@@ -66,6 +78,13 @@ typed() {
   printf '%s' "$line"
 }
 
+# cli HOME ARGS…: the program, for $limit seconds: a state that never comes must fail the next check, and not hang the proof.
+cli() {
+  local home=$1
+  shift
+  TANVRIT_HOME=$home timeout --foreground -k 15 "$limit" dotnet exec "$program" "$@"
+}
+
 # tc WHO ARGS…: runs the command line as that person or machine, and prints it as a terminal would. Leaves $out, $err and $code.
 tc() {
   local who=$1
@@ -80,7 +99,7 @@ quiet() {
   local who=$1
   shift
   code=0
-  TANVRIT_HOME=$scene/people/$who dotnet exec "$program" "$@" >"$scene/out" 2>"$scene/err" <<<"${input:-}" || code=$?
+  cli "$scene/people/$who" "$@" >"$scene/out" 2>"$scene/err" <<<"${input:-}" || code=$?
   out=$(<"$scene/out") err=$(<"$scene/err")
 }
 
@@ -90,7 +109,7 @@ on() {
   shift
   printf '\n%s$ tanvrit-compute%s\n' "$machine" "$(typed "$@" | hidden)"
   code=0
-  TANVRIT_HOME=$scene/machines/$machine dotnet exec "$program" "$@" --home "$scene/machines/$machine/agent" >"$scene/out" 2>"$scene/err" </dev/null || code=$?
+  cli "$scene/machines/$machine" "$@" --home "$scene/machines/$machine/agent" >"$scene/out" 2>"$scene/err" </dev/null || code=$?
   out=$(<"$scene/out") err=$(<"$scene/err")
   show
 }
@@ -105,7 +124,7 @@ show() {
 ask() {
   local who=$1 filter=$2
   shift 2
-  TANVRIT_HOME=$scene/people/$who dotnet exec "$program" "$@" --json </dev/null 2>>"$scene/logs/asked" | jq -r "$filter"
+  cli "$scene/people/$who" "$@" --json </dev/null 2>>"$scene/logs/asked" | jq -r "$filter"
 }
 
 # For jq: an instant of the API as Unix milliseconds.
@@ -190,14 +209,18 @@ server_start() {
   printf '\n# server %s: tanvrit-compute server --urls %s\n' "$who" "$at"
   env TANVRIT_HOME="$scene/machines/$who" TANVRIT_DATABASE="$database" "$@" dotnet exec "$program" server --urls "$at" >>"$scene/logs/$who" 2>&1 </dev/null &
   processes[$who]=$!
-  until_is 60 200 curl -s -o /dev/null -w '%{http_code}' "$at/readyz"
+  until_is 60 200 readiness "$at"
 }
 
-# agent_start MACHINE: returns when it is online.
+# readiness URL: the status that the server's probe answers with.
+readiness() { curl -s --max-time 5 -o /dev/null -w '%{http_code}' "$1/readyz"; }
+
+# agent_start MACHINE: returns when this agent has its session, and the machine is online; it would be that for two minutes after an agent that was killed.
 agent_start() {
   printf '\n%s$ tanvrit-compute agent run --home %s &\n' "$1" "~/agent"
   TANVRIT_HOME=$scene/machines/$1 dotnet exec "$program" agent run --verbose --max-concurrent 4 --home "$scene/machines/$1/agent" >>"$scene/logs/$1" 2>&1 </dev/null &
   processes[$1]=$!
+  until_is 60 "${processes[$1]} true" jq -r '"\(.processId) \(.sessionId != null)"' "$scene/machines/$1/agent/status.json"
   until_is 60 online ask "$owner" .status workstations show "$1"
 }
 
@@ -229,7 +252,7 @@ found_organization() {
   setup=$(grep -o 'setup?code=[A-Za-z0-9_-]*' "$scene/logs/$2" | tail -n 1)
   remark "The server prints a set-up link; on its page olga becomes the owner of the organization 'home'."
   jq -n --arg code "${setup#*=}" --arg password "$password" '{code: $code, email: "olga@example.org", password: $password, organizationName: "home"}' |
-    curl -sS --fail-with-body -o "$scene/out" -H 'Content-Type: application/json' --data-binary @- "$1/api/setup" || die "the set-up failed: $(<"$scene/out")"
+    curl -sS --max-time 30 --fail-with-body -o "$scene/out" -H 'Content-Type: application/json' --data-binary @- "$1/api/setup" || die "the set-up failed: $(<"$scene/out")"
   input=$password tc olga auth login --server "$1" --email olga@example.org
   [[ $code -eq 0 ]] || die "olga can't sign in"
 }
@@ -259,12 +282,15 @@ machine() {
   tc "$owner" workstations create "$machine" "${tags[@]}"
   pairing=$(ask "$owner" .code workstations pair-code "$machine")
   printf '\n%s$ tanvrit-compute agent pair --server %s --code …\n' "$machine" "$url"
-  TANVRIT_HOME=$scene/machines/$machine dotnet exec "$program" agent pair --server "$url" --code "$pairing" --home "$scene/machines/$machine/agent" 2>>"$scene/logs/$machine" </dev/null |
+  cli "$scene/machines/$machine" agent pair --server "$url" --code "$pairing" --home "$scene/machines/$machine/agent" 2>>"$scene/logs/$machine" </dev/null |
     grep -v '^home:' || die "$machine can't be paired"
 }
 
 # fingerprint MACHINE: of the key that its agent goes by.
 fingerprint() { jq -r .keyFingerprint "$scene/machines/$1/agent/identity.json"; }
+
+# refusal MACHINE PATH: how the server last refused a request to that path, as the machine's agent has logged it.
+refusal() { { grep -o "$2[^ ]* answered 4.*" "$scene/logs/$1" || true; } | tail -n 1; }
 
 # device MACHINE METHOD PATH [BODY]: one request with the machine's own key (or that of the file $key), as its agent would send it; prints status and code.
 device() {
