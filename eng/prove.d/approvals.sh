@@ -13,6 +13,7 @@ prove() {
   heading "1. Work for production waits"
   tc max doctrine test --workstation web-1 -- echo 'new prices'
   is "'doctrine test' says by its exit code that it needs an approval" "$code" 1
+  has "and in words" "$out" "needs an approval"
   tc max jobs run --detach --workstation web-1 -- echo 'new prices'
   local job=$out
   sleep 5
@@ -24,6 +25,7 @@ prove() {
   is "the member is refused" "$code" 125
   has "and told why" "$err" "This needs the role admin"
   tc ann approvals list
+  has "the admin sees what waits" "$out" "$job"
   tc ann jobs approve "$job" --yes --reason 'looked at the prices'
   tc max jobs logs --follow "$job"
   has "it runs" "$out" "new prices"
@@ -59,10 +61,15 @@ prove() {
   tc olga workstations drain web-1
   tc max jobs run --detach --workstation web-1 -- echo 'price: 10'
   job=$out
-  tc ann jobs approve "$job" --yes
+  local old
+  old=$(ask ann '.approvals[-1].id' jobs show "$job")
+  tc ann jobs approve "$job" --approval "$old"
   is "approved, and waiting for its drained workstation" "$(job_state max "$job")" "queued, approved"
   tc max jobs update "$job" -- echo 'price: 1'
   is "changed (PATCH /api/tasks/$job)" "$(job_state max "$job")" "planned, pending"
+  tc ann jobs approve "$job" --approval "$old"
+  is "who looked at the old price approves nothing: exit code" "$code" 125
+  has "and is told why" "$err" "The task was changed since"
   tc olga workstations undrain web-1
   sleep 5
   is "five seconds after the workstation was undrained" "$(job_state max "$job")" "planned, pending"
@@ -73,8 +80,11 @@ prove() {
 
   heading "5. A machine that is tagged afterwards"
   tc olga workstations drain build-1
-  tc max jobs run --detach --workstation build-1 -- echo 'any build'
+  local builds=$scene/builds said
+  tc max jobs run --detach --workstation build-1 --shell "echo built >> $builds; echo any build"
   job=$out
+  # Its next plan has other steps.
+  step=$(ask max '.execution.steps[0].id' jobs show "$job")
   is "build-1 is no production machine, so it needs no approval" "$(job_state max "$job")" "queued, not_required"
   tc max workstations tag build-1 production
   is "who is no admin can't set the tag" "$code" 125
@@ -83,19 +93,22 @@ prove() {
   remark "Its agent asks for work and claims; the claim is judged by the tags of that moment."
   until_is 30 "planned, pending" job_state max "$job"
   tc max jobs show "$job"
-  is "output of the job" "$(ask max '[.execution.steps[]?.logBytes] | add // 0' jobs show "$job")" 0
-  has "the claim was refused, and the task says why it waits" "$(ask max '.approvals[-1].findings[].because' jobs show "$job")" "tagged production"
+  said=$(refusal build-1 "/api/steps/$step/claim")
+  remark "What the agent of build-1 logged: $said"
+  has "its claim was refused" "$said" "409 needs_approval"
+  is "starts so far" "$(lines "$builds")" 0
+  has "the task says why it waits" "$(ask max '.approvals[-1].findings[].because' jobs show "$job")" "tagged production"
   tc ann jobs approve "$job" --yes
   tc max jobs logs --follow "$job"
   is "approved, it runs" "$out" "any build"
+  is "its starts" "$(lines "$builds")" 1
 }
 
-lines() { [[ ! -e $1 ]] || wc -l <"$1"; }
+lines() { if [[ -e $1 ]]; then wc -l <"$1"; else echo 0; fi; }
 
 # claim MACHINE STEP: sets $claimed.
 claim() {
   local generation
-  sleep 6 # the agent writes its session down every five seconds
   generation=$(ask max ".execution.steps[] | select(.id == \"$2\") | .leaseGeneration" jobs show "$lost")
   printf '\n%s$ POST /api/steps/%s/claim {"claimId": "clm_…", "expectedGeneration": %s}\n' "$1" "$2" "$generation"
   claimed=$(device "$1" POST "/api/steps/$2/claim?session={session}" "{\"claimId\":\"{claim}\",\"expectedGeneration\":$generation}")
