@@ -25,16 +25,20 @@ prove() {
   note build-3 untouched
   local untouched=$job
   until_is 30 1 started long
+  local step
+  step=$(ask olga '.execution.steps[0].id' jobs show "$long")
   load a &
   processes[load-a]=$!
   load b &
   processes[load-b]=$!
   remark "And in the background two people make one small job after another on build-1."
   sleep 8
+  local before
+  before=$(wc -l <"$starts")
   tc server server backup --database "$database" --to "$scene/backup"
-  is "exit code, while jobs were made and run" "$code" 0
-  local known
-  known=$(wc -l <"$starts")
+  is "exit code" "$code" 0
+  is "people who still make jobs" "$(makers)" 2
+  remark "Jobs that had started before the backup: $before; when it was made: $(wc -l <"$starts")."
   sleep 8
 
   heading "2. More work, which the backup does not know"
@@ -45,15 +49,15 @@ prove() {
   wait "${processes[load-a]}" "${processes[load-b]}" || true
   unset 'processes[load-a]' 'processes[load-b]'
   until_is 60 0 open_loads
-  holds "small jobs were started before the backup and since" "known > 1 && $(wc -l <"$starts") > known + 1"
+  holds "small jobs were started before the backup and since" "before > 1 && $(wc -l <"$starts") > before + 1"
 
   heading "3. The server is lost; a job ends meanwhile"
   local session
   session=$(session_of build-1)
   stop server KILL
   touch "$scene/go"
-  until [[ -e $scene/long-ended ]]; do sleep 0.1; done
-  sleep 2
+  until_is 60 yes ended
+  until_is 20 uploading phase_of build-1 "$step"
   remark "kill -9 of the server. 'long' ends by itself, and its result waits in the outbox of build-1."
 
   heading "4. Restore"
@@ -66,11 +70,9 @@ prove() {
   is "exit code" "$code" 125
   has "it is refused, and says until when" "$err" "may still run one of the held tasks until"
   until_is 60 yes is_new_session build-1 "$session"
-  until_is 30 yes refused "$long"
-  local said
-  said=$(grep -h "/complete" "$scene/logs/build-1" | grep -h "409" | tail -n 1)
-  remark "What the agent of build-1 logged: ${said#*/api}"
-  has "its genuine result of before is refused" "$said" "lease_lost"
+  until_is 60 yes refused build-1 "$step"
+  remark "What the agent of build-1 logged: $(refusal build-1 "/api/steps/$step/complete")"
+  has "the genuine result of 'long', of before, is refused" "$(refusal build-1 "/api/steps/$step/complete")" "409 lease_lost"
   tc olga jobs show "$long"
   is "'long' is" "$(ask olga '"\(.state), \(.execution.steps[0].reason)"' jobs show "$long")" "failed, workerLost"
 
@@ -96,7 +98,7 @@ prove() {
   printf '\nolga$ tanvrit-compute jobs resume\n'
   show
   is "exit code" "$code" 0
-  has "the rest goes on" "$err" "on"
+  has "the rest goes on: 'untouched'" "$err" "1 job goes on"
   tc olga workstations undrain build-3
   until_is 30 completed ask olga .state jobs show "$untouched"
   until_is 60 0 open_loads
@@ -114,18 +116,37 @@ note() {
 
 started() { grep -cx "$1" "$starts"; }
 
+ended() { if [[ -e $scene/long-ended ]]; then echo yes; fi; }
+
+# makers: how many of those who make load are at it.
+makers() {
+  local who count=0
+  for who in load-a load-b; do if kill -0 "${processes[$who]}" 2>/dev/null; then count=$((count + 1)); fi; done
+  echo "$count"
+}
+
 load() {
   local i
   for ((i = 1; i < 1000; i++)); do
     [[ ! -e $scene/enough ]] || return 0
-    TANVRIT_HOME=$scene/people/olga dotnet exec "$program" jobs run --detach --workstation build-1 --intent "load-$1-$i" --shell "echo load-$1-$i >> $starts" >>"$scene/logs/load" 2>&1 </dev/null || true
+    cli "$scene/people/olga" jobs run --detach --workstation build-1 --intent "load-$1-$i" --shell "echo load-$1-$i >> $starts" >>"$scene/logs/load" 2>&1 </dev/null || true
   done
 }
 
 open_loads() { ask olga '[.items[] | select((.intent | startswith("load-")) and (.state | IN("queued", "executing")))] | length' jobs list --limit 1000; }
 
-session_of() { jq -r .sessionId "$scene/machines/$1/agent/status.json"; }
+# session_of MACHINE: nothing while it has none.
+session_of() { jq -r '.sessionId // empty' "$scene/machines/$1/agent/status.json"; }
 
-is_new_session() { if [[ $(session_of "$1") != "$2" ]]; then echo yes; fi; }
+# is_new_session MACHINE OLD
+is_new_session() {
+  local now
+  now=$(session_of "$1")
+  if [[ -n $now && $now != "$2" ]]; then echo yes; fi
+}
 
-refused() { if grep -h "/complete" "$scene/logs/build-1" | grep -q "409 lease_lost"; then echo yes; fi; }
+# phase_of MACHINE STEP: where its agent is with it.
+phase_of() { jq -r ".steps[] | select(.stepId == \"$2\") | .phase" "$scene/machines/$1/agent/status.json"; }
+
+# refused MACHINE STEP: whether the step's result was.
+refused() { if [[ $(refusal "$1" "/api/steps/$2/complete") == *" 409 lease_lost"* ]]; then echo yes; fi; }
