@@ -30,9 +30,11 @@ YAML
   local job=$out
   tc olga jobs show "$job"
   is "held until" "$(ask olga '.frozenUntil' jobs show "$job")" "$(date -d "@$end" +%Y-%m-%dT%H:%M:%S.000Z)"
-  remark "Ten seconds before the end of the window."
-  sleep $((end - 10 - $(date +%s)))
+  remark "Twenty seconds before the end of the window."
+  sleep $((end - 20 - $(date +%s)))
   tc olga jobs list
+  # A machine would be online for two minutes after its agent.
+  is "its agent runs" "$(kill -0 "${processes[web-1]}" 2>/dev/null && echo yes)" yes
   is "its workstation is" "$(ask olga .status workstations show web-1)" online
   is "the task is" "$(ask olga .state jobs show "$job")" queued
 

@@ -21,6 +21,7 @@ prove() {
   is "attempts" "$(attempts '.attempt')" "1 2 3"
   is "states" "$(attempts '.state')" "failed failed failed"
   is "retry of" "$(attempts '.retryOfTaskId // "-"')" "- ${ids[0]} ${ids[1]}"
+  is "retried by" "$(attempts '.retriedByTaskId // "-"')" "${ids[1]} ${ids[2]} -"
   is "root" "$(attempts '.rootTaskId // "-"')" "- ${ids[0]} ${ids[0]}"
   local pauses
   read -r -a pauses < <(ask olga "$instants"' [.items | sort_by(.attempt)[] | {made: (.createdAt | ms), ended: (.endedAt | ms)}] | "\(.[1].made - .[0].ended) \(.[2].made - .[1].ended)"' jobs list)
