@@ -2,7 +2,7 @@ using Tanjiren.Protocol;
 
 namespace Tanjiren.Simulation.Tests.Story;
 
-/// <summary>What goes wrong, and when it is mended. At least three of them in each seed.</summary>
+/// <summary>What goes wrong, and when it is mended.</summary>
 internal sealed class Faults(World world, SimulatedServer server, IReadOnlyList<Machine> machines, Network network)
 {
     /// <summary>How often each is chosen, against the others. The night is dear: what it is for happens in every few seeds.</summary>
@@ -16,6 +16,9 @@ internal sealed class Faults(World world, SimulatedServer server, IReadOnlyList<
 
     public static IEnumerable<string> All => Weights.Select(w => w.Kind).Concat(["impostor", "echo", "late beat", "late claim"]);
 
+    /// <summary>A seed has at least so many that befell somebody.</summary>
+    public const int Least = 3;
+
     private bool _over;
 
     public int Provoked { get; private set; }
@@ -26,7 +29,7 @@ internal sealed class Faults(World world, SimulatedServer server, IReadOnlyList<
     /// <summary>Spreads this seed's faults over its first minutes.</summary>
     public void Plan(long untilMs)
     {
-        for (var i = world.Between(3, 9); i > 0; i--)
+        for (var i = world.Between(Least, 9); i > 0; i--)
         {
             world.After(world.Between(2000, untilMs), () => Provoke(firstPauseMs: 2000));
         }
