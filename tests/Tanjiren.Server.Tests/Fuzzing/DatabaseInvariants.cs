@@ -225,7 +225,7 @@ internal static class DatabaseInvariants
               (SELECT count(DISTINCT e.chain_seq) FROM audit_events e WHERE coalesce(e.organization_id, 'server') = c.chain AND e.chain_seq BETWEEN c.start_seq + 1 AND c.head_seq)
             """),
         ("a sealed row stands on the one before it", """
-            SELECT e.id FROM audit_events e JOIN audit_events p ON p.organization_id = e.organization_id AND p.chain_seq = e.chain_seq - 1 WHERE e.previous_hash <> p.hash
+            SELECT e.id FROM audit_events e JOIN audit_events p ON coalesce(p.organization_id, 'server') = coalesce(e.organization_id, 'server') AND p.chain_seq = e.chain_seq - 1 WHERE e.previous_hash <> p.hash
             """),
         ("the audit log tells of no task that is not there", """
             SELECT a.id FROM audit_events a WHERE a.action = 'task.created' AND NOT EXISTS (SELECT 1 FROM tasks t WHERE t.id = a.subject AND t.organization_id = a.organization_id)

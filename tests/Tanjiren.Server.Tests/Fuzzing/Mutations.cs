@@ -8,6 +8,9 @@ internal sealed class Mutations(Cast cast, OtherOrganization other)
 {
     private const int LongestLine = 8000;
 
+    /// <summary>In characters.</summary>
+    private const int LongestRepeat = 16 * 1024 * 1024;
+
     public void Apply(Draft draft, Random random)
     {
         if (random.Next(8) == 0) return;
@@ -74,9 +77,9 @@ internal sealed class Mutations(Cast cast, OtherOrganization other)
             case 2 when random.Next(3) == 0:
                 return new JsonLeaf(OddValues.Nested(random));
             case 3:
-                return new JsonArray([.. Enumerable.Repeat(place.Value, OddValues.Around(random, 1, 5, 50, 200, 1000))]);
+                return Repeated(place.Value, OddValues.Around(random, 1, 5, 50, 200, 1000));
             case 4 when place.Value is JsonArray { Items.Count: > 0 } list:
-                return new JsonArray([.. Enumerable.Repeat(list.Items[0], OddValues.Around(random, 2, 50, 256, 1000))]);
+                return Repeated(list.Items[0], OddValues.Around(random, 2, 50, 256, 1000));
             case 5 or 7 when leaf?.Words is { Length: > 8 } id && id.Contains('_', StringComparison.Ordinal):
                 return Json.Text(SimilarId(id, random));
             case 6 when leaf?.Words is { } words:
@@ -89,6 +92,9 @@ internal sealed class Mutations(Cast cast, OtherOrganization other)
                 return new JsonLeaf(leaf is { IsNumber: true } || random.Next(5) == 0 ? Pick(random, OddValues.Numbers)! : OddValues.String(random));
         }
     }
+
+    /// <summary>Longer than any body may be, and not so long that it fills the memory that is measured.</summary>
+    private static JsonArray Repeated(Json value, int times) => new([.. Enumerable.Repeat(value, Math.Min(times, 1 + LongestRepeat / Math.Max(1, value.ToString().Length)))]);
 
     private void ChangePath(Draft draft, Random random)
     {
