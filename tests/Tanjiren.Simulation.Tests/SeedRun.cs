@@ -40,7 +40,7 @@ internal static class SeedRun
         promises.Requeued = faults.ClaimLate;
         people.Plan(StormMs);
         faults.Plan(StormMs);
-        // One that has nobody to befall waits for its turn: the storm lasts until the seed has had its share.
+        // A fault that has nobody to befall is tried again later: the storm lasts until the seed has had its share.
         while ((world.Now < StormMs + faults.NightMs || faults.Provoked < Faults.Least) && world.Step()) { }
         world.Say("everything is mended");
         faults.Mend();

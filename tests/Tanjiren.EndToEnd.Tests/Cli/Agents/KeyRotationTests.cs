@@ -69,7 +69,7 @@ public sealed partial class KeyRotationTests(AgentsFixture fixture) : IClassFixt
         // The old key, wherever it still is.
         copy.Start();
         await Eventually.TrueAsync(() => copy.Process.HasExited, () => copy.Log.Tail(), FaultScene.StartLimit, "the copy has ended");
-        await copy.Process.TerminateAsync();
+        await copy.Process.TerminateAsync(); // it has ended: this waits for its last lines
         copy.Process.ExitCode.ShouldBe(2, copy.Log.Tail());
         copy.Log.Find(KeyIsElsewhere()).ShouldNotBeNull(copy.Log.Tail());
         // The new one after a restart.
@@ -124,7 +124,7 @@ public sealed partial class KeyRotationTests(AgentsFixture fixture) : IClassFixt
         File.Delete(Path.Combine(agent.Home, "key.pem"));
         agent.Start();
         await Eventually.TrueAsync(() => agent.Process.HasExited, () => agent.Log.Tail(), FaultScene.StartLimit, "without its key it does not run");
-        await agent.Process.TerminateAsync();
+        await agent.Process.TerminateAsync(); // it has ended: this waits for its last lines
         (agent.Process.ExitCode, agent.Log.Find(KeyIsGone()) is not null).ShouldBe((2, true), agent.Log.Tail());
 
         (await owner.InvokeAsync("workstations", "recover", agent.Name)).ShouldBe(0, owner.Error.Text);
