@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Tasks.Approvals;
@@ -60,10 +61,24 @@ internal sealed class TaskStore(Database database)
             if (approval is not null && approval != WireNames.Of(ApprovalStatus.NotRequired)) conditions += " AND tasks.approval_status <> 'not_required'";
             if (investigationId is not null) conditions += " AND tasks.investigation_id = @investigationId";
             if (cursor is not null) conditions += " AND tasks.id < @cursor";
+            var before = cursor is null ? "" : " AND s.task_id < @cursor";
+            string? own = null;
             if (workerInstanceId is not null)
-                conditions += $" AND tasks.id IN ({OfWorker("s.target_instance_id = @workerInstanceId")} UNION {OfWorker("s.target_instance_id IS NULL AND s.claimed_by = @workerInstanceId")})";
+            {
+                // Who never had a task is known by a look into two indexes, the plan of which PostgreSQL keeps; what follows it plans anew each time.
+                if (!await sql.FirstAsync<bool>("""
+                    SELECT EXISTS (SELECT 1 FROM steps s WHERE s.target_instance_id = @workerInstanceId)
+                      OR EXISTS (SELECT 1 FROM steps s WHERE s.target_instance_id IS NULL AND s.claimed_by = @workerInstanceId)
+                    """, new { workerInstanceId })) return new Page<TaskBody> { Items = [] };
+                var mine = await sql.ListAsync<string>(
+                    $"{OfWorker("s.target_instance_id = @workerInstanceId")} UNION {OfWorker("s.target_instance_id IS NULL AND s.claimed_by = @workerInstanceId")} ORDER BY task_id DESC LIMIT @take",
+                    new { organizationId, state, mode, approval, cursor, workerInstanceId, investigationId, take = limit + 1 });
+                if (mine.Count == 0) return new Page<TaskBody> { Items = [] };
+                own = JsonSerializer.Serialize(mine);
+                conditions += $" AND {sql.IsOneOf("tasks.id", "own")}";
+            }
             var rows = await sql.ListAsync<TaskRow>($"{Select} WHERE {conditions} ORDER BY id DESC LIMIT @take",
-                new { organizationId, state, mode, approval, cursor, workerInstanceId, investigationId, take = limit + 1 });
+                new { organizationId, state, mode, approval, cursor, investigationId, own, take = limit + 1 });
             return new Page<TaskBody>
             {
                 Items = [.. rows.Take(limit).Select(t => TaskMapping.ToBody(t, null))],
@@ -71,10 +86,10 @@ internal sealed class TaskStore(Database database)
             };
 
             // From its own steps, newest first, and no more of them than the page takes: asked task by task, who ran little would be looked for in all tasks.
-            string OfWorker(string steps) => $"""
-                SELECT task_id FROM (SELECT s.task_id FROM steps s JOIN tasks ON tasks.id = s.task_id
-                  WHERE {steps}{(cursor is null ? "" : " AND s.task_id < @cursor")} AND {conditions} ORDER BY s.task_id DESC LIMIT @take) own
-                """;
+            // Their tasks are asked only about what steps don't know: each table more, PostgreSQL plans longer than it then looks.
+            string OfWorker(string steps) => state is null && mode is null && approval is null && investigationId is null
+                ? $"SELECT task_id FROM (SELECT s.task_id FROM steps s WHERE {steps} AND s.organization_id = @organizationId{before} ORDER BY s.task_id DESC LIMIT @take) own"
+                : $"SELECT task_id FROM (SELECT s.task_id FROM steps s JOIN tasks ON tasks.id = s.task_id WHERE {steps}{before} AND {conditions} ORDER BY s.task_id DESC LIMIT @take) own";
         }, cancellationToken);
 
     /// <summary>
