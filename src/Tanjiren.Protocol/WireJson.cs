@@ -135,18 +135,6 @@ public sealed class InstantConverter : JsonConverter<DateTimeOffset>
         writer.WriteStringValue(value.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'"));
 }
 
-/// <summary>Enums as <c>lower_snake_case</c>.</summary>
-public sealed class SnakeCaseEnum<T>() : JsonStringEnumConverter<T>(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false)
-    where T : struct, Enum;
-
-/// <summary>Enums as <c>camelCase</c>.</summary>
-public sealed class CamelCaseEnum<T>() : JsonStringEnumConverter<T>(JsonNamingPolicy.CamelCase, allowIntegerValues: false)
-    where T : struct, Enum;
-
-/// <summary>Enums as <c>UPPER_SNAKE_CASE</c>.</summary>
-public sealed class UpperCaseEnum<T>() : JsonStringEnumConverter<T>(JsonNamingPolicy.SnakeCaseUpper, allowIntegerValues: false)
-    where T : struct, Enum;
-
 /// <summary>One page of a list. <see cref="NextCursor"/> is opaque; absent on the last page.</summary>
 public sealed record Page<T>
 {

@@ -1,4 +1,6 @@
+using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.Json.Serialization.Metadata;
 using Microsoft.AspNetCore.Routing.Patterns;
 using Microsoft.AspNetCore.WebUtilities;
 using Microsoft.OpenApi;
@@ -33,6 +35,13 @@ internal static class ApiDocument
             document.Components.SecuritySchemes = Schemes.ToDictionary();
             return Task.CompletedTask;
         });
+        openApi.AddSchemaTransformer(async (schema, context, cancellationToken) =>
+        {
+            // What a converter of our own reads and writes, the framework doesn't know: not of the enum, and so not of a list of them.
+            var used = context.JsonTypeInfo;
+            if ((Nullable.GetUnderlyingType(used.Type) ?? used.Type) is { IsEnum: true } type) DeclareNames(schema, type, used);
+            else if (used.ElementType is { IsEnum: true } item) schema.Items ??= await context.GetOrCreateSchemaAsync(item, null, cancellationToken);
+        });
         openApi.AddOperationTransformer((operation, context, _) =>
         {
             // What a handler reads by way of Device is bound by no parameter of its own, so the framework does not see it.
@@ -55,6 +64,12 @@ internal static class ApiDocument
     });
 
     public static void MapApiDocument(this IEndpointRouteBuilder routes) => routes.MapOpenApi("/openapi/v1.json");
+
+    private static void DeclareNames(OpenApiSchema schema, Type type, JsonTypeInfo used)
+    {
+        schema.Enum = [.. Enum.GetValues(type).Cast<object>().Select(value => JsonSerializer.SerializeToNode(value, used.Options.GetTypeInfo(type))!)];
+        if (used.Type != type) schema.Enum.Add(JsonNullSentinel.JsonNull);
+    }
 
     private static void Declare(OpenApiOperation operation, string name, ParameterLocation where, bool required = false)
     {

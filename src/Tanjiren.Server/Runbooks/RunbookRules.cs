@@ -37,10 +37,6 @@ internal static class RunbookRules
         var mode = fields.Mode ?? TaskMode.Command;
         var status = fields.Status ?? RunbookStatus.Draft;
         var approval = fields.ApprovalClass ?? ApprovalClass.None;
-        // The reader of JSON takes "active, archived" for a sum of both, which is none of them.
-        errors.Require(Enum.IsDefined(mode), "mode", "must be command, prompt or investigate");
-        errors.Require(Enum.IsDefined(status), "status", "must be draft, active or archived");
-        errors.Require(Enum.IsDefined(approval), "approvalClass", "must be none, sensitive_write or production_mutation");
         if (status == RunbookStatus.Active)
         {
             errors.Require(mode != TaskMode.Command || fields.Command is not null, "command", "is required of an active runbook: give command.argv or command.shell, or leave it a draft");

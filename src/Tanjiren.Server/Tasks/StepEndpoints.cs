@@ -118,7 +118,6 @@ internal static class StepEndpoints
             errors.Require(chunk.Seq >= 1, $"chunks[{i}].seq", "must be 1 or more");
             if (i > 0) errors.Require(chunk.Seq == chunks[i - 1].Seq + 1, $"chunks[{i}].seq", "must follow the chunk before it");
             errors.Require(chunk.Data is { Length: > 0 and <= WireLimits.MaxLogChunkBytes }, $"chunks[{i}].data", $"must have 1 to {WireLimits.MaxLogChunkBytes} bytes");
-            errors.Require(Enum.IsDefined(chunk.Stream), $"chunks[{i}].stream", "must be stdout, stderr or system");
             errors.Require(chunk.At.ToUnixTimeMilliseconds() > 0, $"chunks[{i}].at", "must be an instant after 1970");
         }
     }

@@ -33,7 +33,6 @@ internal static class TaskRequestRules
         errors.Range(request.QueueTimeoutSeconds, 1, 2_592_000, "queueTimeoutSeconds");
         errors.Range(request.LeaseGraceSeconds, 1, 3600, "leaseGraceSeconds");
         errors.Range(request.Priority, -100, 100, "priority");
-        errors.Require(request.ApprovalClass is not { } asked || Enum.IsDefined(asked), "approvalClass", "must be none, sensitive_write or production_mutation");
         var retry = RetryRules.Normalize(request.Retry, errors);
         var intent = request.Intent is null ? DefaultIntent(request.Command) : errors.Text(request.Intent, WireLimits.MaxIntentLength, "intent");
 

@@ -22,11 +22,7 @@ internal static class RetryRules
         var reasons = policy.On ?? DefaultReasons;
         errors.Require(reasons.Count > 0, "retry.on", "must name a reason; without retries leave retry out");
         for (var i = 0; i < reasons.Count; i++)
-        {
-            // Several names in one text are read as one number, which may be no reason at all: no answer could say it.
-            errors.Require(Enum.IsDefined(reasons[i]), $"retry.on[{i}]", "must be one reason; give each as an item of its own");
             errors.Require(reasons[i] is not (StepReason.Cancelled or StepReason.RolloutStopped), $"retry.on[{i}]", "is no failure: what was cancelled is retried by hand only");
-        }
         return policy with
         {
             BackoffSeconds = policy.BackoffSeconds ?? DefaultBackoffSeconds,

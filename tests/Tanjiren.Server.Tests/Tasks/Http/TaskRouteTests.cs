@@ -112,6 +112,10 @@ public sealed class TaskRouteTests
         // Another person's key is another key.
         using var member = await server.NewMemberAsync(Role.Member);
         (await member.PostWithKeyAsync(On("box"), "key-1")).StatusCode.ShouldBe(HttpStatusCode.Created);
+        // Two names in one text are none: read as the sum of their numbers, the digest had no word for it.
+        using var sum = new HttpRequestMessage(HttpMethod.Post, "/api/tasks") { Content = new StringContent("""{"command":{"shell":"true"},"retry":{"maxAttempts":2,"on":["exitCode","cancelled, queueTimeout"]}}""", null, "application/json") };
+        sum.Headers.Add("Idempotency-Key", "key-4");
+        (await server.Client.SendAsync(sum, Cancelled).ProblemAsync(HttpStatusCode.UnprocessableEntity, ErrorCode.ValidationFailed)).Errors!.Keys.ShouldBe(["retry.on[1]"]);
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]

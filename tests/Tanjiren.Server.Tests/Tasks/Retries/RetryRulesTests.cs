@@ -56,7 +56,6 @@ public sealed class RetryRulesTests
         Fields(new RetryPolicy { MaxAttempts = 0, BackoffSeconds = -1 }).ShouldBe(["retry.backoffSeconds", "retry.maxAttempts"]);
         Fields(new RetryPolicy { MaxAttempts = 21, BackoffSeconds = 86_401, On = [] }).ShouldBe(["retry.backoffSeconds", "retry.maxAttempts", "retry.on"]);
         Fields(new RetryPolicy { MaxAttempts = 1, On = [StepReason.WorkerLost, StepReason.Cancelled, StepReason.RolloutStopped] }).ShouldBe(["retry.on[1]", "retry.on[2]"]);
-        Fields(new RetryPolicy { MaxAttempts = 1, On = [StepReason.Timeout, (StepReason)1000] }).ShouldBe(["retry.on[1]"]);
         Fields(new RetryPolicy { MaxAttempts = 20, BackoffSeconds = 0, On = [StepReason.QueueTimeout] }).ShouldBeEmpty();
     }
 
