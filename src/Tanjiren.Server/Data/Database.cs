@@ -16,7 +16,15 @@ internal sealed class Database(ISqlProvider provider, StatementObserver? observe
     public async Task<T> ReadAsync<T>(Func<SqlSession, Task<T>> work, CancellationToken cancellationToken)
     {
         await using var connection = await provider.OpenReadAsync(cancellationToken);
-        return await work(new SqlSession(provider, connection, transaction: null, observer: null, cancellationToken));
+        try
+        {
+            return await work(new SqlSession(provider, connection, transaction: null, observer: null, cancellationToken));
+        }
+        catch (Exception e) when (provider.Spoils(e))
+        {
+            provider.Mend(connection);
+            throw;
+        }
     }
 
     /// <summary>
@@ -46,6 +54,11 @@ internal sealed class Database(ISqlProvider provider, StatementObserver? observe
             {
                 // Two transactions waited for each other and the database chose this one to yield; the other goes on at once.
                 continue;
+            }
+            catch (Exception e) when (provider.Spoils(e))
+            {
+                scope.Spoilt = true;
+                throw;
             }
             finally
             {

@@ -46,6 +46,14 @@ internal interface ISqlProvider : IAsyncDisposable
 
     /// <summary>Whether the statement broke a unique constraint.</summary>
     bool IsUniqueViolation(DbException exception);
+
+    /// <summary>Whether a connection on which a statement ended so must be mended before it is given back.</summary>
+    bool Spoils(Exception failure) => false;
+
+    /// <summary>Mends a connection that <see cref="OpenReadAsync"/> gave. Never throws: what can't be mended is not used again.</summary>
+    void Mend(DbConnection connection)
+    {
+    }
 }
 
 /// <summary>A begun write transaction. It must be released, committed or not; what was not committed is undone then.</summary>
@@ -55,6 +63,9 @@ internal abstract class WriteScope(DbConnection connection, DbTransaction? trans
 
     /// <summary>For the commands of <see cref="Connection"/>; null where the transaction is the connection's own affair.</summary>
     public DbTransaction? Transaction => transaction;
+
+    /// <summary>Set when a statement failed in a way that <see cref="ISqlProvider.Spoils"/> the connection: the release mends it.</summary>
+    public bool Spoilt { get; set; }
 
     /// <summary>When it returns, everything in the transaction is durable.</summary>
     public abstract Task CommitAsync(CancellationToken cancellationToken);

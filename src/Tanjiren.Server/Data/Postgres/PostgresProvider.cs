@@ -1,3 +1,4 @@
+using System.Data;
 using System.Data.Common;
 using Npgsql;
 
@@ -40,7 +41,7 @@ internal sealed class PostgresProvider(string connectionString) : ISqlProvider
         try
         {
             var transaction = await connection.BeginTransactionAsync(cancellationToken);
-            return new Scope(connection, transaction);
+            return new Scope(this, connection, transaction);
         }
         catch
         {
@@ -54,15 +55,42 @@ internal sealed class PostgresProvider(string connectionString) : ISqlProvider
 
     public bool IsUniqueViolation(DbException exception) => exception is PostgresException { SqlState: PostgresErrorCodes.UniqueViolation };
 
+    /// <summary>
+    /// A statement that fails between its parsing and the description of its columns, in the very run that Npgsql prepares it in (a value that can't be bound, a
+    /// cancel, a timeout), counts as prepared all the same, without columns: the next to run it on this connection gets "unexpected backend message DataRow", and its
+    /// caller a 500 (npgsql issue 6391, open; so in 10.0.0). Broken constraints, deadlocks and serialization failures come later, in its execution.
+    /// </summary>
+    public bool Spoils(Exception failure) => failure switch
+    {
+        PostgresException e => !e.SqlState.StartsWith("23", StringComparison.Ordinal) && !e.SqlState.StartsWith("40", StringComparison.Ordinal),
+        NpgsqlException or OperationCanceledException => true,
+        _ => false,
+    };
+
+    /// <summary>Forgets every prepared statement, here and in the server.</summary>
+    public void Mend(DbConnection connection)
+    {
+        try
+        {
+            if (connection.State == ConnectionState.Open) ((NpgsqlConnection)connection).UnprepareAll();
+        }
+        catch (Exception e) when (e is NpgsqlException or InvalidOperationException)
+        {
+            // The connection itself is broken, and the pool drops it.
+        }
+    }
+
     public ValueTask DisposeAsync() => _dataSource.DisposeAsync();
 
-    private sealed class Scope(NpgsqlConnection connection, NpgsqlTransaction transaction) : WriteScope(connection, transaction)
+    private sealed class Scope(PostgresProvider provider, NpgsqlConnection connection, NpgsqlTransaction transaction) : WriteScope(connection, transaction)
     {
         public override Task CommitAsync(CancellationToken cancellationToken) => transaction.CommitAsync(cancellationToken);
 
         public override async ValueTask ReleaseAsync()
         {
             await transaction.DisposeAsync();
+            // Not before: a transaction that has failed takes no statement.
+            if (Spoilt) provider.Mend(connection);
             await connection.DisposeAsync();
         }
     }
