@@ -97,3 +97,12 @@ internal record StepRow
     public bool IsHeldBy(string instanceId, string sessionId, long generation) =>
         State == "running" && LeaseHolder == instanceId && LeaseSession == sessionId && LeaseGeneration == generation;
 }
+
+/// <summary>A row of <c>step_responses</c>.</summary>
+internal sealed record ResponseRow
+{
+    public string StepId { get; init; } = "";
+    public string? Response { get; init; }
+    /// <summary>JSON of a <see cref="TokenUsage"/>.</summary>
+    public string? Usage { get; init; }
+}
