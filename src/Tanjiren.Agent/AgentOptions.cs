@@ -1,3 +1,4 @@
+using Tanjiren.Agent.Settings;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent;
@@ -28,6 +29,9 @@ public sealed record AgentOptions
 
     /// <summary>Allows plain http to an address that is not loopback. Whoever is on the path then reads every log.</summary>
     public bool InsecureHttp { get; init; }
+
+    /// <summary>What the machine's owner wrote into <c>agent.yaml</c>.</summary>
+    public AgentSettings Settings { get; init; } = new();
 
     /// <summary>Version announced to the server.</summary>
     public string AgentVersion { get; init; } = typeof(AgentOptions).Assembly.GetName().Version?.ToString(3) ?? "0.0.0";

@@ -1,0 +1,194 @@
+using Tanjiren.Agent.Leases;
+using Tanjiren.Agent.Outbox;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Agent.Execution;
+
+/// <content>From the granted claim to the recorded exit: what must stand before a process may exist, its life, and what its end means.</content>
+internal sealed partial class StepRunner
+{
+    private async Task ExecuteAsync(ClaimResponse claim)
+    {
+        var held = Lease!;
+        using var run = trace.Run();
+        var argv = JobCommand.Argv(claim.Command);
+        if (argv is null)
+        {
+            await FinishAsync(StepResult.Failed(StepReason.RejectedByAgent, "The assignment names neither a program nor a shell command."), 0);
+            return;
+        }
+        var mark = ProcessMarks.New();
+        using var spawn = trace.Spawn();
+        if (!await PrepareAsync(held, mark)) return;
+
+        ILaunchedProcess process;
+        var startedAt = parts.Platform.BootNowMs();
+        try
+        {
+            process = parts.Platform.Launcher.Launch(new LaunchRequest
+            {
+                StepId = StepId,
+                Mark = mark,
+                Argv = argv,
+                WorkingDirectory = claim.WorkingDirectory ?? JobCommand.HomeDirectory(),
+                Environment = JobEnvironment.Build(claim, run.Context),
+            });
+        }
+        catch (SpawnFailedException e)
+        {
+            TryJournal(new JournalEntry { Kind = JournalKind.NotSpawned, ClaimId = ClaimId }, durable: false);
+            parts.Watchdog.Forget(StepId);
+            await FinishAsync(StepResult.Failed(StepReason.SpawnFailed, e.Message), 0);
+            return;
+        }
+        spawn.Dispose();
+        var exit = await WatchAsync(claim, process, mark, held);
+        await RecordExitAsync(held, exit, startedAt);
+    }
+
+    /// <summary>Everything that must stand before a process may exist. False: it may not, and what follows from that is done.</summary>
+    private async Task<bool> PrepareAsync(Lease held, ulong mark)
+    {
+        if (IsStoppedOrLate(held))
+        {
+            await EndUnspawnedAsync();
+            return false;
+        }
+        try
+        {
+            parts.Journal.ReserveResult(ClaimId);
+            parts.Watchdog.Watch(StepId, mark, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack));
+            parts.Journal.Append(new JournalEntry { Kind = JournalKind.Spawning, ClaimId = ClaimId, Mark = mark, MachineId = parts.MachineId }, durable: true);
+            // The disk may have taken long: look again, now that nothing but the spawn itself lies ahead.
+            if (!IsStoppedOrLate(held)) return true;
+        }
+        catch (Exception e) when (e is IOException or WatchdogLostException)
+        {
+            LogNotStarted(StepId, e.Message);
+        }
+        TryJournal(new JournalEntry { Kind = JournalKind.NotSpawned, ClaimId = ClaimId }, durable: true);
+        parts.Watchdog.Forget(StepId);
+        await EndUnspawnedAsync();
+        return false;
+    }
+
+    private bool IsStoppedOrLate(Lease held)
+    {
+        lock (gate) return stop != StopReason.None || parts.Steps.Draining || parts.Platform.BootNowMs() >= held.DeadlineBootMs;
+    }
+
+    /// <summary>The step was claimed and provably never ran.</summary>
+    private async Task EndUnspawnedAsync()
+    {
+        StopReason reason;
+        lock (gate) reason = stop;
+        switch (reason)
+        {
+            case StopReason.Cancel:
+                await FinishAsync(new CompleteRequest { Outcome = StepOutcome.Cancelled, Reason = StepReason.Cancelled }, 0);
+                break;
+            case StopReason.Timeout:
+                await FinishAsync(StepResult.Failed(StepReason.Timeout, "Its time was over before it could be started."), 0);
+                break;
+            case StopReason.LeaseLost:
+                End();
+                upload!.SayNothing();
+                break;
+            case StopReason.SessionEnded:
+                End(); // the next session's report decides
+                break;
+            default:
+                End();
+                TryJournal(new JournalEntry { Kind = JournalKind.Releasing, ClaimId = ClaimId, Generation = lease!.Generation }, durable: true);
+                upload!.Release(lease.Generation);
+                break;
+        }
+    }
+
+    /// <summary>Lets the process run on its own thread, to its end.</summary>
+    private async Task<ProcessExit> WatchAsync(ClaimResponse claim, ILaunchedProcess process, ulong mark, Lease held)
+    {
+        using var timer = parts.Clock.CreateTimer(_ => Stop(StopReason.Timeout), null,
+            TimeSpan.FromMilliseconds(Math.Clamp(held.HardDeadlineBootMs - parts.Platform.BootNowMs(), 0, LongestTimerMs)), Timeout.InfiniteTimeSpan);
+        Pid = process.Pid;
+        output = new StepOutput(upload!.Chunks, parts.Outbox.Budget, parts.Options.MaxStepLogBytes, parts.Options.Timeouts, parts.Clock, log, upload.Wake);
+        var ended = new TaskCompletionSource<ProcessExit>(TaskCreationOptions.RunContinuationsAsynchronously);
+        StopReason earlier;
+        ProcessTree fresh;
+        lock (gate)
+        {
+            tree = fresh = parts.Platform.Tree(mark, StepId, process.Pid, process.StartTime);
+            phase = StepPhase.Running;
+            Tick();
+            earlier = stop;
+            if (earlier != StopReason.None) firstSignalAt = parts.Platform.BootNowMs();
+        }
+        // A thread of its own: a blocked pipe, a spent budget or a full disk must hold up this step and no other.
+        new Thread(() => RunProcess(process, claim, ended), maxStackSize: 256 * 1024) { IsBackground = true, Name = StepId }.Start();
+        // A stop that came while the process was being made has found no tree to kill.
+        if (earlier != StopReason.None) Kill(fresh, earlier);
+        TryJournal(new JournalEntry { Kind = JournalKind.Spawned, ClaimId = ClaimId, Pid = process.Pid, StartTime = process.StartTime }, durable: false);
+        parts.Watchdog.Root(StepId, process.Pid, process.StartTime);
+        LogStarted(StepId, process.Pid);
+        return await ended.Task;
+    }
+
+    private void RunProcess(ILaunchedProcess process, ClaimResponse claim, TaskCompletionSource<ProcessExit> ended)
+    {
+        try
+        {
+            using (process)
+            {
+                if (JobEnvironment.WithheldNotice(claim.EnvironmentFromMachine) is { } notice) output!.Write(LogStream.System, notice, Tick);
+                var exit = process.Run((stream, data) =>
+                {
+                    Tick();
+                    output!.Write(stream, data, Tick);
+                }, Tick);
+                lock (gate) phase = StepPhase.Exited;
+                output!.Finish(Tick);
+                ended.TrySetResult(exit);
+            }
+        }
+        catch (Exception e)
+        {
+            // Carried to the awaiting side, where it ends the agent: a step whose thread died would never end otherwise.
+            ended.TrySetException(e);
+        }
+    }
+
+    private async Task RecordExitAsync(Lease held, ProcessExit exit, long startedAt)
+    {
+        StopReason reason;
+        lock (gate)
+        {
+            treeEnded = true;
+            var deadline = held.DeadlineAt(exit.EndedAtBootMs);
+            reason = StepResult.Effective(stop, exit, firstSignalAt, deadline, Math.Min(deadline, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack)));
+        }
+        // Nothing is said before the tree is dead: with the result the server may offer the step again.
+        var survivors = await kills.AllAsync(exit.Leftovers);
+        parts.Watchdog.Forget(StepId);
+        LogExited(StepId, exit.ExitCode, exit.Signal, reason);
+        switch (reason)
+        {
+            case StopReason.LeaseLost:
+                upload!.SayNothing();
+                break;
+            case StopReason.SessionEnded:
+                break; // the journal says "spawned, no result": the next session's report decides
+            default:
+                await FinishAsync(StepResult.WithSurvivors(StepResult.Of(reason, exit), survivors), Math.Max(0, exit.EndedAtBootMs - startedAt));
+                break;
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "{StepId} runs as process {Pid}")]
+    private partial void LogStarted(string stepId, int pid);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "{StepId} ended: exit code {ExitCode}, signal {Signal}, stopped for {Reason}")]
+    private partial void LogExited(string stepId, int? exitCode, string? signal, StopReason reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{StepId} was not started and goes back: {Reason}")]
+    private partial void LogNotStarted(string stepId, string reason);
+}
