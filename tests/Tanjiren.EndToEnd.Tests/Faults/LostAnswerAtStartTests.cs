@@ -12,11 +12,11 @@ public sealed class LostAnswerAtStartTests
     public Task An_answer_lost_at_the_start_is_repeated() => FaultRounds.RunAsync("answer lost: pair, token, sessions", new SceneOptions(), async (scene, random) =>
     {
         FaultRule? pair = null;
-        // The first request of a fresh process only fetches the nonce; it is spared, so that the lost answer is the one that counts.
-        var fresh = await scene.PairAnotherAsync($"fresh-{scene.Round}", proxy => pair = proxy.Inject(FaultKind.LoseResponse, "POST", "/api/device-trust/pair", times: random.Next(1, 3), spare: 1));
+        // A fresh process asks without a nonce first, and again when its patience is over sooner than the server's: the lost answer is the one that counts.
+        var fresh = await scene.PairAnotherAsync($"fresh-{scene.Round}", proxy => pair = proxy.Inject(FaultKind.LoseResponse, "POST", "/api/device-trust/pair", times: random.Next(1, 3), onlyStatus: 200));
         await AnsweredAsync(pair!, scene);
 
-        var token = fresh.Proxy.Inject(FaultKind.LoseResponse, "POST", "/api/device-trust/token", times: random.Next(1, 3), spare: 1);
+        var token = fresh.Proxy.Inject(FaultKind.LoseResponse, "POST", "/api/device-trust/token", times: random.Next(1, 3), onlyStatus: 200);
         var session = fresh.Proxy.Inject(FaultKind.LoseResponse, "POST", "/api/instances/*/sessions", times: random.Next(1, 3));
         fresh.Start();
         await AnsweredAsync(token, scene);

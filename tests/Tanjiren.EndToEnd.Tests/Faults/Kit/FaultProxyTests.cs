@@ -103,6 +103,18 @@ public sealed class FaultProxyTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Only_an_answer_with_the_status_that_is_meant_is_lost()
+    {
+        var rule = _proxy.Inject(FaultKind.LoseResponse, "POST", times: 1, onlyStatus: 200);
+        using var missing = await _http.PostAsync("/missing", new StringContent("hello"), Cancellation);
+        missing.StatusCode.ShouldBe(HttpStatusCode.NotFound);
+        (rule.Hits, rule.FirstHit.IsCompleted).ShouldBe((0, false));
+        await Should.ThrowAsync<HttpRequestException>(PostAsync("/echo/1"));
+        (rule.Hits, (await rule.FirstHit).Path).ShouldBe((1, "/echo/1"));
+        (await PostAsync("/echo/2")).ShouldBe("HELLO");
+    }
+
+    [Fact]
     public async Task A_delayed_request_is_delivered_after_its_client_has_left()
     {
         var rule = _proxy.Inject(FaultKind.Delay, "POST", "/echo/*", times: 1, delay: TimeSpan.FromSeconds(5));

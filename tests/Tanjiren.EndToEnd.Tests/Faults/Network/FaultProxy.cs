@@ -41,10 +41,10 @@ internal sealed class FaultProxy : IAsyncDisposable
     /// <param name="path"><c>*</c> stands for one segment, <c>**</c> for anything: <c>/api/steps/*/claim</c>.</param>
     /// <param name="times">How many requests it befalls.</param>
     /// <param name="delay">For <see cref="FaultKind.Delay"/>.</param>
-    /// <param name="spare">How many matching requests go through first, such as the one that only fetches a nonce.</param>
-    public FaultRule Inject(FaultKind kind, string method = "*", string path = "**", int times = int.MaxValue, TimeSpan delay = default, int spare = 0)
+    /// <param name="onlyStatus">For <see cref="FaultKind.LoseResponse"/>: only answers with this status are lost, not the one that only brings a nonce; null: every answer.</param>
+    public FaultRule Inject(FaultKind kind, string method = "*", string path = "**", int times = int.MaxValue, TimeSpan delay = default, int? onlyStatus = null)
     {
-        var rule = new FaultRule(kind, method, path, times, delay, spare);
+        var rule = new FaultRule(kind, method, path, times, delay, onlyStatus);
         _rules.Enqueue(rule);
         return rule;
     }

@@ -23,13 +23,13 @@ internal sealed class FaultRule
     private readonly string _method;
     private readonly TaskCompletionSource _lifted = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<Exchange> _firstHit = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private int _toSpare;
+    private readonly int? _onlyStatus;
     private int _left;
     private int _hits;
 
-    public FaultRule(FaultKind kind, string method, string path, int times, TimeSpan delay, int spare)
+    public FaultRule(FaultKind kind, string method, string path, int times, TimeSpan delay, int? onlyStatus)
     {
-        (Kind, _method, _left, Delay, _toSpare) = (kind, method, times, delay, spare);
+        (Kind, _method, _left, Delay, _onlyStatus) = (kind, method, times, delay, onlyStatus);
         Description = $"{kind} {method} {path}";
         _path = new Regex("^" + Regex.Escape(path).Replace(@"\*\*", ".*", StringComparison.Ordinal).Replace(@"\*", "[^/]+", StringComparison.Ordinal) + "$", RegexOptions.None, TimeSpan.FromSeconds(1));
     }
@@ -59,8 +59,6 @@ internal sealed class FaultRule
     {
         if ((_method != "*" && _method != exchange.Method) || !_path.IsMatch(exchange.Path))
             return false;
-        if (Volatile.Read(ref _toSpare) > 0 && Interlocked.Decrement(ref _toSpare) >= 0)
-            return false;
         int left;
         do
         {
@@ -69,12 +67,35 @@ internal sealed class FaultRule
                 return false;
         }
         while (Interlocked.CompareExchange(ref _left, left - 1, left) != left);
-        Interlocked.Increment(ref _hits);
         // Before it is told: who waits for the first hit asks the exchange for its fault.
         exchange.Fault = this;
-        _firstHit.TrySetResult(exchange);
+        if (_onlyStatus is null)
+            Hit(exchange);
+        return true;
+    }
+
+    /// <summary>Whether the answer of an exchange that it took is thrown away. One with another status than the rule is for goes through, and the next request is taken in its place.</summary>
+    public bool Loses(Exchange exchange, int status)
+    {
+        if (Kind != FaultKind.LoseResponse)
+            return false;
+        if (_onlyStatus is null)
+            return true;
+        if (status != _onlyStatus)
+        {
+            exchange.Fault = null;
+            Interlocked.Increment(ref _left);
+            return false;
+        }
+        Hit(exchange);
         return true;
     }
 
     public override string ToString() => $"{Description}, {Hits} hits";
+
+    private void Hit(Exchange exchange)
+    {
+        Interlocked.Increment(ref _hits);
+        _firstHit.TrySetResult(exchange);
+    }
 }

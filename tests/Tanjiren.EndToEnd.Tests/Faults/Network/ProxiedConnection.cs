@@ -98,7 +98,7 @@ internal sealed class ProxiedConnection(FaultProxy proxy, Socket client) : IDisp
             exchange ??= await _awaitingAnswer.Reader.ReadAsync(stop);
             var status = int.Parse(head.StartLine[1], System.Globalization.CultureInfo.InvariantCulture);
             var interim = status is >= 100 and < 200 and not 101;
-            var lost = exchange.Fault?.Kind == FaultKind.LoseResponse;
+            var lost = interim ? exchange.Fault?.Kind == FaultKind.LoseResponse : exchange.Fault?.Loses(exchange, status) == true;
             if (!lost)
                 await GatedAsync(to, head.Raw, stop);
             if (interim)
