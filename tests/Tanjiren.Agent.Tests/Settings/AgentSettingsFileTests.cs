@@ -120,7 +120,7 @@ public sealed class AgentSettingsFileTests
     public void Everything_that_is_wrong_is_said_at_once_in_the_order_of_the_file()
     {
         var faults = AgentSettingsFile.Parse("agent.yaml", "limits:\n  cpu: no\n  memory: 1\nmaxConcurrent: 0\nmask:\n  literals: [a, b]\n").Faults;
-        faults.Select(f => (f.Line, f.Column)).ShouldBe([(2, 8), (3, 3), (4, 16), (6, 14), (6, 17)]);
+        faults.Select(f => (f.Line, f.Column)).ShouldBe([(2L, 8L), (3L, 3L), (4L, 16L), (6L, 14L), (6L, 17L)]);
     }
 
     [Fact]
