@@ -48,7 +48,7 @@ public sealed class TargetResolverTests
         async Task<string> RefusalAsync(ResourceSpec resources, TargetSpec? targets = null)
         {
             var request = ClaimTests.AnyGpu() with { Targets = targets ?? new TargetSpec { Tags = ["lab"], Placement = Placement.Any }, Resources = resources };
-            var result = await ((TaskService)engine.Service(typeof(TaskService))).CreateAsync(engine.Owner, request, null, Cancelled);
+            var result = await engine.TryCreateTaskAsync(request);
             return result.TaskId is not null ? "" : string.Join("; ", result.Problem!.Value.Errors!.SelectMany(e => e.Value.Select(w => $"{e.Key}: {w}")));
         }
 
@@ -56,7 +56,7 @@ public sealed class TargetResolverTests
         (await RefusalAsync(new ResourceSpec { MemoryMb = 4097 })).ShouldBe("resources.memoryMb: asks for 4097, and no workstation that meets the targets gives a job more than 4096 ('large')");
         (await RefusalAsync(new ResourceSpec { Cpu = 8.5, GpuCount = 2 }))
             .ShouldBe("resources.cpu: asks for 8.5, and no workstation that meets the targets gives a job more than 8 ('small'); resources.gpuCount: asks for 2, and no workstation that meets the targets gives a job more than 1 ('small')");
-        (await RefusalAsync(new ResourceSpec { MemoryMb = 2048, GpuCount = 1 }))
+        (await RefusalAsync(new ResourceSpec { Cpu = 2, MemoryMb = 2048, GpuCount = 1 }))
             .ShouldBe("resources.memoryMb: asks for 2048, and no workstation that meets the targets gives a job that together with the rest; 'small' lacks the least and gives 1024");
         // Each named one must do its part of it.
         (await RefusalAsync(new ResourceSpec { MemoryMb = 2048 }, new TargetSpec { Workstations = ["small", "large"], Placement = Placement.All }))
