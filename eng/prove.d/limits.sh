@@ -60,13 +60,13 @@ prove() {
   heading "Cards: no one to two jobs"
   local ids=() one
   for one in 1 2 3; do
-    tc olga jobs run --workstation build-1 --gpu-count 1 --detach -o id --shell "echo \$CUDA_VISIBLE_DEVICES; sleep 3"
+    tc olga jobs run --workstation build-1 --gpu-count 1 --detach -o id --shell 'began=$(date +%s%3N); sleep 3; echo "$CUDA_VISIBLE_DEVICES $began $(date +%s%3N)"'
     ids+=("$out")
   done
   for id in "${ids[@]}"; do until_is 60 "completed, not_required" job_state olga "$id"; done
-  remark "Card, start and end of each:"
+  remark "Card, start and end of each, by their own words:"
   local spans=''
-  for id in "${ids[@]}"; do spans+=$(ask olga "$instants"' .execution.steps[0] | "\(.outputPreview | rtrimstr("\n")) \(.claimedAt | ms) \(.endedAt | ms)"' jobs show "$id")$'\n'; done
+  for id in "${ids[@]}"; do spans+=$(ask olga '.execution.steps[0].outputPreview | rtrimstr("\n")' jobs show "$id")$'\n'; done
   printf '%s' "$spans"
   is "jobs that had one card at the same time" "$(awk '{ for (i = 1; i < NR; i++) if (card[i] == $1 && $2 < end[i] && begin[i] < $3) n++; card[NR] = $1; begin[NR] = $2; end[NR] = $3 } END { print n + 0 }' <<<"${spans%$'\n'}")" 0
   is "cards that were given" "$(cut -d' ' -f1 <<<"${spans%$'\n'}" | sort -u | tr '\n' ' ')" "0 1 "
