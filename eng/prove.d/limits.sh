@@ -77,6 +77,7 @@ prove() {
   stop build-1
   owner_allows build-1 $'limits:\n  gpuCount: 0\nlabels:\n  gpuCount: "2"'
   agent_start build-1
+  until_is 60 0 ask olga .labels.gpuCount workstations show build-1
   tc olga jobs run --workstation build-1 --gpu-count 1 -- true
   is "is asked for none" "$code" 125
   has "and the job is told" "$err" "resources.gpuCount: asks for 1, and workstation 'build-1' gives a job 0"

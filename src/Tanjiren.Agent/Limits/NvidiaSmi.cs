@@ -19,7 +19,7 @@ internal static class NvidiaSmi
         if (program is null) return null;
         try
         {
-            var start = new ProcessStartInfo(program, ["-L"]) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false, CreateNoWindow = true };
+            var start = new ProcessStartInfo(program, "-L") { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false, CreateNoWindow = true };
             using var process = MarkedSpawn.Run(0, () => Process.Start(start));
             if (process is null) return null;
             var output = process.StandardOutput.ReadToEndAsync();

@@ -68,7 +68,7 @@ internal sealed class CgroupSubtree
         var line = File.Exists(self) ? File.ReadLines(self).FirstOrDefault(l => l.StartsWith("0::", StringComparison.Ordinal)) : null;
         if (line is null) return "this machine has no cgroup v2";
         directory = Path.Join(root, line["0::".Length..].TrimStart('/'));
-        var controllers = (CgroupFile.Read(directory, "cgroup.controllers") ?? "").Split((char[])[' ', '\n'], StringSplitOptions.RemoveEmptyEntries);
+        var controllers = (CgroupFile.Read(directory, "cgroup.controllers") ?? "").Trim().Split(' ', StringSplitOptions.RemoveEmptyEntries);
         if (!controllers.Contains("memory") || !controllers.Contains("cpu"))
             return $"the controllers memory and cpu are not on cgroup v2 here, or not given to the agent's group '{line["0::".Length..]}' (it has: {string.Join(' ', controllers)})";
         foreach (var pid in (CgroupFile.Read(directory, "cgroup.procs") ?? "").Split('\n', StringSplitOptions.RemoveEmptyEntries))
