@@ -62,7 +62,7 @@ public sealed partial class AgentRunTests(AgentsFixture fixture) : IClassFixture
             "limits: { cpu: 0.5, memoryMb: 64 }\nmaxConcurrent: 3\nlabels: { room: cellar, rack: 7 }\n", TestContext.Current.CancellationToken);
         await using var agent = RealProcess.Start("agent", ["agent", "run", "--workspace", "home", "--label", "room=attic"], variables);
         var id = (await agent.WaitForLineAsync(Registered(), FaultScene.StartLimit)).Groups["id"].Value;
-        await Eventually.TrueAsync(() => Scene.Workspace.IsOnlineAsync(id), () => agent.Log.Tail(), FaultScene.StartLimit, "the first heartbeat");
+        await Eventually.TrueAsync(async () => (await Scene.Workspace.InstanceAsync(id)).Labels.ContainsKey("room"), () => agent.Log.Tail(), FaultScene.StartLimit, "the first heartbeat");
 
         var machine = await Scene.Workspace.InstanceAsync(id);
         (machine.Labels["cpuCount"], machine.Labels["memoryMb"], machine.Labels["room"], machine.Labels["rack"], machine.MaxConcurrent).ShouldBe(("0.5", "64", "attic", "7", 3));
