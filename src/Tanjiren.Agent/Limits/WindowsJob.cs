@@ -53,8 +53,6 @@ internal sealed unsafe partial class WindowsJob : IDisposable
         return QueryInformation(job, ExtendedLimitInformation, &limits, (uint)sizeof(ExtendedLimits), null) == 0 ? 0 : (long)limits.PeakJobMemoryUsed;
     }
 
-    public void Kill() => _ = TerminateJob(job, 1);
-
     public void Dispose() => job.Dispose();
 
     private static void Check(int result)
@@ -97,7 +95,4 @@ internal sealed unsafe partial class WindowsJob : IDisposable
 
     [LibraryImport("kernel32", EntryPoint = "AssignProcessToJobObject", SetLastError = true)]
     private static partial int AssignProcess(SafeFileHandle job, SafeFileHandle process);
-
-    [LibraryImport("kernel32", EntryPoint = "TerminateJobObject", SetLastError = true)]
-    private static partial int TerminateJob(SafeFileHandle job, uint exitCode);
 }

@@ -8,7 +8,11 @@ internal sealed record SettingsFault(string File, long Line, long Column, string
 }
 
 /// <summary>The settings are meaningful only without faults.</summary>
-internal sealed record SettingsRead(AgentSettings Settings, IReadOnlyList<SettingsFault> Faults);
+internal sealed record SettingsRead(AgentSettings Settings, IReadOnlyList<SettingsFault> Faults)
+{
+    /// <summary>What is left out, and lets the agent start all the same.</summary>
+    public IReadOnlyList<SettingsFault> Warnings { get; init; } = [];
+}
 
 /// <summary><c>~/.tanvrit/agent.yaml</c> (A-05), read once at the agent's start. A file that is not there, or is empty, means every default.</summary>
 internal static class AgentSettingsFile
@@ -22,10 +26,15 @@ internal static class AgentSettingsFile
         string text;
         try
         {
-            var file = new FileInfo(path);
-            if (!file.Exists) return new SettingsRead(new AgentSettings(), []);
+            using var file = File.OpenRead(path);
             if (file.Length > MaxBytes) return Unread(path, $"the file has {file.Length} bytes; at most {MaxBytes} are read");
-            text = File.ReadAllText(path);
+            using var reader = new StreamReader(file);
+            text = reader.ReadToEnd();
+        }
+        // A link whose file is missing is no absent file: an owner's caps are somewhere, and not here.
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException && new FileInfo(path).LinkTarget is null)
+        {
+            return new SettingsRead(new AgentSettings(), []);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -37,11 +46,13 @@ internal static class AgentSettingsFile
     /// <summary>Everything that is wrong is found in one go, in the order of the file.</summary>
     public static SettingsRead Parse(string path, string text)
     {
-        var faults = new List<SettingsFault>();
+        var (faults, warnings) = (new List<SettingsFault>(), new List<SettingsFault>());
         var root = SettingsYaml.Read(text, (line, column, message) => faults.Add(new SettingsFault(path, line, column, message)));
-        var settings = SettingsReader.Read(path, root, faults);
-        return new SettingsRead(settings, [.. faults.OrderBy(f => f.Line).ThenBy(f => f.Column)]);
+        var settings = SettingsReader.Read(root, new SettingsFields(path, faults, warnings));
+        return new SettingsRead(settings, InOrder(faults)) { Warnings = InOrder(warnings) };
     }
+
+    private static List<SettingsFault> InOrder(List<SettingsFault> faults) => [.. faults.OrderBy(f => f.Line).ThenBy(f => f.Column)];
 
     private static SettingsRead Unread(string path, string message) => new(new AgentSettings(), [new SettingsFault(path, 1, 1, message)]);
 }

@@ -3,11 +3,13 @@ using System.Globalization;
 namespace Tanjiren.Agent.Settings;
 
 /// <summary>Takes values out of the parts of the file, and says of each that is not what it must be: setting, value, what to give instead.</summary>
-internal sealed class SettingsFields(string file, List<SettingsFault> faults)
+internal sealed class SettingsFields(string file, List<SettingsFault> faults, List<SettingsFault> warnings)
 {
     private const int ShownLength = 60;
 
     public void Fault(SettingsPart at, string message) => faults.Add(new SettingsFault(file, at.Line, at.Column, message));
+
+    public void Warn(SettingsPart at, string message) => warnings.Add(new SettingsFault(file, at.Line, at.Column, message));
 
     /// <summary>The entries of a map with known keys; empty when there is nothing, or no map.</summary>
     public IReadOnlyDictionary<string, SettingsPart> Of(SettingsPart? part, string path, IReadOnlyList<string> known)

@@ -19,11 +19,7 @@ internal sealed class SettingsReader
 
     private SettingsReader(SettingsFields fields) => this.fields = fields;
 
-    public static AgentSettings Read(string file, SettingsPart? root, List<SettingsFault> faults)
-    {
-        var reader = new SettingsReader(new SettingsFields(file, faults));
-        return reader.ReadRoot(reader.fields.Of(root, "", Root));
-    }
+    public static AgentSettings Read(SettingsPart? root, SettingsFields fields) => new SettingsReader(fields).ReadRoot(fields.Of(root, "", Root));
 
     private AgentSettings ReadRoot(IReadOnlyDictionary<string, SettingsPart> root) => new()
     {
@@ -113,30 +109,38 @@ internal sealed class SettingsReader
 
     private MaskSettings ReadMask(IReadOnlyDictionary<string, SettingsPart> mask)
     {
-        var names = fields.Texts(mask.GetValueOrDefault("environment"), "mask.environment", MaxListed);
-        if (names.FirstOrDefault(n => !IsVariableName(n)) is { } wrong)
-            fields.Fault(mask["environment"], $"mask.environment has '{SettingsFields.Shown(wrong)}', which is no name of a variable; give names, the values are read from the environment");
-        return new MaskSettings { Environment = names, Literals = ReadLiterals(mask.GetValueOrDefault("literals")) };
+        var names = new List<string>();
+        foreach (var (item, place, name) in Masked(mask.GetValueOrDefault("environment"), "mask.environment"))
+        {
+            if (IsVariableName(name)) names.Add(name);
+            else fields.Fault(item, $"{place} is no name of a variable; give names, the values are read from the environment");
+        }
+        var literals = new List<string>();
+        foreach (var (item, place, value) in Masked(mask.GetValueOrDefault("literals"), "mask.literals"))
+        {
+            if (value.Length >= MinMaskedLength) literals.Add(value);
+            else fields.Warn(item, $"{place} is not masked: it has {value.Length} characters, and what has fewer than {MinMaskedLength} stands everywhere by chance; mask a longer one");
+        }
+        return new MaskSettings { Environment = names, Literals = literals };
     }
 
-    /// <summary>No message shows one of them: they are there because nobody shall read them.</summary>
-    private List<string> ReadLiterals(SettingsPart? part)
+    /// <summary>What stands under mask, and where. No message shows any of it, not even as a name that is none: it is there because nobody shall read it.</summary>
+    private List<(SettingsPart Item, string Place, string Value)> Masked(SettingsPart? part, string path)
     {
-        var literals = new List<string>();
-        if (part is null or SettingsText { IsNothing: true }) return literals;
+        var found = new List<(SettingsPart, string, string)>();
+        if (part is null) return found;
         if (part is not SettingsList list)
         {
-            fields.Fault(part, "mask.literals is not a list; give the values one a line, each after a dash");
-            return literals;
+            fields.Fault(part, $"{path} is not a list; give one a line, each after a dash");
+            return found;
         }
+        if (list.Items.Count > MaxListed) fields.Fault(part, $"{path} has {list.Items.Count} entries; give at most {MaxListed}");
         for (var i = 0; i < list.Items.Count; i++)
         {
-            if (list.Items[i] is not SettingsText { Value: var value }) fields.Fault(list.Items[i], $"mask.literals[{i}] is not text; put it in quotes");
-            else if (value.Length < MinMaskedLength)
-                fields.Fault(list.Items[i], $"mask.literals[{i}] has {value.Length} characters; give at least {MinMaskedLength}: shorter ones would mask ordinary words");
-            else literals.Add(value);
+            if (list.Items[i] is SettingsText { IsNothing: false } text) found.Add((text, $"{path}[{i}]", text.Value));
+            else fields.Fault(list.Items[i], $"{path}[{i}] is not text; put it in quotes");
         }
-        return literals;
+        return found;
     }
 
     private static bool IsVariableName(string name) =>

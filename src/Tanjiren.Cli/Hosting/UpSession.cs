@@ -41,7 +41,8 @@ internal sealed class UpSession(CliContext cli, UpOptions options, Interrupts in
         TanvritHome.MakePrivateDirectory(Data);
         using var held = TryLock();
         if (held is null) return await UseRunningAsync();
-        var settings = ReadSettings();
+        if (OwnerSettings.Read(cli) is not { } settings)
+            throw new CliException($"{cli.Home.AgentSettingsFile} can't be used as it is", "correct what is named above, or move the file away");
         if (LocalControlPlane.IsInUse(options.Port))
             throw new CliException($"port {options.Port} on 127.0.0.1 is in use by another program", "choose another port with --port N, or --port 0 for any free one");
 
@@ -151,14 +152,6 @@ internal sealed class UpSession(CliContext cli, UpOptions options, Interrupts in
             Targets = new TargetSpec { Workstations = [identity.InstanceId] },
             WorkingDirectory = Environment.CurrentDirectory,
         }, new JobRunOptions { IdempotencyKey = Guid.NewGuid().ToString("N") }, interrupts);
-    }
-
-    private AgentSettings ReadSettings()
-    {
-        var (settings, faults) = AgentSettingsFile.Read(cli.Home.AgentSettingsFile);
-        if (faults.Count == 0) return settings;
-        foreach (var fault in faults) cli.Say($"error: {Text.Safe(fault.ToString())}");
-        throw new CliException($"{cli.Home.AgentSettingsFile} can't be used as it is", "correct what is named above, or move the file away");
     }
 
     /// <summary>Keeps the stored token if it still works here; else the workspace, its owner and a new token are made.</summary>

@@ -116,6 +116,8 @@ public sealed class CgroupTests : IDisposable
     [Fact]
     public void What_the_kernel_refuses_is_undone()
     {
+        // In other words than ours, so that it is seen when it is written back.
+        Give("cgroup.procs", $"0{Own}\n");
         // A directory in the place of the file refuses the write, as the kernel would.
         Directory.CreateDirectory(Path.Combine(group, "cgroup.subtree_control"));
         Open(out var why).ShouldBeNull();

@@ -94,8 +94,8 @@ public sealed class AgentSettingsFileTests
     [InlineData("codingAgents:\n  x: { command: [] }", "2:17", "codingAgents.x.command is empty", "give program and arguments")]
     [InlineData("codingAgents:\n  x: { command: [a], protocol: tcp }", "2:32", "codingAgents.x.protocol is 'tcp'", "acp or stdin")]
     [InlineData("codingAgents:\n  x: { command: [a], environment: { 1A: b } }", "2:37", "'1A'", "no name of a variable")]
-    [InlineData("mask:\n  environment: [A-B]", "2:16", "'A-B'", "no name of a variable")]
-    [InlineData("mask:\n  literals: [short]", "2:14", "mask.literals[0] has 5 characters", "at least 6")]
+    [InlineData("mask:\n  environment: [OK, A-B]", "2:21", "mask.environment[1] is no name of a variable", "give names")]
+    [InlineData("mask:\n  literals: [[abcdefgh]]", "2:14", "mask.literals[0] is not text", "put it in quotes")]
     [InlineData("mask:\n  literals: abcdefgh", "2:13", "mask.literals is not a list", "one a line")]
     [InlineData("limits: *x", "1:9", "alias", "write out")]
     [InlineData("limits: &x { cpu: 1 }", "1:9", "anchor", "remove it")]
@@ -119,15 +119,26 @@ public sealed class AgentSettingsFileTests
     [Fact]
     public void Everything_that_is_wrong_is_said_at_once_in_the_order_of_the_file()
     {
-        var faults = AgentSettingsFile.Parse("agent.yaml", "limits:\n  cpu: no\n  memory: 1\nmaxConcurrent: 0\nmask:\n  literals: [a, b]\n").Faults;
-        faults.Select(f => (f.Line, f.Column)).ShouldBe([(2L, 8L), (3L, 3L), (4L, 16L), (6L, 14L), (6L, 17L)]);
+        var faults = AgentSettingsFile.Parse("agent.yaml", "limits:\n  cpu: no\n  memory: 1\nmaxConcurrent: 0\nmask:\n  environment: [a, 1, 2]\n").Faults;
+        faults.Select(f => (f.Line, f.Column)).ShouldBe([(2L, 8L), (3L, 3L), (4L, 16L), (6L, 20L), (6L, 23L)]);
     }
 
     [Fact]
     public void What_shall_be_masked_is_never_shown()
     {
-        foreach (var text in (string[])["mask:\n  literals: [hush1]", "mask:\n  literals: hush12345", "mask:\n  literals: { hush123: 1 }"])
+        foreach (var text in (string[])["mask:\n  literals: [[hush123]]", "mask:\n  literals: hush12345", "mask:\n  literals: { hush123: 1 }", "mask:\n  environment: [hush-123]"])
             AgentSettingsFile.Parse("agent.yaml", text).Faults.ShouldHaveSingleItem().ToString().ShouldNotContain("hush");
+    }
+
+    [Fact]
+    public void A_value_that_is_too_short_to_mask_is_left_out_with_a_warning_at_its_place()
+    {
+        var read = AgentSettingsFile.Parse("agent.yaml", "mask:\n  literals: [hush1, hush12]\n");
+        read.Faults.ShouldBeEmpty();
+        read.Settings.Mask.Literals.ShouldBe(["hush12"]);
+        var warning = read.Warnings.ShouldHaveSingleItem().ToString();
+        warning.ShouldStartWith("agent.yaml:2:14: mask.literals[0] is not masked: it has 5 characters");
+        warning.ShouldNotContain("hush");
     }
 
     [Fact]
@@ -137,5 +148,8 @@ public sealed class AgentSettingsFileTests
         var path = directory.File("agent.yaml");
         File.WriteAllText(path, new string('#', 300_000));
         AgentSettingsFile.Read(path).Faults.ShouldHaveSingleItem().Message.ShouldContain("300000 bytes");
+        AgentSettingsFile.Read(directory.Path).Faults.ShouldHaveSingleItem().Message.ShouldContain("can't be read");
+        File.CreateSymbolicLink(directory.File("link"), directory.File("missing"));
+        AgentSettingsFile.Read(directory.File("link")).Faults.ShouldHaveSingleItem().Message.ShouldContain("can't be read");
     }
 }

@@ -29,6 +29,15 @@ public sealed class AgentSettingsTests : IDisposable
         File.Exists(Path.Combine(cli.Home, "local", "tanjiren.db")).ShouldBeFalse();
     }
 
+    [Fact]
+    public async Task What_is_too_short_to_mask_is_told_and_hinders_nothing()
+    {
+        var file = await WriteAsync("mask:\n  literals:\n    - hush1\n");
+        (await cli.InvokeAsync("agent", "run")).ShouldNotBe(AgentExit.Failed);
+        cli.Error.Text.ShouldContain($"warning: {file}:3:7: mask.literals[0] is not masked: it has 5 characters");
+        cli.Error.Text.ShouldNotContain("hush1");
+    }
+
     private async Task<string> WriteAsync(string text)
     {
         var file = Path.Combine(cli.Home, "agent.yaml");

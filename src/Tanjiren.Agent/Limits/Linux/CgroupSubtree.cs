@@ -56,7 +56,7 @@ internal sealed class CgroupSubtree
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            Directory.Delete(leaf);
+            CgroupFile.TryRemove(leaf);
             throw;
         }
     }

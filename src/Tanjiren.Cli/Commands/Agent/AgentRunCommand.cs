@@ -1,5 +1,4 @@
 using Tanjiren.Agent;
-using Tanjiren.Agent.Settings;
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Hosting;
 using Tanjiren.Cli.Output;
@@ -41,8 +40,7 @@ internal static class AgentRunCommand
             using var interrupts = cli.ListenForInterrupts();
             using var logs = LoggerFactory.Create(HostLogging.ToStandardError(parse.GetValue(verbose) ? LogLevel.Debug : LogLevel.Information));
             // First of all: a cap that is not understood must not let anything start.
-            var settings = AgentSettingsFile.Read(cli.Home.AgentSettingsFile);
-            if (settings.Faults.Count > 0) return Refuse(cli, settings.Faults);
+            if (OwnerSettings.Read(cli) is not { } settings) return AgentExit.Failed;
             var workspace = place.Workspace(parse);
             var (name, access) = Access(cli, workspace, parse.GetValue(insecure));
             var home = place.Home(parse, name);
@@ -52,19 +50,13 @@ internal static class AgentRunCommand
                 Home = home,
                 Workspace = name,
                 WatchdogCommand = SelfCommand.With("agent", "watchdog"),
-                MaxConcurrent = parse.GetValue(maxConcurrent) ?? settings.Settings.MaxConcurrent ?? Math.Clamp(Environment.ProcessorCount, 1, 1000),
+                MaxConcurrent = parse.GetValue(maxConcurrent) ?? settings.MaxConcurrent ?? Math.Clamp(Environment.ProcessorCount, 1, 1000),
                 Labels = LabelWords.Parse(parse.GetValue(label)!),
                 InsecureHttp = parse.GetValue(insecure),
-                Settings = settings.Settings,
+                Settings = settings,
             }, new AgentSignals(interrupts.First, interrupts.Second), cli.Clock, logs);
         });
         return command;
-    }
-
-    private static int Refuse(CliContext cli, IReadOnlyList<SettingsFault> faults)
-    {
-        foreach (var fault in faults) cli.Say($"error: {Text.Safe(fault.ToString())}");
-        return AgentExit.Failed;
     }
 
     /// <summary>The workspace's name, and the credential for it if somebody is signed in.</summary>
