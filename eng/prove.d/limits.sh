@@ -46,16 +46,19 @@ prove() {
 
   heading "Two threads that compute for five seconds under one core, on $(nproc) processors"
   tc olga jobs run --workstation build-1 -- "$scene/cpu-hog" 5
-  local cpu wall
-  read -r cpu wall <<<"$out"
-  remark "Milliseconds of processor and of wall clock, by its own account: $cpu and $wall."
+  local cpu wall seen allowed
+  read -r cpu wall seen allowed <<<"$out"
+  remark "Milliseconds of processor and of wall clock, by its own account: $cpu and $wall; processors on which its threads were seen: $seen."
   holds "it ran for five seconds" "$wall >= 5000"
   holds "it had one core" "$cpu * 100 <= $wall * 102"
+  # On a busy machine it would have no more than that anyway.
+  is "processors on which it ran" "$seen" 1
   remark "The same, after it has asked the kernel for every processor:"
   tc olga jobs run --workstation build-1 -- "$scene/cpu-hog" 5 escape
-  read -r cpu wall <<<"$out"
+  read -r cpu wall seen allowed <<<"$out"
   remark "$cpu ms of processor in $wall ms."
-  holds "it was brought back" "$cpu * 100 <= $wall * 120"
+  holds "it had little more" "$cpu * 100 <= $wall * 120"
+  is "processors on which it may run at its end" "$allowed" 1
 
   heading "Cards: no one to two jobs"
   local ids=() one
@@ -130,8 +133,9 @@ HOG
 #include <time.h>
 
 static volatile int stop;
+static unsigned long long seen;
 static long long ms(clockid_t clock) { struct timespec t; clock_gettime(clock, &t); return t.tv_sec * 1000LL + t.tv_nsec / 1000000; }
-static void *spin(void *unused) { volatile unsigned long n = 0; while (!stop) n++; return unused; }
+static void *spin(void *unused) { volatile unsigned long n = 0; while (!stop) if (++n % 65536 == 0) __atomic_or_fetch(&seen, 1ULL << (sched_getcpu() % 64), __ATOMIC_RELAXED); return unused; }
 
 int main(int argc, char **argv) {
   cpu_set_t all;
@@ -144,7 +148,8 @@ int main(int argc, char **argv) {
   nanosleep(&pause, 0);
   cpu = ms(CLOCK_PROCESS_CPUTIME_ID) - cpu;
   wall = ms(CLOCK_MONOTONIC) - wall;
-  printf("%lld %lld\n", cpu, wall);
+  sched_getaffinity(0, sizeof all, &all);
+  printf("%lld %lld %d %d\n", cpu, wall, __builtin_popcountll(seen), CPU_COUNT(&all));
   return 0;
 }
 HOG

@@ -55,8 +55,8 @@ internal static class Hogs
     public static bool IsAlive(int pid) => ProcTable.TryRead(pid, out var entry) && !entry.IsDead;
 
     /// <summary>
-    /// A program of two threads that compute for so many seconds and then print the milliseconds of processor and of wall clock that it took. With <c>escape</c> it first asks for every
-    /// processor there is.
+    /// A program of two threads that compute for so many seconds and then print the milliseconds of processor and of wall clock that it took, on how many processors its threads were seen,
+    /// and on how many they may be now. With <c>escape</c> it first asks for every processor there is.
     /// </summary>
     public static async Task<string> TwoThreadsAsync(string directory)
     {
@@ -80,6 +80,7 @@ internal static class Hogs
         #include <time.h>
 
         static volatile int stop;
+        static unsigned long long seen;
 
         static long long ms(clockid_t clock) {
           struct timespec t;
@@ -89,7 +90,7 @@ internal static class Hogs
 
         static void *spin(void *unused) {
           volatile unsigned long n = 0;
-          while (!stop) n++;
+          while (!stop) if (++n % 65536 == 0) __atomic_or_fetch(&seen, 1ULL << (sched_getcpu() % 64), __ATOMIC_RELAXED);
           return unused;
         }
 
@@ -104,7 +105,8 @@ internal static class Hogs
           nanosleep(&pause, 0);
           cpu = ms(CLOCK_PROCESS_CPUTIME_ID) - cpu;
           wall = ms(CLOCK_MONOTONIC) - wall;
-          printf("%lld %lld\n", cpu, wall);
+          sched_getaffinity(0, sizeof all, &all);
+          printf("%lld %lld %d %d\n", cpu, wall, __builtin_popcountll(seen), CPU_COUNT(&all));
           return 0;
         }
         """;
