@@ -120,7 +120,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
             upload = parts.Outbox.Begin(ClaimId, StepId, claim.LeaseGeneration, trace.TraceParent);
             upload.LeaseLost = () => Stop(StopReason.LeaseLost);
             share = parts.Limits.Admit(StepId, claim.Resources);
-            // One that goes back for want of cards counts as refused: it is tried again after a pause, and after a longer one each time.
+            // One that goes back for want of cards counts as refused: it is left alone for a pause, and until there are cards.
             decided.TrySetResult(share.Devices is null ? ClaimVerdict.Refused : ClaimVerdict.Granted);
             try
             {

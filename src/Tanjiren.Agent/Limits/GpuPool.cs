@@ -9,6 +9,9 @@ internal sealed class GpuPool(IReadOnlyList<string> devices)
     /// <summary>All of them, free or not.</summary>
     public int Size => devices.Count;
 
+    /// <summary>How many are free now; a moment later it may be fewer.</summary>
+    public int Free { get { lock (gate) return free.Count; } }
+
     /// <summary>Null: not so many are free now. All or none: two jobs that each held half of what they need would wait for ever.</summary>
     public IReadOnlyList<string>? TryTake(int count)
     {

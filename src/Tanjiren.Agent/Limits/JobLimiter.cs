@@ -11,7 +11,11 @@ namespace Tanjiren.Agent.Limits;
 /// </summary>
 internal sealed partial class JobLimiter(AgentOptions options, IReadOnlyList<string> devices, bool hidesCards, CgroupSubtree? cgroups, TimeProvider clock, ILogger log)
 {
+    private const int KeptWaiting = 1000;
+
     private readonly GpuPool cards = new(devices);
+    /// <summary>Steps that went back for want of cards, with the number that each needs. An offer does not say it.</summary>
+    private readonly ConcurrentDictionary<string, int> waiting = new();
     private readonly ProcessorShares processors = new(OperatingSystem.IsLinux() ? Affinity.Of(0) : []);
     private readonly ConcurrentDictionary<StepShare, StepGuard> guards = new();
     private readonly Pulse begun = new();
@@ -28,6 +32,9 @@ internal sealed partial class JobLimiter(AgentOptions options, IReadOnlyList<str
         return new JobLimiter(options, devices, gpus.HasCards, cgroups, clock, log);
     }
 
+    /// <summary>False: this step went back for want of cards, and so many are not free yet. A claim would go back again, and fill the server's record of it for as long as others compute.</summary>
+    public bool MayTake(string stepId) => !waiting.TryGetValue(stepId, out var count) || cards.Free >= count;
+
     /// <summary>A claim's share. Every one that is admitted is released, whatever became of it.</summary>
     public StepShare Admit(string stepId, ResourceSpec? resources)
     {
@@ -36,8 +43,12 @@ internal sealed partial class JobLimiter(AgentOptions options, IReadOnlyList<str
         if (cards.TryTake(resources?.GpuCount ?? 0) is not { } taken)
         {
             LogNoCards(stepId, resources!.GpuCount!.Value);
+            // Forgetting them all costs each one a claim; remembering those that other machines took would cost memory.
+            if (waiting.Count >= KeptWaiting) waiting.Clear();
+            waiting[stepId] = resources.GpuCount.Value;
             return new StepShare { Caps = caps, Devices = null };
         }
+        waiting.TryRemove(stepId, out _);
         var group = Group(stepId, caps);
         return new StepShare
         {

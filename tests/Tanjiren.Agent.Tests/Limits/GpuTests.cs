@@ -76,12 +76,15 @@ public sealed class GpuTests : IAsyncLifetime
         await Eventually.TrueAsync(() => first.Output().Contains("up"));
 
         var second = server.Shell($"touch {agent.File("ran")}; echo $CUDA_VISIBLE_DEVICES", new ResourceSpec { GpuCount = 1 });
-        await Eventually.TrueAsync(() => second.Releases >= 2);
+        await Eventually.TrueAsync(() => second.Releases > 0);
         File.Exists(agent.File("ran")).ShouldBeFalse();
-        // Others are not held up by it.
-        var other = server.Shell("echo other");
-        await Eventually.TrueAsync(() => other.Result is not null);
-        second.Result.ShouldBeNull();
+        // Others are not held up by it, and it is not claimed over and over meanwhile.
+        for (var i = 0; i < 3; i++)
+        {
+            var other = server.Shell("sleep 0.2");
+            await Eventually.TrueAsync(() => other.Result is not null);
+        }
+        (second.Result, second.Releases).ShouldBe((null, 1));
 
         await File.WriteAllTextAsync(agent.File("go"), "", TestContext.Current.CancellationToken);
         await Eventually.TrueAsync(() => second.Result is not null);
