@@ -60,6 +60,9 @@ public sealed record AgentTimeouts
     /// <summary>What the watchdog gives a step beyond its hard deadline, so that the agent, when it can, ends it first and with grace. Default 10 s.</summary>
     public TimeSpan WatchdogSlack { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>Between two looks at the processes of jobs with caps. What such a job takes beyond its cap meanwhile the machine must bear; within two seconds it is dead. Default 250 ms.</summary>
+    public TimeSpan LimitLook { get; init; } = TimeSpan.FromMilliseconds(250);
+
     /// <summary>Output that waits for company before it becomes a chunk; a stream that was idle does not wait. Default 20 ms.</summary>
     public TimeSpan OutputCoalescing { get; init; } = TimeSpan.FromMilliseconds(20);
 
@@ -100,6 +103,8 @@ public sealed record AgentTimeouts
         Ordered(CancelGrace, WatchdogSlack, "CancelGrace", "WatchdogSlack");
         // A cancelled tree is dead before an abort stops waiting for it.
         Ordered(CancelGrace, AbortWait, "CancelGrace", "AbortWait");
+        // Jobs are promised to be dead two seconds after they crossed a cap, and half of that is the kill's.
+        if (LimitLook <= TimeSpan.Zero || LimitLook > TimeSpan.FromSeconds(1)) errors.Add($"LimitLook is {LimitLook}; give more than zero and at most a second.");
         if (LongPoll > TimeSpan.FromSeconds(Protocol.WireLimits.MaxWaitSeconds))
             errors.Add($"LongPoll is {LongPoll}; the server holds at most {Protocol.WireLimits.MaxWaitSeconds} s.");
         return errors;

@@ -2,6 +2,7 @@ using Tanjiren.Agent.Connection;
 using Tanjiren.Agent.Execution;
 using Tanjiren.Agent.Keys;
 using Tanjiren.Agent.Leases;
+using Tanjiren.Agent.Limits;
 using Tanjiren.Agent.Outbox;
 
 namespace Tanjiren.Agent;
@@ -29,6 +30,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
     private readonly LeaseClockLoop leaseClock;
     private readonly KeyRotationLoop keyRotation;
     private readonly StatusLoop status;
+    private readonly JobLimiter limits;
     private readonly AgentMetrics metrics;
 
     public RunningAgent(AgentOptions options, AgentIdentity identity, AgentHome home, AgentPlatform platform, DeviceTransport transport, TimeProvider clock,
@@ -44,10 +46,13 @@ internal sealed partial class RunningAgent : IAsyncDisposable
         watchdog = new WatchdogKeeper(options, platform, clock, logs.CreateLogger("Tanjiren.Agent.Watchdog"));
         var machineId = MachineIdentity.MachineId(home.Directory);
         metrics = new AgentMetrics(steps, outbox, () => client.Connected);
-        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, machineId, metrics, clock, logs.CreateLogger("Tanjiren.Agent.Steps"));
+        // Before the watchdog starts: a divided cgroup has no room for processes beside the agent's own.
+        var gpus = new GpuProbe().Read();
+        limits = JobLimiter.OfThisMachine(options, gpus, clock, logs.CreateLogger("Tanjiren.Agent.Limits"));
+        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, machineId, metrics, clock, logs.CreateLogger("Tanjiren.Agent.Steps")) { Limits = limits };
         var reconciler = new Reconciler(platform, journal, outbox, machineId, log);
         claimer = new StepClaimer(parts);
-        heartbeat = new HeartbeatLoop(parts, claimer, reconciler, MachineLabels.Read(options));
+        heartbeat = new HeartbeatLoop(parts, claimer, reconciler, MachineLabels.Read(options, gpus));
         work = new WorkLoop(parts, claimer);
         sessionLoop = new SessionLoop(parts, reconciler, MachineIdentity.BootId());
         leaseClock = new LeaseClockLoop(platform, steps, sessions, heartbeat, options.Timeouts, clock, log);
@@ -69,6 +74,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
             ["lease clock"] = Task.Run(() => leaseClock.RunAsync(stop.Token)),
             ["keys"] = Task.Run(() => keyRotation.RunAsync(stop.Token)),
             ["status"] = Task.Run(() => status.RunAsync(stop.Token)),
+            ["limits"] = Task.Run(() => limits.RunAsync(stop.Token)),
             ["steps"] = claimer.Faulted,
         };
         var failure = FirstToEndAsync(loops);

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Settings;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Agent.Tests;
@@ -36,6 +37,7 @@ internal sealed class AgentHarness : IAsyncDisposable
     public int MaxConcurrent { get; set; } = 4;
     public long MaxStepLogBytes { get; set; } = 1 << 20;
     public long OutboxBudgetBytes { get; set; } = 64 << 20;
+    public AgentSettings Settings { get; set; } = new();
     /// <summary>Added to the machine's clock: a machine that slept for so long.</summary>
     public long SleptMs;
     public IReadOnlyList<string> WatchdogCommand { get; set; } = ["/bin/sh", "-c", "echo ready; while read line; do echo pong; done"];
@@ -59,6 +61,7 @@ internal sealed class AgentHarness : IAsyncDisposable
         OutboxBudgetBytes = OutboxBudgetBytes,
         Timeouts = Timeouts,
         WatchdogCommand = WatchdogCommand,
+        Settings = Settings,
     };
 
     public async Task StartAsync()

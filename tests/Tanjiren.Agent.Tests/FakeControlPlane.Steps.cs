@@ -35,7 +35,7 @@ internal sealed partial class FakeControlPlane
         {
             StepId = step.Id, TaskId = step.TaskId, ExecutionId = "exe_1", Intent = "test", LeaseGeneration = step.Generation, LeaseTtlMs = TtlMs,
             LeaseGraceMs = GraceMs, TimeoutMs = step.TimeoutMs, Command = step.Command, WorkingDirectory = "/", CancelRequested = step.CancelRequested,
-            TraceParent = step.TraceParent, TraceState = step.TraceState,
+            TraceParent = step.TraceParent, TraceState = step.TraceState, Resources = step.Resources,
         }, WireJson.Default.ClaimResponse);
     }
 
@@ -71,9 +71,10 @@ internal sealed partial class FakeControlPlane
     private Task ReleaseAsync(HttpContext context, FakeStep step, ReleaseRequest request)
     {
         if (!step.Held || step.Generation != request.LeaseGeneration) return ProblemAsync(context, 409, ErrorCode.LeaseLost);
-        (step.Held, step.Queued) = (false, false);
+        (step.Held, step.Queued) = (false, step.OfferedAgain);
         step.Generation++;
         step.Releases++;
+        Changed();
         return TransitionAsync(context, TransitionResult.Applied);
     }
 

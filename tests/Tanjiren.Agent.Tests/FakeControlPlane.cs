@@ -108,6 +108,10 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
 
     public FakeStep Shell(string text) => Add(new FakeStep { Id = Ids.New(Ids.Step, TimeProvider.System), Command = new CommandSpec { Shell = text } });
 
+    /// <summary>A shell command that needs this much, offered again whenever it is handed back.</summary>
+    public FakeStep Shell(string text, ResourceSpec resources) =>
+        Add(new FakeStep { Id = Ids.New(Ids.Step, TimeProvider.System), Command = new CommandSpec { Shell = text }, Resources = resources, OfferedAgain = true });
+
     public FakeStep Add(FakeStep step)
     {
         lock (gate) steps[step.Id] = step;

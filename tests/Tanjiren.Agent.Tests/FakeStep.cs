@@ -16,6 +16,9 @@ internal sealed class FakeStep
     public long TimeoutMs { get; set; } = 60_000;
     public CompleteRequest? Result { get; set; }
     public int Releases { get; set; }
+    public ResourceSpec? Resources { get; init; }
+    /// <summary>Whether a step that was handed back is offered again, as a real server does.</summary>
+    public bool OfferedAgain { get; init; }
     public string? TraceParent { get; init; }
     public string? TraceState { get; init; }
     public SortedDictionary<long, LogChunk> Chunks { get; } = [];

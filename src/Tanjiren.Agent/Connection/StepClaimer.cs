@@ -29,6 +29,7 @@ internal sealed class StepClaimer(RunnerParts parts)
         {
             if (!parts.Watchdog.IsAlive) break;
             if (refusals.TryGetValue(step.StepId, out var refusal) && parts.Clock.GetTimestamp() < refusal.UntilTimestamp) continue;
+            if (!parts.Limits.MayTake(step.StepId)) continue;
             var runner = new StepRunner(step, sessionId, parts);
             if (!parts.Steps.TryAdd(runner)) continue;
             running[runner] = Task.Run(() => RunAsync(runner));

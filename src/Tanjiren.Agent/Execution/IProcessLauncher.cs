@@ -13,6 +13,8 @@ internal sealed record LaunchRequest
     /// <summary>Absent: the agent's own.</summary>
     public string? WorkingDirectory { get; init; }
     public required IReadOnlyDictionary<string, string> Environment { get; init; }
+    /// <summary>Where it and whatever it starts may run, from its first instruction on (Linux); absent: anywhere.</summary>
+    public IReadOnlyList<int>? Processors { get; init; }
 }
 
 /// <summary>Starts a step's root process. The seam between Linux, proven here, and the portable implementation.</summary>

@@ -11,14 +11,16 @@ internal enum StopReason
     Cancel = 1,
     /// <summary>Its hard deadline passed.</summary>
     Timeout = 2,
+    /// <summary>It took more memory than it may. Above a cancel: what exceeds its cap while it has its grace is killed at once, and for that.</summary>
+    ResourceExceeded = 3,
     /// <summary>The agent was told to abort.</summary>
-    Abort = 3,
+    Abort = 4,
     /// <summary>Its lease could not be renewed in time.</summary>
-    LeaseExpired = 4,
+    LeaseExpired = 5,
     /// <summary>Its session ended; the next session reports it.</summary>
-    SessionEnded = 5,
+    SessionEnded = 6,
     /// <summary>The server gave the step away: kill, and report nothing.</summary>
-    LeaseLost = 6,
+    LeaseLost = 7,
 }
 
 /// <summary>From the end of a process to the words of its result. Pure.</summary>
@@ -29,18 +31,32 @@ internal static class StepResult
     /// (unless the step is not ours any more); one that somebody killed hard after the watchdog's deadline was killed by the watchdog: for its
     /// lease, or, when that reaches further, for its time.
     /// </summary>
-    public static StopReason Effective(StopReason stop, ProcessExit exit, long? firstSignalAtBootMs, long leaseDeadlineBootMs, long watchdogDeadlineBootMs)
+    /// <param name="stop">The strongest that was asked for.</param>
+    /// <param name="exit">Of the root process.</param>
+    /// <param name="firstSignalAtBootMs">When the agent first signalled the tree; null: never.</param>
+    /// <param name="leaseDeadlineBootMs">Until when the lease was trusted.</param>
+    /// <param name="watchdogDeadlineBootMs">When the watchdog kills.</param>
+    /// <param name="overMemory">
+    /// The kernel killed in the step's cgroup for its memory. It does so without asking, so there was no signal of ours: a root that a SIGKILL ended before the watchdog's deadline was
+    /// ended by that. One that ended with a code of its own had its say.
+    /// </param>
+    public static StopReason Effective(StopReason stop, ProcessExit exit, long? firstSignalAtBootMs, long leaseDeadlineBootMs, long watchdogDeadlineBootMs, bool overMemory = false)
     {
         if (stop == StopReason.LeaseLost) return stop;
+        if (overMemory && stop < StopReason.Abort && exit.Signal == "SIGKILL" && exit.EndedAtBootMs < watchdogDeadlineBootMs) return StopReason.ResourceExceeded;
         if (stop != StopReason.None && firstSignalAtBootMs is { } signalled && exit.EndedAtBootMs >= signalled) return stop;
         if (exit.Signal != "SIGKILL" || exit.EndedAtBootMs < watchdogDeadlineBootMs) return StopReason.None;
         return watchdogDeadlineBootMs < leaseDeadlineBootMs ? StopReason.Timeout : StopReason.LeaseExpired;
     }
 
-    public static CompleteRequest Of(StopReason reason, ProcessExit exit) => reason switch
+    /// <param name="reason">From <see cref="Effective"/>.</param>
+    /// <param name="exit">Of the root process.</param>
+    /// <param name="exceeded">Which cap, and by how much, when it was that.</param>
+    public static CompleteRequest Of(StopReason reason, ProcessExit exit, string? exceeded = null) => reason switch
     {
         StopReason.Cancel => new CompleteRequest { Outcome = StepOutcome.Cancelled, Reason = StepReason.Cancelled, ExitCode = exit.ExitCode, Signal = exit.Signal },
         StopReason.Timeout => new CompleteRequest { Outcome = StepOutcome.Failed, Reason = StepReason.Timeout, ExitCode = exit.ExitCode, Signal = exit.Signal },
+        StopReason.ResourceExceeded => new CompleteRequest { Outcome = StepOutcome.Failed, Reason = StepReason.ResourceExceeded, Detail = exceeded, ExitCode = exit.ExitCode, Signal = exit.Signal },
         StopReason.Abort => Unknown("The agent was aborted and killed it."),
         StopReason.LeaseExpired => Unknown("The lease could not be renewed in time, so it was killed."),
         _ when exit is { ExitCode: null, Signal: null } => Unknown("The process is gone and nobody saw its exit code."),

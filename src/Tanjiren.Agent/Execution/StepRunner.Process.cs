@@ -1,4 +1,5 @@
 using Tanjiren.Agent.Leases;
+using Tanjiren.Agent.Limits;
 using Tanjiren.Agent.Outbox;
 using Tanjiren.Protocol;
 
@@ -7,7 +8,7 @@ namespace Tanjiren.Agent.Execution;
 /// <content>From the granted claim to the recorded exit: what must stand before a process may exist, its life, and what its end means.</content>
 internal sealed partial class StepRunner
 {
-    private async Task ExecuteAsync(ClaimResponse claim)
+    private async Task ExecuteAsync(ClaimResponse claim, StepShare given)
     {
         var held = Lease!;
         using var run = trace.Run();
@@ -15,6 +16,16 @@ internal sealed partial class StepRunner
         if (argv is null)
         {
             await FinishAsync(StepResult.Failed(StepReason.RejectedByAgent, "The assignment names neither a program nor a shell command."), 0);
+            return;
+        }
+        if (given.Refusal is { } refusal)
+        {
+            await FinishAsync(StepResult.Failed(StepReason.RejectedByAgent, refusal), 0);
+            return;
+        }
+        if (given.Devices is null)
+        {
+            await EndUnspawnedAsync();
             return;
         }
         var mark = ProcessMarks.New();
@@ -31,7 +42,8 @@ internal sealed partial class StepRunner
                 Mark = mark,
                 Argv = argv,
                 WorkingDirectory = claim.WorkingDirectory ?? JobCommand.HomeDirectory(),
-                Environment = JobEnvironment.Build(claim, run.Context),
+                Environment = given.Equip(JobEnvironment.Build(claim, run.Context)),
+                Processors = given.Processors,
             });
         }
         catch (SpawnFailedException e)
@@ -42,8 +54,9 @@ internal sealed partial class StepRunner
             return;
         }
         spawn.Dispose();
+        parts.Limits.Watch(given, new GuardedTree(mark, process.Pid, process.StartTime), Exceed);
         var exit = await WatchAsync(claim, process, mark, held);
-        await RecordExitAsync(held, exit, startedAt);
+        await RecordExitAsync(held, exit, startedAt, given);
     }
 
     /// <summary>Everything that must stand before a process may exist. False: it may not, and what follows from that is done.</summary>
@@ -157,17 +170,20 @@ internal sealed partial class StepRunner
         }
     }
 
-    private async Task RecordExitAsync(Lease held, ProcessExit exit, long startedAt)
+    private async Task RecordExitAsync(Lease held, ProcessExit exit, long startedAt, StepShare given)
     {
         StopReason reason;
+        var overMemory = given.Group?.WasOverMemory() == true;
         lock (gate)
         {
+            if (overMemory) exceeded ??= given.Caps.OverMemory(given.Group!.PeakBytes() ?? given.Caps.MemoryBytes ?? 0);
             treeEnded = true;
             var deadline = held.DeadlineAt(exit.EndedAtBootMs);
-            reason = StepResult.Effective(stop, exit, firstSignalAt, deadline, Math.Min(deadline, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack)));
+            reason = StepResult.Effective(stop, exit, firstSignalAt, deadline, Math.Min(deadline, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack)), overMemory);
         }
         // Nothing is said before the tree is dead: with the result the server may offer the step again.
         var survivors = await kills.AllAsync(exit.Leftovers);
+        leftBehind = survivors is not null;
         parts.Watchdog.Forget(StepId);
         LogExited(StepId, exit.ExitCode, exit.Signal, reason);
         switch (reason)
@@ -178,7 +194,7 @@ internal sealed partial class StepRunner
             case StopReason.SessionEnded:
                 break; // the journal says "spawned, no result": the next session's report decides
             default:
-                await FinishAsync(StepResult.WithSurvivors(StepResult.Of(reason, exit), survivors), Math.Max(0, exit.EndedAtBootMs - startedAt));
+                await FinishAsync(StepResult.WithSurvivors(StepResult.Of(reason, exit, exceeded), survivors), Math.Max(0, exit.EndedAtBootMs - startedAt));
                 break;
         }
     }

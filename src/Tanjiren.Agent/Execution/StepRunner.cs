@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using Tanjiren.Agent.Leases;
+using Tanjiren.Agent.Limits;
 using Tanjiren.Agent.Outbox;
 using Tanjiren.Protocol;
 
@@ -29,6 +30,9 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private StopReason stop;
     private long? firstSignalAt;
     private bool treeEnded;
+    private StepShare? share;
+    private string? exceeded;
+    private bool leftBehind;
     private long lastTick = parts.Platform.BootNowMs();
     private readonly TreeKills kills = new(pending.StepId, parts.Log);
     private readonly StepTrace trace = new(pending, parts.Metrics);
@@ -89,6 +93,13 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
         if (target is not null) Kill(target, reason);
     }
 
+    /// <summary>It is over its memory cap. The first word stands: the tree dies while others look at it.</summary>
+    private void Exceed(string words)
+    {
+        lock (gate) exceeded ??= words;
+        Stop(StopReason.ResourceExceeded);
+    }
+
     public void Suspend()
     {
         lock (gate) if (!treeEnded) tree?.Suspend();
@@ -108,8 +119,17 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
             if (await ClaimAsync() is not { } claim) return;
             upload = parts.Outbox.Begin(ClaimId, StepId, claim.LeaseGeneration, trace.TraceParent);
             upload.LeaseLost = () => Stop(StopReason.LeaseLost);
-            decided.TrySetResult(ClaimVerdict.Granted);
-            await ExecuteAsync(claim);
+            share = parts.Limits.Admit(StepId, claim.Resources);
+            // One that goes back for want of cards counts as refused: it is left alone for a pause, and until there are cards.
+            decided.TrySetResult(share.Devices is null ? ClaimVerdict.Refused : ClaimVerdict.Granted);
+            try
+            {
+                await ExecuteAsync(claim, share);
+            }
+            finally
+            {
+                parts.Limits.Release(share, isGone: !leftBehind);
+            }
             recorded.TrySetResult();
             await WaitForAnswerAsync();
         }
@@ -188,6 +208,8 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private void Kill(ProcessTree target, StopReason reason)
     {
         if (reason >= StopReason.Abort) output?.Abandon();
+        // The kernel's own kill leaves no moment for a fork; the other one follows it, and finds what is not in the group.
+        if (reason != StopReason.Cancel) share?.Group?.Kill();
         kills.Start(target, reason == StopReason.Cancel ? parts.Options.Timeouts.CancelGrace : TimeSpan.Zero);
     }
 

@@ -13,7 +13,7 @@ internal static class UpCommand
     {
         var data = Options.Text("--data", "DIR", "Where the control plane and its agent keep their data (default: local and agents/local under TANVRIT_HOME)");
         var port = Options.Number("--port", "N", $"Port on 127.0.0.1; 0: any free one (default {DefaultPort})", 0, 65_535);
-        var maxConcurrent = Options.Number("--max-concurrent", "N", "Steps that run at once here (default: the number of processors)", 1, 1000);
+        var maxConcurrent = Options.Number("--max-concurrent", "N", "Steps that run at once here (default: maxConcurrent of agent.yaml, else the number of processors)", 1, 1000);
         var verbose = Options.Flag("--verbose", "Log what the control plane and the agent do, on standard error", "-v");
         var command = new CliCommand("up", "Start a control plane and an agent on this machine, or run one command through them")
         {
@@ -36,7 +36,7 @@ internal static class UpCommand
             {
                 Data = parse.GetValue(data) is { } path ? Path.GetFullPath(path) : null,
                 Port = parse.GetValue(port) ?? DefaultPort,
-                MaxConcurrent = parse.GetValue(maxConcurrent) ?? Math.Clamp(Environment.ProcessorCount, 1, 1000),
+                MaxConcurrent = parse.GetValue(maxConcurrent),
                 LogLevel = parse.GetValue(verbose) ? LogLevel.Debug : LogLevel.Warning,
                 Command = words.Count == 0 ? null : JobSpec.Command(words, null),
             }, interrupts).RunAsync();

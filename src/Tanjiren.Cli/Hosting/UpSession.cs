@@ -1,6 +1,7 @@
 using Microsoft.AspNetCore.Builder;
 
 using Tanjiren.Agent;
+using Tanjiren.Agent.Settings;
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Jobs;
 using Tanjiren.Cli.Output;
@@ -15,7 +16,8 @@ internal sealed record UpOptions
     /// <summary>Null: the places under TANVRIT_HOME.</summary>
     public string? Data { get; init; }
     public required int Port { get; init; }
-    public required int MaxConcurrent { get; init; }
+    /// <summary>Null: as agent.yaml says.</summary>
+    public int? MaxConcurrent { get; init; }
     public required LogLevel LogLevel { get; init; }
     /// <summary>Null: stay until a signal.</summary>
     public CommandSpec? Command { get; init; }
@@ -39,6 +41,8 @@ internal sealed class UpSession(CliContext cli, UpOptions options, Interrupts in
         TanvritHome.MakePrivateDirectory(Data);
         using var held = TryLock();
         if (held is null) return await UseRunningAsync();
+        if (OwnerSettings.Read(cli) is not { } settings)
+            throw new CliException($"{cli.Home.AgentSettingsFile} can't be used as it is", "correct what is named above, or move the file away");
         if (LocalControlPlane.IsInUse(options.Port))
             throw new CliException($"port {options.Port} on 127.0.0.1 is in use by another program", "choose another port with --port N, or --port 0 for any free one");
 
@@ -55,7 +59,7 @@ internal sealed class UpSession(CliContext cli, UpOptions options, Interrupts in
         {
             var url = new Uri(app.Urls.First());
             await File.WriteAllTextAsync(UrlFile, ServerAccessRules.Text(url));
-            return await ServeAsync(app, url);
+            return await ServeAsync(app, url, settings);
         }
         finally
         {
@@ -64,7 +68,7 @@ internal sealed class UpSession(CliContext cli, UpOptions options, Interrupts in
         }
     }
 
-    private async Task<int> ServeAsync(WebApplication app, Uri url)
+    private async Task<int> ServeAsync(WebApplication app, Uri url, AgentSettings settings)
     {
         var access = await SignInAsync(app, url);
         using var client = new ClientSession(cli, access);
@@ -79,8 +83,9 @@ internal sealed class UpSession(CliContext cli, UpOptions options, Interrupts in
         {
             Home = AgentHome,
             Workspace = Workspace,
-            MaxConcurrent = options.MaxConcurrent,
+            MaxConcurrent = options.MaxConcurrent ?? settings.MaxConcurrent ?? Math.Clamp(Environment.ProcessorCount, 1, 1000),
             WatchdogCommand = SelfCommand.With("agent", "watchdog"),
+            Settings = settings,
         }, new AgentSignals(drainAgent.Token, abort.Token), cli.Clock, logs);
 
         if (options.Command is { } command)

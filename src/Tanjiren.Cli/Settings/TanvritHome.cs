@@ -8,6 +8,9 @@ internal sealed record TanvritHome(string Path)
     /// <summary>Held by whoever changes the credentials.</summary>
     public string CredentialsLock => CredentialsFile + ".lock";
 
+    /// <summary>What this machine's owner allows the agent; written by a person.</summary>
+    public string AgentSettingsFile => System.IO.Path.Combine(Path, "agent.yaml");
+
     /// <summary>Data of the control plane that <c>up</c> hosts.</summary>
     public string LocalData => System.IO.Path.Combine(Path, "local");
 

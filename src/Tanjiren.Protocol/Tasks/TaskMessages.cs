@@ -86,7 +86,7 @@ public sealed record TargetSpec
     public Placement? Placement { get; init; }
 }
 
-/// <summary>What one step needs of its machine. Matched against the announced labels cpuCount, memoryMb and gpuCount.</summary>
+/// <summary>What one step needs of its machine, and is held to there. Matched against the announced labels cpuCount, memoryMb and gpuCount.</summary>
 public sealed record ResourceSpec
 {
     /// <summary>Cores, above 0.</summary>

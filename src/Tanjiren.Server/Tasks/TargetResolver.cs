@@ -25,13 +25,19 @@ internal sealed class TargetResolver(InstanceDirectory directory)
 
         var selector = TargetSelector.Create(names.Count == 0 ? null : named, spec.Targets, spec.Resources);
         // Steps stand in the order in which the machines were named, or registered.
-        var matching = machines.Where(m => selector.Matches(m.Id, m.Tags, m.Labels)).OrderBy(m => named.IndexOf(m.Id)).ToList();
-        if (matching.Count == 0) errors.Add("targets", "no workstation of this organization matches; `workstations list` shows their tags and labels");
+        var matching = machines.Where(m => ResourceFit.MayRun(selector, m)).OrderBy(m => named.IndexOf(m.Id)).ToList();
+        var lacking = selector.Resources.Count == 0 ? [] : machines.Where(m => ResourceFit.LacksOnlyResources(selector, m)).ToList();
+        if (matching.Count == 0 && lacking.Count > 0) ResourceFit.Explain(selector, lacking, errors);
+        else if (matching.Count == 0) errors.Add("targets", "no workstation of this organization matches; `workstations list` shows their tags and labels");
         IReadOnlyList<IReadOnlyCollection<string>> tags = [.. matching.Select(m => m.Tags)];
         if (spec.Targets.Placement == Placement.Any) return new ResolvedTargets([], selector, tags);
         if (matching.Count > WireLimits.MaxTargets) errors.Add("targets", $"matches {matching.Count} workstations; at most {WireLimits.MaxTargets} are allowed");
         // A machine that was named must not be left out silently because a tag or label condition excludes it.
-        foreach (var id in named.Except(matching.Select(m => m.Id))) errors.Add("targets", $"workstation '{id}' does not satisfy the other conditions");
+        foreach (var id in named.Except(matching.Select(m => m.Id)))
+        {
+            if (lacking.Find(m => m.Id == id) is not { } poor) errors.Add("targets", $"workstation '{id}' does not satisfy the other conditions");
+            else if (matching.Count > 0) ResourceFit.Explain(selector, [poor], errors);
+        }
         return new ResolvedTargets([.. matching.Select(m => m.Id)], null, tags);
     }
 }

@@ -1,3 +1,5 @@
+using Tanjiren.Agent.Limits.Linux;
+
 namespace Tanjiren.Agent.Execution.Linux;
 
 /// <summary>Starts steps by posix_spawn: about a millisecond from here to the child's first instruction, whatever the agent's size.</summary>
@@ -23,8 +25,9 @@ internal sealed unsafe partial class LinuxProcessLauncher : IProcessLauncher
 
         using var output = new Pipe();
         using var error = new Pipe();
-        var result = PosixSpawn.Start(program, request.Argv, environment, request.WorkingDirectory,
-            new PosixSpawn.Stdio(-1, output.WriteEnd, error.WriteEnd), request.Mark, out var pid);
+        var pid = 0;
+        var stdio = new PosixSpawn.Stdio(-1, output.WriteEnd, error.WriteEnd);
+        var result = Affinity.Within(request.Processors, () => PosixSpawn.Start(program, request.Argv, environment, request.WorkingDirectory, stdio, request.Mark, out pid));
         if (result != 0) throw ProgramLookup.Explain(result, request.Argv[0]);
 
         // The child is not yet reaped, so its entry is there even if it has already ended.

@@ -17,13 +17,15 @@ internal static class AgentRunCommand
             Details = """
                 The first time, this machine is registered with the credential that you are signed in with; after that, and after `agent pair`, the machine has a key of its own and needs no credential. SIGTERM or Ctrl-C drains: what runs is finished, what never started is handed back. A second one aborts: what runs is killed.
 
-                Exit codes: 0 drained, 1 the agent failed, 2 a person must act (not paired, key revoked, another agent on this home), 125 it never started, 130 aborted.
+                What a job may take of this machine, and other settings of its owner, stand in agent.yaml under TANVRIT_HOME; --max-concurrent and --label win over it.
+
+                Exit codes: 0 drained, 1 the agent failed or agent.yaml is wrong, 2 a person must act (not paired, key revoked, another agent on this home), 125 it never started, 130 aborted.
                 """,
             Examples = ["tanvrit-compute agent run --workspace local", "tanvrit-compute agent run --workspace https://tanjiren.example.org"],
         };
         var place = new AgentHomeOptions(cli, command, "Name or address of the workspace (TANVRIT_WORKSPACE; default: the current one)");
-        var maxConcurrent = Options.Number("--max-concurrent", "N", "Steps that run at once (default: the number of processors)", 1, 1000);
-        var label = Options.Repeated("--label", "K=V", "Label to announce besides os, arch, cpuCount, memoryMb, gpuCount and hostname; repeatable");
+        var maxConcurrent = Options.Number("--max-concurrent", "N", "Steps that run at once (default: maxConcurrent of agent.yaml, else the number of processors)", 1, 1000);
+        var label = Options.Repeated("--label", "K=V", "Label to announce besides os, arch, cpuCount, memoryMb, gpuCount, gpu, hostname and those of agent.yaml; repeatable");
         var again = Options.Flag("--again", "Register this machine anew, with a new key, when its workstation was removed");
         var insecure = Options.Flag("--insecure-http", "Allow plain http to another machine: logs can be read on the way");
         var verbose = Options.Flag("--verbose", "Log more", "-v");
@@ -37,6 +39,8 @@ internal static class AgentRunCommand
             using var telemetry = Telemetry.Start(cli, TelemetryRole.Agent);
             using var interrupts = cli.ListenForInterrupts();
             using var logs = LoggerFactory.Create(HostLogging.ToStandardError(parse.GetValue(verbose) ? LogLevel.Debug : LogLevel.Information));
+            // First of all: a cap that is not understood must not let anything start.
+            if (OwnerSettings.Read(cli) is not { } settings) return AgentExit.Failed;
             var workspace = place.Workspace(parse);
             var (name, access) = Access(cli, workspace, parse.GetValue(insecure));
             var home = place.Home(parse, name);
@@ -46,9 +50,10 @@ internal static class AgentRunCommand
                 Home = home,
                 Workspace = name,
                 WatchdogCommand = SelfCommand.With("agent", "watchdog"),
-                MaxConcurrent = parse.GetValue(maxConcurrent) ?? Math.Clamp(Environment.ProcessorCount, 1, 1000),
+                MaxConcurrent = parse.GetValue(maxConcurrent) ?? settings.MaxConcurrent ?? Math.Clamp(Environment.ProcessorCount, 1, 1000),
                 Labels = LabelWords.Parse(parse.GetValue(label)!),
                 InsecureHttp = parse.GetValue(insecure),
+                Settings = settings,
             }, new AgentSignals(interrupts.First, interrupts.Second), cli.Clock, logs);
         });
         return command;

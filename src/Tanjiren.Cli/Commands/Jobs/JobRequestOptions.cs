@@ -29,9 +29,9 @@ internal sealed class JobRequestOptions
     private readonly Option<string[]> env = Options.Repeated("--env", "NAME[=V]", "Set a variable; without =V take the workstation's own value; repeatable", "-e");
     private readonly Option<string?> cwd = Options.Text("--cwd", "DIR", "Absolute directory on the workstation (default: the home of the agent's user)");
     private readonly Option<string?> shell = Options.Text("--shell", "TEXT", "Run TEXT with the workstation's shell instead of a command (/bin/sh -c, cmd.exe /d /s /c)");
-    private readonly Option<double?> cpu = Options.Amount("--cpu", "N", "Cores that each step needs");
-    private readonly Option<int?> memory = Options.Number("--memory-mb", "N", "Memory that each step needs, in MiB", 1, int.MaxValue);
-    private readonly Option<int?> gpus = Options.Number("--gpu-count", "N", "Graphics processors that each step needs", 0, 1000);
+    private readonly Option<double?> cpu = Options.Amount("--cpu", "N", "Cores that each step needs, and is held to");
+    private readonly Option<int?> memory = Options.Number("--memory-mb", "N", "Memory that each step needs, in MiB; one that takes more is killed", 1, int.MaxValue);
+    private readonly Option<int?> gpus = Options.Number("--gpu-count", "N", "Graphics processors that each step needs, and is given", 0, 1000);
     private readonly Option<string?> intent = Options.Text("--intent", "TEXT", "What it is for, in your words (default: the command line)");
     private readonly Option<string?> investigation = Options.Text("--investigation", "ID", "Open investigation that the job belongs to");
     private readonly Option<int?> priority = Options.Number("--priority", "N", "From -100 to 100, higher first (default 0)", -100, 100);

@@ -44,9 +44,9 @@ internal static class JobsUpdateCommand
         var env = Options.Repeated("--env", "NAME[=V]", "Set these variables instead; without =V take the workstation's own value; repeatable", "-e");
         var cwd = Options.Text("--cwd", "DIR", "Absolute directory on the workstation");
         var shell = Options.Text("--shell", "TEXT", "Run TEXT with the workstation's shell instead");
-        var cpu = Options.Amount("--cpu", "N", "Cores that each step needs");
-        var memory = Options.Number("--memory-mb", "N", "Memory that each step needs, in MiB", 1, int.MaxValue);
-        var gpus = Options.Number("--gpu-count", "N", "Graphics processors that each step needs", 0, 1000);
+        var cpu = Options.Amount("--cpu", "N", "Cores that each step needs, and is held to");
+        var memory = Options.Number("--memory-mb", "N", "Memory that each step needs, in MiB; one that takes more is killed", 1, int.MaxValue);
+        var gpus = Options.Number("--gpu-count", "N", "Graphics processors that each step needs, and is given", 0, 1000);
         var intent = Options.Text("--intent", "TEXT", "What it is for, in your words");
         var priority = Options.Number("--priority", "N", "From -100 to 100, higher first", -100, 100);
         var approvalClass = Options.Choice("--approval-class", "Ask for an approval of this class; it can be raised, not lowered", [.. Enum.GetValues<ApprovalClass>().Select(c => Words.Of(c))]);

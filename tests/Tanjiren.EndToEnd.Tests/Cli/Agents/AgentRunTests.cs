@@ -54,6 +54,21 @@ public sealed partial class AgentRunTests(AgentsFixture fixture) : IClassFixture
         (await Scene.EndAsync(task.Id)).State.ShouldBe(StepState.Failed);
     }
 
+    [Fact]
+    public async Task What_agent_yaml_says_is_announced_and_the_command_line_wins_over_it()
+    {
+        var variables = await SignedInAsync();
+        await File.WriteAllTextAsync(Path.Combine(variables["TANVRIT_HOME"]!, "agent.yaml"),
+            "limits: { cpu: 0.5, memoryMb: 64 }\nmaxConcurrent: 3\nlabels: { room: cellar, rack: 7 }\n", TestContext.Current.CancellationToken);
+        await using var agent = RealProcess.Start("agent", ["agent", "run", "--workspace", "home", "--label", "room=attic"], variables);
+        var id = (await agent.WaitForLineAsync(Registered(), FaultScene.StartLimit)).Groups["id"].Value;
+        await Eventually.TrueAsync(async () => (await Scene.Workspace.InstanceAsync(id)).Labels.ContainsKey("room"), () => agent.Log.Tail(), FaultScene.StartLimit, "the first heartbeat");
+
+        var machine = await Scene.Workspace.InstanceAsync(id);
+        (machine.Labels["cpuCount"], machine.Labels["memoryMb"], machine.Labels["room"], machine.Labels["rack"], machine.MaxConcurrent).ShouldBe(("0.5", "64", "attic", "7", 3));
+        (await agent.TerminateAsync()).ShouldBe(0, agent.Log.Tail());
+    }
+
     /// <summary>A home in which somebody has signed in, under the name <c>home</c>; the agent's own directory is in it too.</summary>
     private async Task<Dictionary<string, string?>> SignedInAsync()
     {

@@ -68,10 +68,12 @@ internal sealed class Workspace : IDisposable
     public async Task CancelAsync(string id) =>
         await PostAsync($"/api/tasks/{id}/cancel", new CancelTaskRequest(), WireJson.Default.CancelTaskRequest, WireJson.Default.TaskBody);
 
-    public async Task<bool> IsOnlineAsync(string instanceId)
+    public async Task<bool> IsOnlineAsync(string instanceId) => (await InstanceAsync(instanceId)).Status != InstanceStatus.Offline;
+
+    public async Task<InstanceBody> InstanceAsync(string instanceId)
     {
         using var answer = await _http.GetAsync($"/api/instances/{instanceId}");
-        return (await ReadAsync(answer, WireJson.Default.InstanceBody)).Status != InstanceStatus.Offline;
+        return await ReadAsync(answer, WireJson.Default.InstanceBody);
     }
 
     public void Dispose() => _http.Dispose();
