@@ -7,9 +7,9 @@ public static class KeyRotation
     /// Makes the new key of the agent in <paramref name="home"/>, or finds the one that waits already, and answers its fingerprint. Asking for it is the agent's: the one
     /// that runs does it within seconds, any other at its start.
     /// </summary>
-    public static string Start(string home)
+    public static string Start(string home, Keychain? keychain = null)
     {
-        using var key = new SuccessorKey(new AgentHome(home)).Prepare();
+        using var key = new SuccessorKey(new AgentHome(home, keychain)).Prepare();
         return key.Fingerprint;
     }
 
@@ -41,10 +41,6 @@ public static class KeyRotation
         }
     }
 
-    private static string? FingerprintOf(string path)
-    {
-        if (new FileKeyStore(path).Load() is not { } key) return null;
-        using var waiting = new DeviceKey(key);
-        return waiting.Fingerprint;
-    }
+    // The keychain is not asked: the name of an entry says whose key it is.
+    private static string? FingerprintOf(string path) => new FileKeyStore(path).Fingerprint();
 }
