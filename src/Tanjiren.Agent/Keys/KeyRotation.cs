@@ -13,6 +13,21 @@ public static class KeyRotation
         return key.Fingerprint;
     }
 
+    /// <summary>Where the key in use lies: <c>keychain</c> or <c>file</c>; null when there is none, or its file can't be read.</summary>
+    public static string? WhereKeyLies(string home)
+    {
+        try
+        {
+            if (!Directory.Exists(home)) return null;
+            var store = new FileKeyStore(new AgentHome(home).Key);
+            return store.Entry() is not null ? "keychain" : store.Fingerprint() is not null ? "file" : null;
+        }
+        catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Fingerprint of the new key of a rotation that waits for an admin; null when none does, or it can't be read.</summary>
     public static string? Waiting(string home) => Shown(home, place => place.RotationKey);
 

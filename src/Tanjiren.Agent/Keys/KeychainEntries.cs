@@ -29,6 +29,13 @@ internal sealed class KeychainEntries(string home, Keychain keychain)
         return Keychain.TryKeep(name, secret);
     }
 
+    /// <exception cref="KeychainException">It may still be there.</exception>
+    public void Delete(string name)
+    {
+        Keychain.Delete(name);
+        if (Any) File.Delete(Path.Combine(Marks, name));
+    }
+
     /// <summary>
     /// Deletes the entries that <paramref name="named"/> does not hold. The caller holds the lock of the directory. What can't be deleted now keeps its mark for the next time.
     /// </summary>

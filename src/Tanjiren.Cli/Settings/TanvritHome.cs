@@ -8,6 +8,9 @@ internal sealed record TanvritHome(string Path)
     /// <summary>Held by whoever changes the credentials.</summary>
     public string CredentialsLock => CredentialsFile + ".lock";
 
+    /// <summary>Where a keychain that consists of files (Windows) has them; elsewhere an empty one for each entry.</summary>
+    public string KeychainDirectory => System.IO.Path.Combine(Path, "keychain");
+
     /// <summary>Data of the control plane that <c>up</c> hosts.</summary>
     public string LocalData => System.IO.Path.Combine(Path, "local");
 

@@ -1,4 +1,5 @@
 using Tanjiren.Agent;
+using Tanjiren.Agent.Keys;
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Hosting;
 using Tanjiren.Cli.Output;
@@ -15,7 +16,7 @@ internal static class AgentRunCommand
         var command = new CliCommand("run", "Take jobs on this machine")
         {
             Details = """
-                The first time, this machine is registered with the credential that you are signed in with; after that, and after `agent pair`, the machine has a key of its own and needs no credential. SIGTERM or Ctrl-C drains: what runs is finished, what never started is handed back. A second one aborts: what runs is killed.
+                The first time, this machine is registered with the credential that you are signed in with; after that, and after `agent pair`, the machine has a key of its own and needs no credential. Key and credential lie in the keychain; where none answers, in files that only you may read (TANVRIT_KEYCHAIN: auto, file or required). When you sign out (`auth logout`), the agent finishes what runs and takes nothing more. SIGTERM or Ctrl-C drains: what runs is finished, what never started is handed back. A second one aborts: what runs is killed.
 
                 Exit codes: 0 drained, 1 the agent failed, 2 a person must act (not paired, key revoked, another agent on this home), 125 it never started, 130 aborted.
                 """,
@@ -38,9 +39,11 @@ internal static class AgentRunCommand
             using var interrupts = cli.ListenForInterrupts();
             using var logs = LoggerFactory.Create(HostLogging.ToStandardError(parse.GetValue(verbose) ? LogLevel.Debug : LogLevel.Information));
             var workspace = place.Workspace(parse);
+            await cli.Credentials.MoveInAsync(interrupts.First);
             var (name, access) = Access(cli, workspace, parse.GetValue(insecure));
             var home = place.Home(parse, name);
             await EnsureBoundAsync(cli, access, home, parse.GetValue(again), parse.GetValue(insecure), logs, interrupts.First);
+            cli.WarnOfFiles();
             return await AgentRuntime.RunAsync(new AgentOptions
             {
                 Home = home,
@@ -49,6 +52,8 @@ internal static class AgentRunCommand
                 MaxConcurrent = parse.GetValue(maxConcurrent) ?? Math.Clamp(Environment.ProcessorCount, 1, 1000),
                 Labels = LabelWords.Parse(parse.GetValue(label)!),
                 InsecureHttp = parse.GetValue(insecure),
+                Keychain = cli.Keychain,
+                SignInGone = new SignInWatch(cli.Home, home).Gone,
             }, new AgentSignals(interrupts.First, interrupts.Second), cli.Clock, logs);
         });
         return command;
@@ -57,12 +62,19 @@ internal static class AgentRunCommand
     /// <summary>The workspace's name, and the credential for it if somebody is signed in.</summary>
     private static (string Name, ServerAccess? Access) Access(CliContext cli, string? workspace, bool insecureHttp)
     {
-        var credentials = new CredentialFile(cli.Home).Read();
         var isUrl = workspace?.Contains("://", StringComparison.Ordinal) == true;
         var flags = new ServerFlags(isUrl ? null : workspace, isUrl ? workspace : null, insecureHttp);
         Func<string, string?> variable = isUrl ? name => name == "TANVRIT_WORKSPACE" ? null : cli.Variable(name) : cli.Variable;
-        if (ServerAccessRules.TryResolve(flags, variable, credentials, out var access)) return (access.Workspace, access);
-        return (isUrl ? WorkspaceName.From(ServerAccessRules.ParseUrl(workspace!).Authority) : workspace ?? credentials.Current ?? ServerAccessRules.DefaultWorkspace, null);
+        try
+        {
+            if (cli.Credentials.TryResolve(flags, variable, out var access)) return (access.Workspace, access);
+        }
+        catch (Exception e) when (e is KeychainException or SignInEndedException)
+        {
+            // A paired machine starts without the person.
+            ErrorReport.Write(cli.Err, e);
+        }
+        return (isUrl ? WorkspaceName.From(ServerAccessRules.ParseUrl(workspace!).Authority) : workspace ?? cli.Credentials.Read().Current ?? ServerAccessRules.DefaultWorkspace, null);
     }
 
     private static async Task EnsureBoundAsync(CliContext cli, ServerAccess? access, string home, bool again, bool insecureHttp, ILoggerFactory logs, CancellationToken cancellation)

@@ -44,7 +44,8 @@ internal static class InvitationsAcceptCommand
             var kept = chosen ?? WorkspaceName.From(me.Organization.Name);
             var credential = new WorkspaceCredential { Url = ServerAccessRules.Text(url), Token = token, Organization = me.Organization.Id, InsecureHttp = parse.GetValue(insecure) };
             // Under the lock: a refresh of another process would otherwise be written over, and its next one be taken for theft.
-            await new CredentialFile(cli.Home).UpdateAsync(c => c.With(kept, credential), cli.Timeouts, cli.Clock, CancellationToken.None);
+            await cli.Credentials.KeepAsync(kept, credential, CancellationToken.None);
+            cli.WarnOfFiles();
             if (parse.GetValue(json)) Json.Write(cli, me, w => w.IdentityBody);
             cli.Say($"you are in {Text.Safe(me.Organization.Name)} as {Words.Of(me.Role)}, and signed in at {ServerAccessRules.Text(url)}; workspace '{kept}'");
             return ExitCode.Ok;
