@@ -159,7 +159,7 @@ internal sealed class UpSession(CliContext cli, UpOptions options, Interrupts in
         var stored = kept is null ? null : Whole(store, kept);
         var made = await LocalWorkspace.EnsureAsync(app, stored?.Token, interrupts.First);
         var current = new WorkspaceCredential { Url = ServerAccessRules.Text(url), Token = made.Token, Organization = made.OrganizationId };
-        if (stored is null || stored with { Entry = null } != current || credentials.Current != Workspace)
+        if (stored is null || (stored with { Entry = null }) != current || credentials.Current != Workspace)
         {
             await store.KeepAsync(Workspace, current, interrupts.First);
             cli.WarnOfFiles();

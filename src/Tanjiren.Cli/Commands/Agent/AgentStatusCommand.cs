@@ -53,7 +53,8 @@ internal static class AgentStatusCommand
             fields.Add("workstation", "not paired").Write(cli.Out);
             return;
         }
-        fields.Add("workstation", $"{identity.InstanceName} ({identity.InstanceId})").Add("server", identity.ServerUrl).Add("server key", identity.ServerKeyFingerprint).Add("key", identity.KeyLiesIn is { } where ? $"{identity.KeyFingerprint} (in {(where == "file" ? "a file" : "the keychain")})" : identity.KeyFingerprint)
+        fields.Add("workstation", $"{identity.InstanceName} ({identity.InstanceId})").Add("server", identity.ServerUrl).Add("server key", identity.ServerKeyFingerprint).Add("key", identity.KeyFingerprint)
+            .Add("key lies in", identity.KeyLiesIn switch { "keychain" => "the keychain", "file" => "a file of the home", _ => null })
             .Add("new key", identity.NewKeyFingerprint is { } waiting ? $"{waiting} (rotation, waits for an admin)" : null)
             .Add("recovery key", identity.RecoveryKeyFingerprint is { } recovering ? $"{recovering} (from `agent recover`)" : null);
         if (report.Running && report.Status is { } status)

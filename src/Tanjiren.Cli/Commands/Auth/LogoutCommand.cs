@@ -58,7 +58,7 @@ internal static class LogoutCommand
         using var oauth = new OAuthApi(new Uri(credential.Url), cli.Timeouts, cli.Clock);
         try
         {
-            await oauth.RevokeAsync(credential.RefreshToken!, cancellation);
+            await oauth.RevokeAsync(credential.RefreshToken, cancellation);
             return null;
         }
         catch (Exception e) when (e is UnreachableException or ApiException or OAuthException)
