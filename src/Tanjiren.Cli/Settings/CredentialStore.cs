@@ -74,13 +74,17 @@ internal sealed class CredentialStore(CliContext cli)
         return rest;
     }
 
-    /// <summary>Moves sign-ins that lie in the file into the keychain, where that takes them: read back there before the file is written without them.</summary>
+    /// <summary>
+    /// Moves sign-ins that lie in the file into the keychain, where that takes them: read back there before the file is written without them. And deletes there what an earlier command could not.
+    /// </summary>
     public async Task MoveInAsync(CancellationToken cancellation)
     {
-        if (!file.Read().Workspaces.Values.Any(InFile) || !cli.Keychain.Takes()) return;
+        var moves = file.Read().Workspaces.Values.Any(InFile) && cli.Keychain.Takes();
+        if (!moves && !entries.Any) return;
         using var held = await LockAsync(cancellation);
         var before = file.Read();
-        Write(before with { Workspaces = before.Workspaces.ToDictionary(w => w.Key, w => InFile(w.Value) ? Placed(w.Value) : w.Value) });
+        if (moves) Write(before with { Workspaces = before.Workspaces.ToDictionary(w => w.Key, w => InFile(w.Value) ? Placed(w.Value) : w.Value) });
+        else SweepLocked(before);
     }
 
     private WorkspaceCredential WholeIfPossible(string workspace, WorkspaceCredential credential)
@@ -104,12 +108,14 @@ internal sealed class CredentialStore(CliContext cli)
         return credential with { Entry = entries.TryKeep(entry, Bytes(credential)) ? entry : null };
     }
 
-    /// <summary>Held: the lock. Afterwards the keychain holds what the file names and no more; what it does not delete now it is asked for again by the next command that writes.</summary>
+    /// <summary>Held: the lock. Afterwards the keychain holds what the file names and no more; what it does not delete now it is asked to by the next command that writes.</summary>
     private void Write(Credentials credentials)
     {
         file.Write(credentials);
-        entries.Sweep(credentials.Workspaces.Values.Select(w => w.Entry).OfType<string>().ToHashSet());
+        SweepLocked(credentials);
     }
+
+    private void SweepLocked(Credentials credentials) => entries.Sweep(credentials.Workspaces.Values.Select(w => w.Entry).OfType<string>().ToHashSet());
 
     private static byte[] Bytes(WorkspaceCredential credential) => JsonSerializer.SerializeToUtf8Bytes(credential.ToSecret(), SettingsJson.Default.SignInSecret);
 }

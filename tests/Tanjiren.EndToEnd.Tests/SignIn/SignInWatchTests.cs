@@ -1,0 +1,84 @@
+using Tanjiren.Cli.Hosting;
+using Tanjiren.Cli.Settings;
+using Tanjiren.Tests;
+
+namespace Tanjiren.EndToEnd.Tests.SignIn;
+
+/// <summary>What counts as a sign-in that is gone from the machine.</summary>
+public sealed class SignInWatchTests : IDisposable
+{
+    private const string Server = "https://far.example";
+
+    private readonly TemporaryDirectory directory = new();
+    private readonly TanvritHome home;
+    private readonly SignInWatch watch;
+
+    public SignInWatchTests()
+    {
+        home = new TanvritHome(directory.File("tanvrit"));
+        Directory.CreateDirectory(Agent);
+        watch = new SignInWatch(home, Agent);
+        Keep(new WorkspaceCredential { Url = Server, Token = "tnv_1", RefreshToken = "tnr_1" });
+    }
+
+    private string Agent => directory.File("agent");
+
+    public void Dispose() => directory.Dispose();
+
+    [Fact]
+    public void An_agent_that_stands_on_no_sign_in_loses_none()
+    {
+        SignInWatch.Remember(Agent, Access(renewable: false));
+        new CredentialFile(home).Write(new Credentials());
+        watch.Gone().ShouldBeNull();
+    }
+
+    [Fact]
+    public void Signed_out_here_it_is_gone_and_signed_in_again_it_is_back()
+    {
+        SignInWatch.Remember(Agent, Access());
+        watch.Gone().ShouldBeNull();
+        new CredentialFile(home).Write(new Credentials());
+        watch.Gone()!.ShouldContain("'local' at https://far.example");
+        Keep(new WorkspaceCredential { Url = Server, Token = "tnv_2", RefreshToken = "tnr_2" });
+        watch.Gone().ShouldBeNull();
+    }
+
+    [Fact]
+    public void Another_server_under_the_same_name_is_another_sign_in()
+    {
+        SignInWatch.Remember(Agent, Access());
+        Keep(new WorkspaceCredential { Url = "https://other.example", Token = "tnv_2" });
+        watch.Gone().ShouldNotBeNull();
+    }
+
+    [Fact]
+    public void Registered_anew_the_running_agent_looks_for_the_new_one()
+    {
+        SignInWatch.Remember(Agent, Access());
+        new CredentialFile(home).Write(new Credentials());
+        watch.Gone().ShouldNotBeNull();
+        SignInWatch.Remember(Agent, Access(renewable: false));
+        watch.Gone().ShouldBeNull();
+        SignInWatch.Remember(Agent, Access());
+        SignInWatch.Forget(Agent);
+        watch.Gone().ShouldBeNull();
+    }
+
+    [Fact]
+    public void What_can_not_be_read_decides_nothing()
+    {
+        SignInWatch.Remember(Agent, Access());
+        watch.Gone().ShouldBeNull();
+        File.WriteAllText(home.CredentialsFile, "{");
+        watch.Gone().ShouldBeNull();
+        new CredentialFile(home).Write(new Credentials());
+        watch.Gone().ShouldNotBeNull();
+        File.WriteAllText(home.CredentialsFile, "{");
+        watch.Gone().ShouldNotBeNull();
+    }
+
+    private void Keep(WorkspaceCredential credential) => new CredentialFile(home).Write(new Credentials().With("local", credential));
+
+    private static ServerAccess Access(bool renewable = true) => new() { Workspace = "local", Url = new Uri(Server), Token = "tnv_1", Renewable = renewable };
+}
