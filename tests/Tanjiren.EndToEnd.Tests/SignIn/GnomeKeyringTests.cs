@@ -24,8 +24,8 @@ public sealed partial class GnomeKeyringTests
         await LoginAsync(keyring, server, "required");
         (await keyring.SearchAsync()).ShouldContain("sign-in.");
         KeyringSession.FilesWith(keyring.Home, Tokens).ShouldBeEmpty();
-        var (printed, token) = await keyring.RunAsync("required", "auth", "print-token");
-        (printed, token.Contains(" out  tnv_", StringComparison.Ordinal)).ShouldBe((0, true), token);
+        var (exit, token) = await keyring.RunAsync("required", "auth", "print-token");
+        (exit, token.Contains(" out  tnv_", StringComparison.Ordinal)).ShouldBe((0, true), token);
 
         var home = keyring.File("agent");
         await using var agent = keyring.Start("required", "agent", "run", "--home", home);

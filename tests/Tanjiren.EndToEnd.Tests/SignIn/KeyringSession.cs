@@ -32,10 +32,10 @@ internal sealed class KeyringSession : IAsyncDisposable
 
         var directory = new TemporaryDirectory();
         var environment = new Dictionary<string, string?> { ["TANVRIT_HOME"] = directory.File("tanvrit") };
-        foreach (var (name, place) in (ReadOnlySpan<(string, string)>)[("HOME", "user"), ("XDG_RUNTIME_DIR", "run"), ("XDG_DATA_HOME", "data"), ("XDG_CACHE_HOME", "cache"), ("XDG_CONFIG_HOME", "config")])
+        foreach (var name in (string[])["HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"])
         {
-            environment[name] = directory.File(place);
-            if (!OperatingSystem.IsWindows()) Directory.CreateDirectory(directory.File(place), UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            environment[name] = directory.File(name.ToLowerInvariant());
+            if (!OperatingSystem.IsWindows()) Directory.CreateDirectory(directory.File(name.ToLowerInvariant()), UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         }
         foreach (var name in (string[])["DISPLAY", "WAYLAND_DISPLAY", "GNOME_KEYRING_CONTROL", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS"]) environment[name] = null;
         var start = unlocked ? $"printf '\\n' | '{keyring}' --unlock --components=secrets" : $"'{keyring}' --start --components=secrets </dev/null";
