@@ -94,7 +94,7 @@ public sealed class Keychain
         var secret = RandomNumberGenerator.GetBytes(16);
         try
         {
-            return Ask(ProbeLimit, s =>
+            var kept = Ask(ProbeLimit, s =>
             {
                 try
                 {
@@ -105,7 +105,8 @@ public sealed class Keychain
                 {
                     s.Delete(name);
                 }
-            }) ? null : $"{Title} is locked, or nothing serves it";
+            });
+            return kept ? null : $"{Title} is locked, or nothing serves it";
         }
         catch (KeychainException e)
         {
