@@ -174,7 +174,7 @@ public sealed class Keychain
     /// <summary>One question at a time: behind one that hangs, the next gives up as well instead of starting another thread.</summary>
     private T Ask<T>(TimeSpan usual, Func<ISecretStore, T> question)
     {
-        if (store is null) throw new KeychainException($"no keychain answers: {noStore}", KeychainWords.HowToUnlock);
+        if (store is not { } asked) throw new KeychainException($"no keychain answers: {noStore}", KeychainWords.HowToGet);
         var longest = limit ?? usual;
         if (!turn.Wait(longest)) throw Silent(longest);
         T answer = default!;
@@ -183,7 +183,7 @@ public sealed class Keychain
         {
             try
             {
-                answer = question(store);
+                answer = question(asked);
             }
             catch (Exception e)
             {
