@@ -30,7 +30,7 @@ internal sealed class AgentSetup(CliContext cli, ClientSession client, ILoggerFa
             {
                 // It stands on the sign-in of whoever starts it: that is how a machine that was signed out comes back.
                 await client.Instances.RegisterAgainAsync(bound.InstanceId, cancellation);
-                SignInWatch.Remember(home.Directory, client.Api.Access);
+                SignInWatch.Remember(home.Directory, cli.Home, client.Api.Access);
                 return Repoint(home, bound);
             }
             if (!replace)
@@ -51,7 +51,7 @@ internal sealed class AgentSetup(CliContext cli, ClientSession client, ILoggerFa
         }
         var code = await client.Instances.PairingCodeAsync(instance.Id, cancellation);
         var identity = await PairAsync(cli, home.Directory, Server, code.Code, freshKey: replace, insecureHttp, logs, cancellation);
-        SignInWatch.Remember(home.Directory, client.Api.Access);
+        SignInWatch.Remember(home.Directory, cli.Home, client.Api.Access);
         return identity;
     }
 

@@ -8,6 +8,8 @@ namespace Tanjiren.Cli.Hosting;
 /// <summary>Which sign-in of this user the agent of a home was registered with (<c>sign-in.json</c> there). No such file: with none; it was paired by code, or with a personal access token.</summary>
 internal sealed record AgentSignIn
 {
+    /// <summary>TANVRIT_HOME of whoever registered it: the agent may be started with another one, by a service manager.</summary>
+    public required string Home { get; init; }
     public required string Workspace { get; init; }
     public required string Url { get; init; }
 }
@@ -16,7 +18,7 @@ internal sealed record AgentSignIn
 /// Whether the sign-in that an agent was registered with is still on this machine. Both files are read at each look: they are small, and another <c>agent run</c> may have registered the machine with
 /// another sign-in meanwhile. The keychain is not asked: a locked one would ask a person for its password every few seconds. Only <c>auth logout</c> and a sign-in elsewhere under the same name count.
 /// </summary>
-internal sealed class SignInWatch(TanvritHome home, string agentHome)
+internal sealed class SignInWatch(string agentHome)
 {
     private string? last;
 
@@ -34,10 +36,10 @@ internal sealed class SignInWatch(TanvritHome home, string agentHome)
     }
 
     /// <summary>Notes what the home was just registered with.</summary>
-    public static void Remember(string agentHome, ServerAccess access)
+    public static void Remember(string agentHome, TanvritHome home, ServerAccess access)
     {
         var path = PathIn(agentHome);
-        var now = access.Renewable ? new AgentSignIn { Workspace = access.Workspace, Url = ServerAccessRules.Text(access.Url) } : null;
+        var now = access.Renewable ? new AgentSignIn { Home = home.Path, Workspace = access.Workspace, Url = ServerAccessRules.Text(access.Url) } : null;
         if (now is null) File.Delete(path);
         else if (now != Read(path)) AgentHome.Replace(path, now, SettingsJson.Default.AgentSignIn, durable: true);
     }
@@ -48,7 +50,7 @@ internal sealed class SignInWatch(TanvritHome home, string agentHome)
     private string? Look()
     {
         if (Read(PathIn(agentHome)) is not { } registered) return null;
-        return new CredentialFile(home).Read().Workspaces.GetValueOrDefault(registered.Workspace) is { } kept && ServerAccessRules.SameServer(kept.Url, registered.Url)
+        return new CredentialFile(new TanvritHome(registered.Home)).Read().Workspaces.GetValueOrDefault(registered.Workspace) is { } kept && ServerAccessRules.SameServer(kept.Url, registered.Url)
             ? null
             : $"The sign-in of workspace '{registered.Workspace}' at {registered.Url}, which this machine was registered with, is no longer on it.";
     }

@@ -17,7 +17,7 @@ public sealed class SignInWatchTests : IDisposable
     {
         home = new TanvritHome(directory.File("tanvrit"));
         Directory.CreateDirectory(Agent);
-        watch = new SignInWatch(home, Agent);
+        watch = new SignInWatch(Agent);
         Keep(new WorkspaceCredential { Url = Server, Token = "tnv_1", RefreshToken = "tnr_1" });
     }
 
@@ -28,7 +28,7 @@ public sealed class SignInWatchTests : IDisposable
     [Fact]
     public void An_agent_that_stands_on_no_sign_in_loses_none()
     {
-        SignInWatch.Remember(Agent, Access(renewable: false));
+        SignInWatch.Remember(Agent, home, Access(renewable: false));
         new CredentialFile(home).Write(new Credentials());
         watch.Gone().ShouldBeNull();
     }
@@ -36,7 +36,7 @@ public sealed class SignInWatchTests : IDisposable
     [Fact]
     public void Signed_out_here_it_is_gone_and_signed_in_again_it_is_back()
     {
-        SignInWatch.Remember(Agent, Access());
+        SignInWatch.Remember(Agent, home, Access());
         watch.Gone().ShouldBeNull();
         new CredentialFile(home).Write(new Credentials());
         watch.Gone()!.ShouldContain("'local' at https://far.example");
@@ -47,7 +47,7 @@ public sealed class SignInWatchTests : IDisposable
     [Fact]
     public void Another_server_under_the_same_name_is_another_sign_in()
     {
-        SignInWatch.Remember(Agent, Access());
+        SignInWatch.Remember(Agent, home, Access());
         Keep(new WorkspaceCredential { Url = "https://other.example", Token = "tnv_2" });
         watch.Gone().ShouldNotBeNull();
     }
@@ -55,12 +55,12 @@ public sealed class SignInWatchTests : IDisposable
     [Fact]
     public void Registered_anew_the_running_agent_looks_for_the_new_one()
     {
-        SignInWatch.Remember(Agent, Access());
+        SignInWatch.Remember(Agent, home, Access());
         new CredentialFile(home).Write(new Credentials());
         watch.Gone().ShouldNotBeNull();
-        SignInWatch.Remember(Agent, Access(renewable: false));
+        SignInWatch.Remember(Agent, home, Access(renewable: false));
         watch.Gone().ShouldBeNull();
-        SignInWatch.Remember(Agent, Access());
+        SignInWatch.Remember(Agent, home, Access());
         SignInWatch.Forget(Agent);
         watch.Gone().ShouldBeNull();
     }
@@ -68,7 +68,7 @@ public sealed class SignInWatchTests : IDisposable
     [Fact]
     public void What_can_not_be_read_decides_nothing()
     {
-        SignInWatch.Remember(Agent, Access());
+        SignInWatch.Remember(Agent, home, Access());
         watch.Gone().ShouldBeNull();
         File.WriteAllText(home.CredentialsFile, "{");
         watch.Gone().ShouldBeNull();
