@@ -38,10 +38,13 @@ internal sealed class SignInWatch(string agentHome)
     /// <summary>Notes what the home was just registered with.</summary>
     public static void Remember(string agentHome, TanvritHome home, ServerAccess access)
     {
-        var path = PathIn(agentHome);
-        var now = access.Renewable ? new AgentSignIn { Home = home.Path, Workspace = access.Workspace, Url = ServerAccessRules.Text(access.Url) } : null;
-        if (now is null) File.Delete(path);
-        else if (now != Read(path)) AgentHome.Replace(path, now, SettingsJson.Default.AgentSignIn, durable: true);
+        if (!access.Renewable)
+        {
+            Forget(agentHome);
+            return;
+        }
+        var now = new AgentSignIn { Home = home.Path, Workspace = access.Workspace, Url = ServerAccessRules.Text(access.Url) };
+        AgentHome.Replace(PathIn(agentHome), now, SettingsJson.Default.AgentSignIn, durable: true);
     }
 
     /// <summary>Paired by code, it stands on no sign-in.</summary>
@@ -49,13 +52,11 @@ internal sealed class SignInWatch(string agentHome)
 
     private string? Look()
     {
-        if (Read(PathIn(agentHome)) is not { } registered) return null;
+        if (AgentHome.Read(PathIn(agentHome), SettingsJson.Default.AgentSignIn) is not { } registered) return null;
         return new CredentialFile(new TanvritHome(registered.Home)).Read().Workspaces.GetValueOrDefault(registered.Workspace) is { } kept && ServerAccessRules.SameServer(kept.Url, registered.Url)
             ? null
             : $"The sign-in of workspace '{registered.Workspace}' at {registered.Url}, which this machine was registered with, is no longer on it.";
     }
-
-    private static AgentSignIn? Read(string path) => AgentHome.Read(path, SettingsJson.Default.AgentSignIn);
 
     private static string PathIn(string agentHome) => Path.Combine(agentHome, "sign-in.json");
 }
