@@ -9,6 +9,9 @@ internal interface ISecretStore
     /// <summary>What it is, in a sentence: <c>the keyring (libsecret)</c>.</summary>
     string Title { get; }
 
+    /// <summary>Whether there is such an entry, locked or not, without asking a person for anything; null when that can't be told so. Cheap enough for every few seconds.</summary>
+    bool? Has(string name);
+
     /// <summary>Null: there is no such entry, or it is locked. Not every keychain tells the two apart.</summary>
     byte[]? Read(string name);
 

@@ -30,6 +30,9 @@ public sealed class Keychain
     /// <summary>For an entry that is known to be there: a person may be typing the password.</summary>
     private static readonly TimeSpan UseLimit = TimeSpan.FromSeconds(10);
 
+    /// <summary>For a look: nobody is asked for a password, so one that takes longer has other troubles.</summary>
+    private static readonly TimeSpan LookLimit = TimeSpan.FromSeconds(3);
+
     private readonly ISecretStore? store;
     private readonly TimeSpan? limit;
     private readonly string noStore;
@@ -111,6 +114,22 @@ public sealed class Keychain
         catch (KeychainException e)
         {
             return e.What;
+        }
+    }
+
+    /// <summary>
+    /// Whether an entry is still there; null when that can't be told. No person is asked for anything, so it may be called every few seconds; a locked keychain makes nothing look deleted.
+    /// </summary>
+    internal bool? Has(string name)
+    {
+        if (Use == KeychainUse.File || store is null) return null;
+        try
+        {
+            return Ask(LookLimit, s => s.Has(name));
+        }
+        catch (KeychainException)
+        {
+            return null;
         }
     }
 

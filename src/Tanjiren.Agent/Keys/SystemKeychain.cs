@@ -23,6 +23,9 @@ internal sealed class SystemKeychain : ISecretStore
 
     public string Title => OperatingSystem.IsWindows() ? "the user's protected data (DPAPI)" : OperatingSystem.IsMacOS() ? "the macOS Keychain" : "the keyring (libsecret)";
 
+    /// <summary>Elsewhere than on Linux it can't be told yet: the way to ask there has not been tried.</summary>
+    public bool? Has(string name) => OperatingSystem.IsLinux() ? KeyringLook.Has(Keychain.Service, name) : null;
+
     public byte[]? Read(string name) => Entry(name).ReadData() is { Length: > 0 } data ? data : null;
 
     public void Write(string name, byte[] secret)

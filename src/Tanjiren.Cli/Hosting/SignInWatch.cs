@@ -1,6 +1,7 @@
 using System.Text.Json;
 
 using Tanjiren.Agent;
+using Tanjiren.Agent.Keys;
 using Tanjiren.Cli.Settings;
 
 namespace Tanjiren.Cli.Hosting;
@@ -15,12 +16,16 @@ internal sealed record AgentSignIn
 }
 
 /// <summary>
-/// Whether the sign-in that an agent was registered with is still on this machine. Both files are read at each look: they are small, and another <c>agent run</c> may have registered the machine with
-/// another sign-in meanwhile. The keychain is not asked: a locked one would ask a person for its password every few seconds. Only <c>auth logout</c> and a sign-in elsewhere under the same name count.
+/// Whether the sign-in that an agent was registered with is still on this machine: named in <c>credentials.json</c>, and its entry in the keychain. Both files are read at each look: they are small, and
+/// another <c>agent run</c> may have registered the machine with another sign-in meanwhile. The keychain is only asked whether the entry is there, which opens nothing: to ask for the secret would ask a
+/// person for the password of a locked one, every few seconds.
 /// </summary>
-internal sealed class SignInWatch(string agentHome)
+internal sealed class SignInWatch(string agentHome, Keychain keychain)
 {
     private string? last;
+
+    /// <summary>The entry that was not there when that could last be told. A keychain that is locked since then brings nothing back.</summary>
+    private string? missed;
 
     /// <summary>Why it is gone, or null. What can't be read decides nothing.</summary>
     public string? Gone()
@@ -53,10 +58,25 @@ internal sealed class SignInWatch(string agentHome)
     private string? Look()
     {
         if (AgentHome.Read(PathIn(agentHome), SettingsJson.Default.AgentSignIn) is not { } registered) return null;
-        return new CredentialFile(new TanvritHome(registered.Home)).Read().Workspaces.GetValueOrDefault(registered.Workspace) is { } kept && ServerAccessRules.SameServer(kept.Url, registered.Url)
-            ? null
-            : $"The sign-in of workspace '{registered.Workspace}' at {registered.Url}, which this machine was registered with, is no longer on it.";
+        string Words(string where) => $"The sign-in of workspace '{registered.Workspace}' at {registered.Url}, which this machine was registered with, is no longer {where}.";
+
+        if (Kept(registered) is not { } kept) return Words("on it");
+        if (kept.Entry is not { } entry) return null;
+        switch (keychain.Has(entry))
+        {
+            case true:
+                missed = null;
+                break;
+            // A new sign-in is named before the entry of the last one is deleted: only what is still named is missed.
+            case false when Kept(registered)?.Entry == entry:
+                missed = entry;
+                break;
+        }
+        return missed == entry ? Words($"in {keychain.Title}") : null;
     }
+
+    private static WorkspaceCredential? Kept(AgentSignIn registered) =>
+        new CredentialFile(new TanvritHome(registered.Home)).Read().Workspaces.GetValueOrDefault(registered.Workspace) is { } kept && ServerAccessRules.SameServer(kept.Url, registered.Url) ? kept : null;
 
     private static string PathIn(string agentHome) => Path.Combine(agentHome, "sign-in.json");
 }

@@ -54,6 +54,13 @@ internal sealed class MemoryKeychain : ISecretStore
 
     public void GoOn() => Before = static _ => { };
 
+    /// <summary>Like a keyring that shows nothing of what is locked.</summary>
+    public bool? Has(string name)
+    {
+        Enter("has " + name);
+        return Locked ? null : entries.ContainsKey(name);
+    }
+
     public byte[]? Read(string name)
     {
         Enter("read " + name);

@@ -1,3 +1,4 @@
+using Tanjiren.Agent.Keys;
 using Tanjiren.Cli.Hosting;
 using Tanjiren.Cli.Settings;
 using Tanjiren.Tests;
@@ -10,6 +11,7 @@ public sealed class SignInWatchTests : IDisposable
     private const string Server = "https://far.example";
 
     private readonly TemporaryDirectory directory = new();
+    private readonly MemoryKeychain store = new();
     private readonly TanvritHome home;
     private readonly SignInWatch watch;
 
@@ -17,7 +19,7 @@ public sealed class SignInWatchTests : IDisposable
     {
         home = new TanvritHome(directory.File("tanvrit"));
         Directory.CreateDirectory(Agent);
-        watch = new SignInWatch(Agent);
+        watch = new SignInWatch(Agent, new Keychain(KeychainUse.Auto, store));
         Keep(new WorkspaceCredential { Url = Server, Token = "tnv_1", RefreshToken = "tnr_1" });
     }
 
@@ -76,6 +78,70 @@ public sealed class SignInWatchTests : IDisposable
         watch.Gone().ShouldNotBeNull();
         File.WriteAllText(home.CredentialsFile, "{");
         watch.Gone().ShouldNotBeNull();
+    }
+
+    [Fact]
+    public void Deleted_from_the_keychain_it_is_gone_and_a_new_one_is_back()
+    {
+        KeepIn("sign-in.1");
+        SignInWatch.Remember(Agent, home, Access());
+        watch.Gone().ShouldBeNull();
+        store.Delete("sign-in.1");
+        watch.Gone()!.ShouldContain("is no longer in the test's keychain.");
+        KeepIn("sign-in.2");
+        watch.Gone().ShouldBeNull();
+        store.Asked.ShouldNotContain(asked => asked.StartsWith("read ", StringComparison.Ordinal), "for a look nobody is asked for a password");
+    }
+
+    [Fact]
+    public void A_keychain_that_is_locked_or_fails_takes_nothing_away_and_brings_nothing_back()
+    {
+        KeepIn("sign-in.1");
+        SignInWatch.Remember(Agent, home, Access());
+        store.Locked = true;
+        watch.Gone().ShouldBeNull();
+        store.Before = static _ => throw new DllNotFoundException("libgio-2.0.so.0");
+        watch.Gone().ShouldBeNull();
+        store.GoOn();
+        store.Locked = false;
+        store.Delete("sign-in.1");
+        watch.Gone().ShouldNotBeNull();
+        store.Locked = true;
+        watch.Gone().ShouldNotBeNull();
+        KeepIn("sign-in.2");
+        watch.Gone().ShouldBeNull("nothing speaks against the new one");
+    }
+
+    [Fact]
+    public void Replaced_between_two_looks_it_is_not_missed()
+    {
+        KeepIn("sign-in.1");
+        SignInWatch.Remember(Agent, home, Access());
+        store.Before = operation =>
+        {
+            if (operation != "has sign-in.1") return;
+            store.GoOn();
+            KeepIn("sign-in.2");
+            store.Delete("sign-in.1");
+        };
+        watch.Gone().ShouldBeNull();
+        store.Names.ShouldBe(["sign-in.2"]);
+    }
+
+    [Fact]
+    public void Told_to_use_files_it_asks_no_keychain()
+    {
+        KeepIn("sign-in.1");
+        SignInWatch.Remember(Agent, home, Access());
+        store.Delete("sign-in.1");
+        new SignInWatch(Agent, new Keychain(KeychainUse.File, store)).Gone().ShouldBeNull();
+        watch.Gone().ShouldNotBeNull();
+    }
+
+    private void KeepIn(string entry)
+    {
+        store.Write(entry, [1]);
+        Keep(new WorkspaceCredential { Url = Server, Entry = entry });
     }
 
     private void Keep(WorkspaceCredential credential) => new CredentialFile(home).Write(new Credentials().With("local", credential));

@@ -53,7 +53,7 @@ internal static class AgentRunCommand
                 Labels = LabelWords.Parse(parse.GetValue(label)!),
                 InsecureHttp = parse.GetValue(insecure),
                 Keychain = cli.Keychain,
-                SignInGone = new SignInWatch(home).Gone,
+                SignInGone = new SignInWatch(home, cli.Keychain).Gone,
             }, new AgentSignals(interrupts.First, interrupts.Second), cli.Clock, logs);
         });
         return command;
