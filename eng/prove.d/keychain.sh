@@ -4,7 +4,9 @@
 home='' found=''
 
 prove() {
-  need_keyring
+  local lacks
+  mapfile -t lacks < <(keyring_lacks)
+  [[ ${#lacks[@]} -eq 0 ]] || install_debian "${lacks[@]}"
   one_server
   shared_organization
   mkdir -p "$scene"/{people/box,run,user}
@@ -69,19 +71,26 @@ prove() {
   sleep 10
   is "ten seconds later the new job is" "$(job_state ann "$never")" "queued, not_required"
 
-  heading "5. What the agent said"
+  heading "5. Somebody deletes the entry by hand"
+  sign_in
+  until_is 120 "completed, not_required" job_state ann "$never"
+  remark "The agent goes on with the new sign-in."
+  until_is 30 0 notices
+  printf '\nbox$ secret-tool clear service com.tanvrit.compute.cli account sign-in.…\n'
+  secret-tool clear service com.tanvrit.compute.cli account "$(jq -r '.workspaces[].keychain' "$scene/people/box/credentials.json")"
+  until_is 30 1 notices
+  tc box agent status --home "$home"
+  has "the agent has seen it" "$out" "is no longer in the keyring (libsecret)"
+  tc box jobs list
+  is "and the command line says the same: exit code" "$code" 125
+  tc ann jobs run --detach --workstation "$machine" -- echo never
+  never=$out
+  sleep 10
+  is "ten seconds later the new job is" "$(job_state ann "$never")" "queued, not_required"
+
+  heading "6. What the agent said"
   stop box
   grep -v 'Tanjiren.Agent.Steps' "$scene/logs/box" | tail -n 30
-}
-
-# Debian's names for what a keyring needs.
-need_keyring() {
-  local missing=()
-  command -v dbus-run-session >/dev/null || missing+=(dbus)
-  command -v gnome-keyring-daemon >/dev/null || missing+=(gnome-keyring)
-  command -v secret-tool >/dev/null || missing+=(libsecret-tools)
-  [[ -n $(ls /usr/lib/*/libsecret-1.so.0 2>/dev/null) ]] || missing+=(libsecret-1-0)
-  [[ ${#missing[@]} -eq 0 ]] || install_debian "${missing[@]}"
 }
 
 # A D-Bus session of this proof's own, with a gnome-keyring that an empty password unlocks; it ends with the pipe. Only the machine 'box' is in it.

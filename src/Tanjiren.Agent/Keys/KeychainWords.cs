@@ -9,7 +9,7 @@ internal static class KeychainWords
     public static string HowToUnlock =>
         OperatingSystem.IsWindows() ? "Run this as the user who made the entry."
         : OperatingSystem.IsMacOS() ? "Unlock it with 'security unlock-keychain' and run this again."
-        : "Unlock it (log in to the desktop, or run 'gnome-keyring-daemon --unlock' in the D-Bus session that this runs in) and run this again.";
+        : "Unlock it (log in to the desktop, or give its password to 'gnome-keyring-daemon --replace --unlock --components=secrets' on standard input, in the D-Bus session that this runs in) and run this again.";
 
     public static string HowToGet =>
         OperatingSystem.IsWindows() ? "Run this with the user's profile loaded."

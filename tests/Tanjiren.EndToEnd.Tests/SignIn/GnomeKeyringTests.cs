@@ -54,6 +54,34 @@ public sealed partial class GnomeKeyringTests
     }
 
     [Fact]
+    public async Task An_entry_that_somebody_deletes_is_missed_by_the_running_agent_and_a_locked_one_is_not()
+    {
+        await using var keyring = await KeyringSession.StartAsync();
+        await using var server = await HostedServer.StartAsync();
+        using var admin = await server.SignedInAsync();
+        await LoginAsync(keyring, server, "required");
+        await using var agent = keyring.Start("required", "agent", "run", "--home", keyring.File("agent"));
+        var instance = (await agent.WaitForLineAsync(Registered(), FaultScene.StartLimit)).Groups["id"].Value;
+        var entry = Account().Matches(await keyring.SearchAsync()).Select(match => match.Value).First(name => name.StartsWith("sign-in.", StringComparison.Ordinal));
+
+        await keyring.LockAsync();
+        var first = await JobAsync(admin, instance, "sleep 6; echo locked"); // longer than the pause between two looks
+        await Eventually.TrueAsync(async () => (await TaskAsync(admin, first)).State == TaskState.Completed, () => agent.Log.Tail(), FaultScene.StartLimit, "a job has run");
+        agent.Log.Find(SignedOut()).ShouldBeNull(agent.Log.Tail());
+        await keyring.UnlockAsync();
+
+        await keyring.DeleteAsync(entry);
+        await agent.WaitForLineAsync(NoLongerThere(), FaultScene.StartLimit);
+        await Eventually.TrueAsync(async () => (await InstanceAsync(admin, instance)).Draining, () => agent.Log.Tail(), FaultScene.StartLimit, "the server is told");
+        var next = await JobAsync(admin, instance, "echo back");
+        (await TaskAsync(admin, next)).State.ShouldBe(TaskState.Queued);
+
+        await LoginAsync(keyring, server, "required");
+        await Eventually.TrueAsync(async () => (await TaskAsync(admin, next)).State == TaskState.Completed, () => agent.Log.Tail(), FaultScene.StartLimit, "the agent goes on");
+        (await agent.TerminateAsync(FaultScene.StartLimit)).ShouldBe(0, agent.Log.Tail());
+    }
+
+    [Fact]
     public async Task Commands_at_once_renew_one_after_another()
     {
         await using var keyring = await KeyringSession.StartAsync();
@@ -150,6 +178,9 @@ public sealed partial class GnomeKeyringTests
 
     [GeneratedRegex("Signed out: ", RegexOptions.None, 1000)]
     private static partial Regex SignedOut();
+
+    [GeneratedRegex(@"Signed out: .* is no longer in the keyring \(libsecret\)\.", RegexOptions.None, 1000)]
+    private static partial Regex NoLongerThere();
 
     [GeneratedRegex(@"(sign-in|agent-key)\.[A-Za-z0-9_-]+", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Account();

@@ -70,15 +70,17 @@ internal sealed class KeyringSession : IAsyncDisposable
     }
 
     /// <summary>What the keyring has of this program, secrets included, as any program of the user sees it.</summary>
-    public async Task<string> SearchAsync()
-    {
-        var start = new ProcessStartInfo("secret-tool", ["search", "--all", "--unlock", "service", "com.tanvrit.compute.cli"]) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
-        Take(start, _environment);
-        using var process = Process.Start(start)!;
-        var (output, error) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
-        await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(FaultScene.StartLimit, TimeProvider.System);
-        return await output + await error;
-    }
+    public Task<string> SearchAsync() => InAsync("secret-tool", "search", "--all", "--unlock", "service", "com.tanvrit.compute.cli");
+
+    /// <summary>As somebody who tidies up.</summary>
+    public Task DeleteAsync(string account) => InAsync("secret-tool", "clear", "service", "com.tanvrit.compute.cli", "account", account);
+
+    /// <summary>As a desktop does when its user has gone for a while.</summary>
+    public async Task LockAsync() => (await InAsync("dbus-send", "--session", "--print-reply", "--dest=org.freedesktop.secrets", "/org/freedesktop/secrets", "org.freedesktop.Secret.Service.Lock",
+        "array:objpath:/org/freedesktop/secrets/collection/login")).ShouldContain("/org/freedesktop/secrets/collection/login");
+
+    /// <summary>With its password, an end of line. Beside a daemon that runs it takes <c>--replace</c>.</summary>
+    public Task UnlockAsync() => InAsync("/bin/sh", "-c", "printf '\\n' | gnome-keyring-daemon --replace --unlock --components=secrets >/dev/null 2>&1");
 
     /// <summary>Files below a directory that hold any of these texts.</summary>
     public static IReadOnlyList<string> FilesWith(string directory, params string[] texts) =>
@@ -92,6 +94,16 @@ internal sealed class KeyringSession : IAsyncDisposable
         await _session.WaitForExitAsync(CancellationToken.None).WaitAsync(FaultScene.StartLimit, TimeProvider.System);
         _session.Dispose();
         _directory.Dispose();
+    }
+
+    private async Task<string> InAsync(string program, params string[] arguments)
+    {
+        var start = new ProcessStartInfo(program, arguments) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
+        Take(start, _environment);
+        using var process = Process.Start(start)!;
+        var (output, error) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(FaultScene.StartLimit, TimeProvider.System);
+        return await output + await error;
     }
 
     private static bool Holds(string path, string[] texts)
