@@ -44,6 +44,10 @@ internal sealed class CredentialStore(CliContext cli)
         }
     }
 
+    /// <summary>Before anybody makes a sign-in: one that can't be kept afterwards would go on at the server, known to nobody.</summary>
+    /// <exception cref="KeychainException">It must lie in the keychain, and none answers.</exception>
+    public void MustBeAbleToKeep() => cli.Keychain.Takes();
+
     /// <summary>Keeps a new sign-in and makes its workspace the current one. Answers what was kept under that name before, with its tokens if they can be had.</summary>
     public async Task<WorkspaceCredential?> KeepAsync(string workspace, WorkspaceCredential credential, CancellationToken cancellation)
     {

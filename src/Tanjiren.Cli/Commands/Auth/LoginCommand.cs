@@ -44,6 +44,7 @@ internal static class LoginCommand
 
             var chosen = parse.GetValue(workspace) ?? cli.Variable("TANVRIT_WORKSPACE");
             if (chosen is not null) WorkspaceName.Check(chosen); // before anybody approves anything
+            cli.Credentials.MustBeAbleToKeep();
             var credential = new WorkspaceCredential { Url = ServerAccessRules.Text(url), Token = "", InsecureHttp = parse.GetValue(insecure) };
             credential = person is null && given is null
                 ? credential.With(await DeviceLogin.RunAsync(cli, url, !parse.GetValue(noBrowser), cancellation), cli.Clock.GetUtcNow())

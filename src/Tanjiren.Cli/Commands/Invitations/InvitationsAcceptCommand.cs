@@ -35,6 +35,7 @@ internal static class InvitationsAcceptCommand
             var person = parse.GetValue(email) ?? throw new CliException("say who joins", "give --email EMAIL");
             var chosen = parse.GetValue(workspace) ?? cli.Variable("TANVRIT_WORKSPACE");
             if (chosen is not null) WorkspaceName.Check(chosen); // before the invitation is used up
+            cli.Credentials.MustBeAbleToKeep();
             var password = cli.ReadSecret($"Password of {Text.Safe(person)} at {ServerAccessRules.Text(url)}: ");
 
             using var session = new ClientSession(cli, new ServerAccess { Workspace = "", Url = url, Token = "" });
