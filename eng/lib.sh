@@ -22,6 +22,14 @@ install_debian() {
   rm -f "$log"
 }
 
+# keyring_lacks: Debian's packages that a real keyring needs and that are not here, one a line.
+keyring_lacks() {
+  command -v dbus-run-session >/dev/null || echo dbus
+  command -v gnome-keyring-daemon >/dev/null || echo gnome-keyring
+  command -v secret-tool >/dev/null || echo libsecret-tools
+  [[ -n $(ls /usr/lib/*/libsecret-1.so.0 /usr/lib/libsecret-1.so.0 /usr/lib64/libsecret-1.so.0 2>/dev/null) ]] || echo libsecret-1-0
+}
+
 # --- a private PostgreSQL -------------------------------------------------------------------------------------------
 # Its own data directory, a password of its own, loopback and a socket in its own directory; durable like a real one
 # (fsync and synchronous_commit stay on: what is measured and tested is what users get).

@@ -106,6 +106,7 @@ internal sealed class ControlPlaneProcess : IAsyncDisposable
     {
         var start = new ProcessStartInfo("dotnet", ["exec", Program, .. arguments]);
         start.Environment["TANVRIT_HOME"] = Path.Combine(Home, "tanvrit");
+        start.Environment["TANVRIT_KEYCHAIN"] = "file"; // nothing of whoever measures, and nothing of theirs in the measurement
         start.Environment["TANVRIT_SERVER"] = Url;
         start.Environment["TANVRIT_TOKEN"] = _token;
         return start;
@@ -152,6 +153,7 @@ internal sealed class ControlPlaneProcess : IAsyncDisposable
     {
         var start = new ProcessStartInfo("dotnet", ["exec", Program, .. arguments]) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["TANVRIT_HOME"] = Path.Combine(Home, "tanvrit");
+        start.Environment["TANVRIT_KEYCHAIN"] = "file"; // nothing of whoever measures, and nothing of theirs in the measurement
         foreach (var (name, value) in environment) start.Environment[name] = value;
         var process = Process.Start(start)!;
         var log = new StreamWriter(File.Create(Path.Combine(Home, $"{arguments[0]}-{arguments[1]}.log"))) { AutoFlush = true };

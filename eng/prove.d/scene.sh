@@ -19,7 +19,7 @@ open_scene() {
   mkdir -p "$scene"/{people,machines,logs}
   local setting
   for setting in "${!TANVRIT_@}" "${!Tanjiren__@}" "${!OTEL_@}"; do unset "$setting"; done
-  export NO_COLOR=1 TZ=UTC
+  export NO_COLOR=1 TZ=UTC TANVRIT_KEYCHAIN=file
   trap close_scene EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM

@@ -1,9 +1,7 @@
-using System.Runtime.ExceptionServices;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using Tanjiren.Agent.Keys;
 using Tanjiren.Agent.Outbox;
-using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent;
 
@@ -12,11 +10,16 @@ internal sealed partial class AgentHome
 {
     private const UnixFileMode PrivateDirectory = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
-    public AgentHome(string path)
+    private readonly KeychainEntries entries;
+
+    /// <param name="path">The directory; made if it is not there.</param>
+    /// <param name="keychain">Where its keys lie, and new ones go; absent: in files.</param>
+    public AgentHome(string path, Keychain? keychain = null)
     {
         Directory = Path.GetFullPath(path);
         MakePrivate(Directory);
         MakePrivate(Outbox);
+        entries = new KeychainEntries(Directory, keychain ?? Keychain.Files);
     }
 
     public string Directory { get; }
@@ -39,51 +42,18 @@ internal sealed partial class AgentHome
     /// The operating system's lock on this home, or null when another process has it. Without it two agents would write one journal and run
     /// one lease twice. The system drops it with the process, so it cannot be left behind.
     /// </summary>
-    public FileStream? TryLock()
+    public FileStream? TryLock() => TryLock("lock");
+
+    private FileStream? TryLock(string name)
     {
         try
         {
-            return new FileStream(Path.Combine(Directory, "lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            return new FileStream(Path.Combine(Directory, name), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
         }
         catch (IOException)
         {
             return null;
         }
-    }
-
-    /// <summary>
-    /// Puts the key that the identity names into its place. The identity is written first and names it, so a crash in between is finished by the next
-    /// start; a key that nothing names yet is left for the next try of its pairing, rotation or recovery. One that can't be read stops nobody whose own key is sound.
-    /// </summary>
-    /// <exception cref="InvalidDataException">One is no key, or others may read it, and the key that the identity names is nowhere else.</exception>
-    public void FinishPairing(ILogger? log = null)
-    {
-        string[] waiting = [NextKey, RotationKey, RecoveryKey];
-        if (!waiting.Any(File.Exists) || AgentIdentity.Load(Directory) is not { } identity) return;
-        Exception? unreadable = null;
-        foreach (var path in waiting)
-        {
-            try
-            {
-                if (!Holds(path, identity.KeyFingerprint)) continue;
-            }
-            catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException)
-            {
-                unreadable ??= e;
-                if (log is not null) LogLeftAside(log, path, e.Message);
-                continue;
-            }
-            File.Move(path, Key, overwrite: true);
-            DurableFiles.SyncDirectory(Directory);
-        }
-        // It may be the very key that is named.
-        if (unreadable is not null && !Holds(Key, identity.KeyFingerprint)) ExceptionDispatchInfo.Throw(unreadable);
-    }
-
-    private static bool Holds(string path, string fingerprint)
-    {
-        using var key = new FileKeyStore(path).Load();
-        return key is not null && Jwk.FromKey(key).Thumbprint() == fingerprint;
     }
 
     /// <summary>Replaces a small private file so that a crash leaves the old or the new one, never half.</summary>
@@ -124,12 +94,10 @@ internal sealed partial class AgentHome
         return new FileStream(path, options);
     }
 
-    private static void MakePrivate(string path)
+    /// <summary>A directory that only its owner may enter, unless it is there already.</summary>
+    public static void MakePrivate(string path)
     {
         if (OperatingSystem.IsWindows()) System.IO.Directory.CreateDirectory(path);
         else System.IO.Directory.CreateDirectory(path, PrivateDirectory);
     }
-
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The key that waits in '{Path}' is left aside: {Reason}")]
-    private static partial void LogLeftAside(ILogger log, string path, string reason);
 }

@@ -1,3 +1,4 @@
+using Tanjiren.Agent.Keys;
 using Tanjiren.Agent.Settings;
 using Tanjiren.Protocol;
 
@@ -32,6 +33,15 @@ public sealed record AgentOptions
 
     /// <summary>What the machine's owner wrote into <c>agent.yaml</c>.</summary>
     public AgentSettings Settings { get; init; } = new();
+
+    /// <summary>Where the private key lies, and new ones go. Default: files in <see cref="Home"/>.</summary>
+    public Keychain Keychain { get; init; } = Keychain.Files;
+
+    /// <summary>
+    /// Answers why the sign-in that the machine was registered with is no longer on it, or null while it is, or where there never was one. Asked every few seconds, so it must be cheap.
+    /// While it answers, nothing new is taken. Default: always null.
+    /// </summary>
+    public Func<string?> SignInGone { get; init; } = static () => null;
 
     /// <summary>Version announced to the server.</summary>
     public string AgentVersion { get; init; } = typeof(AgentOptions).Assembly.GetName().Version?.ToString(3) ?? "0.0.0";

@@ -20,7 +20,7 @@ public static partial class AgentRuntime
         var log = logs.CreateLogger("Tanjiren.Agent");
         var errors = options.Validate();
         if (errors.Count > 0) return Refuse(log, AgentExit.Failed, string.Join(' ', errors));
-        var home = new AgentHome(options.Home);
+        var home = new AgentHome(options.Home, options.Keychain);
         using var held = home.TryLock();
         if (held is null) return Refuse(log, AgentExit.NeedsAttention, $"Another agent runs on '{home.Directory}'; stop it, or give this one a home of its own.");
         if (AgentIdentity.Load(home.Directory) is not { } identity)
@@ -31,7 +31,9 @@ public static partial class AgentRuntime
         try
         {
             home.FinishPairing(log);
-            key = new FileKeyStore(home.Key).Load();
+            home.MoveKeysIn(log);
+            key = home.KeyStore(home.Key).Load();
+            home.SweepKeys(log);
         }
         catch (InvalidDataException e)
         {
@@ -39,7 +41,7 @@ public static partial class AgentRuntime
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // Unlike a key that is none, this may pass: whoever supervises it starts it again.
+            // Unlike a key that is none, this may pass (a keychain is unlocked): whoever supervises it starts it again.
             return Refuse(log, AgentExit.Failed, $"The private key of '{home.Directory}' can't be read now: {e.Message}");
         }
         if (key is null) return Refuse(log, AgentExit.NeedsAttention, $"The private key of '{home.Directory}' is gone; ask an admin for a recovery code ('workstations recover') and run 'agent recover'.");

@@ -45,6 +45,9 @@ public sealed record AgentTimeouts
     /// <summary>Pause between tries while the machine is signed out. Default 60 s.</summary>
     public TimeSpan SignedOutRetry { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>Pause between looks whether the sign-in is still on this machine; below a heartbeat, so that the machine takes nothing after the next one. Default 5 s.</summary>
+    public TimeSpan SignInLook { get; init; } = TimeSpan.FromSeconds(5);
+
     /// <summary>How often the lease clock is read. Default 1 s.</summary>
     public TimeSpan LeaseTick { get; init; } = TimeSpan.FromSeconds(1);
 
@@ -94,6 +97,7 @@ public sealed record AgentTimeouts
         // A renewal that hangs must be given up in time for another one.
         Ordered(Request, Renewal, "Request", "Renewal");
         Ordered(SlowRetry, SignedOutRetry, "SlowRetry", "SignedOutRetry");
+        Ordered(SignInLook, Heartbeat, "SignInLook", "Heartbeat");
         Ordered(Connect, Request, "Connect", "Request");
         Ordered(Request, LogRequest, "Request", "LogRequest");
         Ordered(Request, ClaimGiveUp, "Request", "ClaimGiveUp");

@@ -37,19 +37,20 @@ public static class Pairing
     /// <param name="logs">For what a person who looks for a fault needs.</param>
     /// <param name="ct">Stops it between tries.</param>
     /// <param name="freshKey">Pairs under a new key, for a key is bound once. The old key stays until the new one is bound, whatever happens.</param>
+    /// <param name="keychain">Where the key goes; absent: into a file.</param>
     public static async Task<PairResult> PairAsync(string home, string serverUrl, string code, bool insecureHttp, TimeProvider clock,
-        ILoggerFactory logs, CancellationToken ct, bool freshKey = false)
+        ILoggerFactory logs, CancellationToken ct, bool freshKey = false, Keychain? keychain = null)
     {
         var (baseUrl, addressError) = ServerAddress.Parse(serverUrl, insecureHttp);
         if (baseUrl is null) return new PairResult { Error = addressError };
-        var place = new AgentHome(home);
+        var place = new AgentHome(home, keychain);
         using var held = place.TryLock();
         if (held is null) return new PairResult { Error = $"An agent runs on '{place.Directory}'; stop it before you pair." };
 
         var timeouts = new AgentTimeouts();
         place.FinishPairing();
-        var store = new FileKeyStore(freshKey ? place.NextKey : place.Key);
-        using var key = store.Load() ?? store.Create();
+        var path = freshKey ? place.NextKey : place.Key;
+        using var key = place.KeyStore(path).Load() ?? place.CreateKey(path);
         using var transport = new DeviceTransport(baseUrl, instanceId: null, key, timeouts, clock, logs.CreateLogger("Tanjiren.Agent.Pairing"));
         var body = JsonSerializer.SerializeToUtf8Bytes(new PairRequest { Code = code, HostName = Environment.MachineName }, WireJson.Default.PairRequest);
         var backoff = new Backoff(timeouts.BackoffFirst, timeouts.BackoffMax);

@@ -23,20 +23,20 @@ public static class Recovery
     /// <param name="clock">The clock to wait by.</param>
     /// <param name="logs">Where to log.</param>
     /// <param name="ct">Stops it between tries.</param>
+    /// <param name="keychain">Where the key goes; absent: into a file.</param>
     public static async Task<PairResult> RecoverAsync(string home, string serverUrl, string code, bool insecureHttp, Action<RecoverResponse> waiting, TimeProvider clock,
-        ILoggerFactory logs, CancellationToken ct)
+        ILoggerFactory logs, CancellationToken ct, Keychain? keychain = null)
     {
         var (baseUrl, addressError) = ServerAddress.Parse(serverUrl, insecureHttp);
         if (baseUrl is null) return new PairResult { Error = addressError };
-        var place = new AgentHome(home);
+        var place = new AgentHome(home, keychain);
         using var held = place.TryLock();
         if (held is null) return new PairResult { Error = $"An agent runs on '{place.Directory}'; stop it before you recover its key." };
 
         place.FinishPairing();
         var timeouts = new AgentTimeouts();
-        var store = new FileKeyStore(place.RecoveryKey);
-        var kept = store.Load();
-        using var key = kept ?? store.Create();
+        var kept = place.KeyStore(place.RecoveryKey).Load();
+        using var key = kept ?? place.CreateKey(place.RecoveryKey);
         using var transport = new DeviceTransport(baseUrl, instanceId: null, key, timeouts, clock, logs.CreateLogger("Tanjiren.Agent.Recovery"));
         var statement = transport.State(KeyStatement.PayloadFor(null, Jwk.FromKey(key), null, clock.GetUtcNow()));
         var body = JsonSerializer.SerializeToUtf8Bytes(new RecoverRequest { Code = code, HostName = Environment.MachineName, Statement = statement }, WireJson.Default.RecoverRequest);
@@ -50,7 +50,7 @@ public static class Recovery
                 // Its journal and outbox are another workstation's: under this one's name they would be nobody's. Said before an admin approves it, for the old key ends with that.
                 var answer = reply.Value!;
                 if (AgentIdentity.Load(place.Directory) is { } other && other.InstanceId != answer.InstanceId)
-                    return new PairResult { Error = $"'{place.Directory}' belongs to the workstation {other.InstanceName}, and the code was for {answer.InstanceName}; run this again with --home DIR. The key is in '{place.RecoveryKey}': move it there first." };
+                    return new PairResult { Error = $"'{place.Directory}' belongs to the workstation {other.InstanceName}, and the code was for {answer.InstanceName}; {Elsewhere(place)}" };
                 if (Ended(place, baseUrl, answer) is { } result) return result;
                 if (!redeemed) waiting(answer);
                 redeemed = true;
@@ -62,12 +62,17 @@ public static class Recovery
             if (reply.Kind != ReplyKind.Unavailable || (!redeemed && attempt == Tries))
             {
                 // No code was ever redeemed with it, so nobody can approve it. One that was here before may have been, with another code: it stays.
-                if (reply.Kind == ReplyKind.Refused && kept is null && !redeemed) File.Delete(place.RecoveryKey);
+                if (reply.Kind == ReplyKind.Refused && kept is null && !redeemed) place.DeleteKey(place.RecoveryKey);
                 return Pairing.Failure(baseUrl, transport, reply);
             }
             await Task.Delay(backoff.Next(reply.RetryAfter), clock, ct);
         }
     }
+
+    /// <summary>A file can be taken along; an entry belongs to the home that made it.</summary>
+    private static string Elsewhere(AgentHome place) => place.KeyStore(place.RecoveryKey).Entry() is null
+        ? $"run this again with --home DIR. The key is in '{place.RecoveryKey}': move it there first."
+        : "ask for a new code and run this again with --home DIR.";
 
     /// <summary>Null while it waits.</summary>
     private static PairResult? Ended(AgentHome place, string baseUrl, RecoverResponse answer)
@@ -83,7 +88,7 @@ public static class Recovery
                 new SuccessorKey(place).Forget();
                 return new PairResult { Identity = identity };
             default:
-                File.Delete(place.RecoveryKey);
+                place.DeleteKey(place.RecoveryKey);
                 return new PairResult { Error = $"The recovery was not approved ({answer.Rotation.State.ToString().ToLowerInvariant()}{(answer.Rotation.Reason is { } reason ? ": " + reason : "")}); ask an admin for a new code." };
         }
     }

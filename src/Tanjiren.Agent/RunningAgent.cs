@@ -29,6 +29,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
     private readonly SessionLoop sessionLoop;
     private readonly LeaseClockLoop leaseClock;
     private readonly KeyRotationLoop keyRotation;
+    private readonly SignInLoop signIn;
     private readonly StatusLoop status;
     private readonly JobLimiter limits;
     private readonly AgentMetrics metrics;
@@ -57,12 +58,14 @@ internal sealed partial class RunningAgent : IAsyncDisposable
         sessionLoop = new SessionLoop(parts, reconciler, MachineIdentity.BootId());
         leaseClock = new LeaseClockLoop(platform, steps, sessions, heartbeat, options.Timeouts, clock, log);
         keyRotation = new KeyRotationLoop(client, transport, new SuccessorKey(home), sessions, identity, options.Timeouts, clock, log);
+        signIn = new SignInLoop(parts, heartbeat);
         status = new StatusLoop(home, options, identity, parts, heartbeat, sessionLoop, keyRotation, clock, log);
     }
 
     public async Task<int> RunAsync(AgentSignals signals)
     {
         using var stop = new CancellationTokenSource();
+        signIn.RunOnce();
         Dictionary<string, Task> loops = new()
         {
             ["watchdog"] = Task.Run(() => watchdog.RunAsync(stop.Token)),
@@ -73,6 +76,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
             ["outbox"] = Task.Run(() => outbox.RunAsync(stop.Token)),
             ["lease clock"] = Task.Run(() => leaseClock.RunAsync(stop.Token)),
             ["keys"] = Task.Run(() => keyRotation.RunAsync(stop.Token)),
+            ["sign-in"] = Task.Run(() => signIn.RunAsync(stop.Token)),
             ["status"] = Task.Run(() => status.RunAsync(stop.Token)),
             ["limits"] = Task.Run(() => limits.RunAsync(stop.Token)),
             ["steps"] = claimer.Faulted,

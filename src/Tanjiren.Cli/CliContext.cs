@@ -1,5 +1,6 @@
 using System.Text;
 
+using Tanjiren.Agent.Keys;
 using Tanjiren.Cli.Hosting;
 using Tanjiren.Cli.Settings;
 
@@ -12,6 +13,8 @@ namespace Tanjiren.Cli;
 internal sealed class CliContext : IDisposable
 {
     private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false);
+    private Keychain? keychain;
+    private bool warned;
 
     public CliContext(Stream output, Stream error, TextReader input)
     {
@@ -39,6 +42,14 @@ internal sealed class CliContext : IDisposable
     /// <summary>Called by the commands that outlive a first Ctrl-C; every other command dies of it as usual.</summary>
     public Func<Interrupts> ListenForInterrupts { get; init; } = Interrupts.FromSignals;
 
+    /// <summary>The keychain of this user under a setting and a directory for its files.</summary>
+    public Func<KeychainUse, string, Keychain> FindKeychain { get; init; } = static (use, _) => new Keychain(use, null);
+
+    /// <summary>One for the whole command: whether it answers is asked once.</summary>
+    public Keychain Keychain => keychain ??= FindKeychain(KeychainSetting.Parse(Variable(KeychainWords.Setting)), Home.KeychainDirectory);
+
+    public CredentialStore Credentials => new(this);
+
     public TanvritHome Home => TanvritHome.From(Variable);
 
     /// <summary>Colour is for people at a terminal who did not switch it off (no-color.org).</summary>
@@ -51,10 +62,20 @@ internal sealed class CliContext : IDisposable
             InputIsTerminal = !Console.IsInputRedirected,
             Variable = Environment.GetEnvironmentVariable,
             OpenBrowser = SystemBrowser.Open,
+            FindKeychain = Keychain.OfThisUser,
         };
 
     /// <summary>One of our own lines, apart from what a job prints.</summary>
     public void Say(string line) => Err.WriteLine(line);
+
+    /// <summary>Where no keychain took a secret and nobody said that a file is meant: once, with the way out.</summary>
+    public void WarnOfFiles()
+    {
+        if (warned || keychain?.Absence is not { } why) return;
+        warned = true;
+        Say($"warning: no keychain answers ({why}), so sign-ins and keys are kept in files that only you may read, under {Home.Path}");
+        Say($"hint: {KeychainWords.HowToGet} Or set {KeychainWords.Setting}=file if files are meant.");
+    }
 
     /// <summary>A secret from whoever sits at the terminal, not shown while typed; from a script, the first line of standard input.</summary>
     public string ReadSecret(string prompt)

@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Keys;
 using Tanjiren.Agent.Settings;
 using Tanjiren.Tests;
 
@@ -21,6 +22,7 @@ internal sealed class AgentHarness : IAsyncDisposable
         DiskRetry = TimeSpan.FromMilliseconds(20),
         WatchdogRestart = TimeSpan.FromMilliseconds(20),
         StatusWrite = TimeSpan.FromMilliseconds(50),
+        SignInLook = TimeSpan.FromMilliseconds(20),
         DrainFlush = TimeSpan.FromSeconds(90),
     };
 
@@ -42,13 +44,18 @@ internal sealed class AgentHarness : IAsyncDisposable
     public long SleptMs;
     public IReadOnlyList<string> WatchdogCommand { get; set; } = ["/bin/sh", "-c", "echo ready; while read line; do echo pong; done"];
     public ILoggerFactory Logs { get; set; } = NullLoggerFactory.Instance;
+    public Keychain Keychain { get; set; } = Keychain.Files;
+    /// <summary>Why the sign-in is no longer on this machine; null: it is.</summary>
+    public volatile string? SignInGone;
+    public int SignInLooks;
 
     public string File(string name) => directory.File(name);
 
-    public static async Task<AgentHarness> PairedAsync(FakeControlPlane server)
+    public static async Task<AgentHarness> PairedAsync(FakeControlPlane server, Keychain? keychain = null)
     {
-        var harness = new AgentHarness(server);
-        var paired = await Pairing.PairAsync(harness.Home, server.Url, "good-code", insecureHttp: false, TimeProvider.System, NullLoggerFactory.Instance, TestContext.Current.CancellationToken);
+        var harness = new AgentHarness(server) { Keychain = keychain ?? Keychain.Files };
+        var paired = await Pairing.PairAsync(harness.Home, server.Url, "good-code", insecureHttp: false, TimeProvider.System, NullLoggerFactory.Instance, TestContext.Current.CancellationToken,
+            keychain: harness.Keychain);
         paired.Error.ShouldBeNull();
         return harness;
     }
@@ -62,6 +69,12 @@ internal sealed class AgentHarness : IAsyncDisposable
         Timeouts = Timeouts,
         WatchdogCommand = WatchdogCommand,
         Settings = Settings,
+        Keychain = Keychain,
+        SignInGone = () =>
+        {
+            Interlocked.Increment(ref SignInLooks);
+            return SignInGone;
+        },
     };
 
     public async Task StartAsync()

@@ -104,6 +104,67 @@ public sealed class SignedOutTests : IAsyncLifetime
         await Eventually.TrueAsync(() => step.Result is not null);
     }
 
+    [Fact]
+    public async Task Gone_from_the_machine_alone_it_ends_the_same_whatever_the_server_gives()
+    {
+        await agent.StartAsync();
+        var running = server.Shell($"echo up; while [ ! -e {agent.File("go")} ]; do sleep 0.02; done; echo done");
+        await Eventually.TrueAsync(() => running.Output().Contains("up"));
+
+        agent.SignInGone = "It was signed out here.";
+        await Eventually.TrueAsync(() => AgentStatus.Load(agent.Home)!.Notice?.Contains("It was signed out here.") == true);
+        server.PendingInHeartbeats = true;
+        var next = server.Enqueue("/bin/true");
+        // The server is told, so that the job can go elsewhere; it gives all the same.
+        await Eventually.TrueAsync(() => server.Heartbeats.LastOrDefault()?.Draining == true);
+        await File.WriteAllTextAsync(agent.File("go"), "", Ct);
+        await Eventually.TrueAsync(() => running.Result is not null);
+        (running.Result!.Outcome, running.Output()).ShouldBe((StepOutcome.Succeeded, "up\ndone\n"));
+        (next.ClaimId, next.Queued, agent.Running.IsCompleted, log.Count("Signed out:")).ShouldBe((null, true, false, 1));
+
+        agent.SignInGone = null;
+        await Eventually.TrueAsync(() => next.Result is not null);
+        await Eventually.TrueAsync(() => server.Heartbeats.Last().Draining == false);
+        (server.Sessions.Count, log.Count("Signed in again")).ShouldBe((1, 1));
+    }
+
+    [Fact]
+    public async Task Gone_while_no_agent_ran_nothing_is_taken_from_the_start()
+    {
+        agent.SignInGone = "It was signed out here.";
+        server.PendingInHeartbeats = true;
+        var step = server.Enqueue("/bin/true");
+        await agent.StartAsync();
+        await Eventually.TrueAsync(() => server.Heartbeats.Count > 0 && AgentStatus.Load(agent.Home)!.Notice is not null);
+        (step.ClaimId, server.Heartbeats.First().Draining, server.Count("work")).ShouldBe((null, true, 0));
+    }
+
+    [Fact]
+    public async Task Of_the_machine_and_the_server_the_first_says_it_and_the_last_ends_it()
+    {
+        await agent.StartAsync();
+        server.SignedOut = true;
+        await Eventually.TrueAsync(() => log.Count("Signed out:") == 1);
+        await LookedAsync("It was signed out here.");
+        // Signed in anew, and the workstation not registered with that yet.
+        await LookedAsync(null);
+        var asked = server.Count("work");
+        await Eventually.TrueAsync(() => server.Count("work") >= asked + 2);
+        (log.Count("Signed out:"), log.Count("Signed in again")).ShouldBe((1, 0));
+
+        server.SignedOut = false;
+        var step = server.Enqueue("/bin/true"); // only an answer brings it back, and a poll hangs until there is work
+        await Eventually.TrueAsync(() => step.Result is not null);
+        log.Count("Signed in again").ShouldBe(1);
+    }
+
+    private async Task LookedAsync(string? gone)
+    {
+        agent.SignInGone = gone;
+        var looks = agent.SignInLooks;
+        await Eventually.TrueAsync(() => agent.SignInLooks >= looks + 2);
+    }
+
     private sealed class Lines : ILoggerProvider, ILogger
     {
         private readonly ConcurrentQueue<string> lines = new();

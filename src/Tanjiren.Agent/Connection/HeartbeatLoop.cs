@@ -95,7 +95,7 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
         leases.AddRange(parts.Outbox.HeldWithoutRunner().Where(l => named.Add(l.StepId)));
         return new HeartbeatRequest
         {
-            Draining = parts.Steps.Draining,
+            Draining = parts.Steps.TakesNothing,
             AgentVersion = parts.Options.AgentVersion,
             Labels = labels,
             ActiveTaskCount = runners.Count,

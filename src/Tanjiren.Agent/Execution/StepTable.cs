@@ -7,14 +7,18 @@ internal sealed class StepTable(int capacity)
     private readonly Dictionary<string, StepRunner> runners = [];
     private TaskCompletionSource changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private bool draining;
+    private bool holding;
 
     /// <summary>Nothing new is taken, and what is claimed and not started goes back.</summary>
     public bool Draining { get { lock (gate) return draining; } }
 
+    /// <summary>Nothing new is taken: draining, or held off (<see cref="HoldOff"/>).</summary>
+    public bool TakesNothing { get { lock (gate) return draining || holding; } }
+
     public int Active { get { lock (gate) return runners.Count; } }
 
-    /// <summary>Steps that may be claimed now; none while draining.</summary>
-    public int FreeSlots { get { lock (gate) return draining ? 0 : capacity - runners.Count; } }
+    /// <summary>Steps that may be claimed now; none while nothing is taken.</summary>
+    public int FreeSlots { get { lock (gate) return draining || holding ? 0 : capacity - runners.Count; } }
 
     public IReadOnlyList<StepRunner> All { get { lock (gate) return [.. runners.Values]; } }
 
@@ -30,7 +34,7 @@ internal sealed class StepTable(int capacity)
     {
         lock (gate)
         {
-            if (draining || runners.Count >= capacity || !runners.TryAdd(runner.StepId, runner)) return false;
+            if (draining || holding || runners.Count >= capacity || !runners.TryAdd(runner.StepId, runner)) return false;
             ChangedLocked();
             return true;
         }
@@ -56,6 +60,17 @@ internal sealed class StepTable(int capacity)
         lock (gate)
         {
             draining = true;
+            ChangedLocked();
+        }
+    }
+
+    /// <summary>Takes nothing new until told otherwise. Unlike a drain it is no end: what is claimed starts and is finished.</summary>
+    public void HoldOff(bool hold)
+    {
+        lock (gate)
+        {
+            if (holding == hold) return;
+            holding = hold;
             ChangedLocked();
         }
     }

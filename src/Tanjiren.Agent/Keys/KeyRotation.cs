@@ -7,10 +7,25 @@ public static class KeyRotation
     /// Makes the new key of the agent in <paramref name="home"/>, or finds the one that waits already, and answers its fingerprint. Asking for it is the agent's: the one
     /// that runs does it within seconds, any other at its start.
     /// </summary>
-    public static string Start(string home)
+    public static string Start(string home, Keychain? keychain = null)
     {
-        using var key = new SuccessorKey(new AgentHome(home)).Prepare();
+        using var key = new SuccessorKey(new AgentHome(home, keychain)).Prepare();
         return key.Fingerprint;
+    }
+
+    /// <summary>Where the key in use lies: <c>keychain</c> or <c>file</c>; null when there is none, or its file can't be read.</summary>
+    public static string? WhereKeyLies(string home)
+    {
+        try
+        {
+            if (!Directory.Exists(home)) return null;
+            var store = new FileKeyStore(new AgentHome(home).Key);
+            return store.Entry() is not null ? "keychain" : store.Fingerprint() is not null ? "file" : null;
+        }
+        catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
     }
 
     /// <summary>Fingerprint of the new key of a rotation that waits for an admin; null when none does, or it can't be read.</summary>
@@ -41,10 +56,6 @@ public static class KeyRotation
         }
     }
 
-    private static string? FingerprintOf(string path)
-    {
-        if (new FileKeyStore(path).Load() is not { } key) return null;
-        using var waiting = new DeviceKey(key);
-        return waiting.Fingerprint;
-    }
+    // The keychain is not asked: the name of an entry says whose key it is.
+    private static string? FingerprintOf(string path) => new FileKeyStore(path).Fingerprint();
 }

@@ -1,4 +1,3 @@
-using Tanjiren.Agent.Outbox;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.Keys;
@@ -11,13 +10,14 @@ internal sealed class SuccessorKey(AgentHome home)
 {
     /// <summary>The key that waits, or null.</summary>
     /// <exception cref="InvalidDataException">It can't be read, or others may read it.</exception>
-    public DeviceKey? Load() => new FileKeyStore(home.RotationKey).Load() is { } key ? new DeviceKey(key) : null;
+    /// <exception cref="KeychainException">The keychain does not give it out now.</exception>
+    public DeviceKey? Load() => home.KeyStore(home.RotationKey).Load() is { } key ? new DeviceKey(key) : null;
 
     /// <summary>Makes the key, or takes the one that waits already: what an admin may be about to approve is never replaced.</summary>
     public DeviceKey Prepare()
     {
         if (Load() is { } waiting) return waiting;
-        return new DeviceKey(new FileKeyStore(home.RotationKey).Create());
+        return new DeviceKey(home.CreateKey(home.RotationKey));
     }
 
     /// <summary>
@@ -38,9 +38,5 @@ internal sealed class SuccessorKey(AgentHome home)
     }
 
     /// <summary>It will never be approved.</summary>
-    public void Forget()
-    {
-        File.Delete(home.RotationKey);
-        DurableFiles.SyncDirectory(home.Directory);
-    }
+    public void Forget() => home.DeleteKey(home.RotationKey);
 }

@@ -41,7 +41,7 @@ internal sealed class ClientSession : IDisposable
     public WebhookApi Webhook { get; }
 
     public static ClientSession Open(CliContext cli, ServerFlags flags) =>
-        new(cli, ServerAccessRules.Resolve(flags, cli.Variable, new CredentialFile(cli.Home).Read()));
+        new(cli, cli.Credentials.Resolve(flags, cli.Variable));
 
     public void Dispose() => Api.Dispose();
 }

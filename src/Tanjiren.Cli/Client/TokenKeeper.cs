@@ -7,7 +7,7 @@ namespace Tanjiren.Cli.Client;
 
 /// <summary>
 /// The access token of a stored sign-in, refreshed when it is about to expire. The processes of one home refresh one after another, under the lock of the
-/// credentials file, and each looks first at what the one before it left there: the server takes a second use of a refresh token for theft. A lost answer is
+/// credentials file (wherever the tokens lie), and each looks first at what the one before it left there: the server takes a second use of a refresh token for theft. A lost answer is
 /// asked for again at once, for the server repeats it for a short time only.
 /// </summary>
 [SuppressMessage("Reliability", "CA1001", Justification = "A semaphore whose wait handle is never asked for holds nothing.")]
@@ -16,12 +16,17 @@ internal sealed class TokenKeeper(CliContext cli, string workspace)
     /// <summary>A token is renewed this long before it expires, so that a request under way does not meet the end.</summary>
     private static readonly TimeSpan Slack = TimeSpan.FromSeconds(30);
 
-    private readonly CredentialFile file = new(cli.Home);
+    private readonly CredentialStore store = cli.Credentials;
     private readonly SemaphoreSlim refreshing = new(1, 1);
+    private volatile WorkspaceCredential? known;
 
     /// <summary>A token that the server should still take.</summary>
-    public async Task<string> CurrentAsync(CancellationToken cancellation) =>
-        Stored() is var stored && IsFresh(stored) ? stored.Token : await RefreshAsync(stored.Token, cancellation);
+    public async Task<string> CurrentAsync(CancellationToken cancellation)
+    {
+        // Not read anew for each request: the keychain is another process.
+        var stored = known is { } last && IsFresh(last) ? last : (known = Stored());
+        return IsFresh(stored) ? stored.Token : await RefreshAsync(stored.Token, cancellation);
+    }
 
     /// <summary>Another token than one that the server has refused before its time.</summary>
     /// <exception cref="SignInEndedException">The sign-in has ended.</exception>
@@ -30,8 +35,8 @@ internal sealed class TokenKeeper(CliContext cli, string workspace)
         await refreshing.WaitAsync(cancellation);
         try
         {
-            using var held = await file.LockAsync(cli.Timeouts, cli.Clock, cancellation);
-            var stored = Stored();
+            using var held = await store.LockAsync(cancellation);
+            var stored = known = Stored();
             if (stored.Token != refused && IsFresh(stored)) return stored.Token;
             OAuthTokenResponse tokens;
             try
@@ -43,7 +48,9 @@ internal sealed class TokenKeeper(CliContext cli, string workspace)
                 throw new SignInEndedException($"the sign-in of workspace '{workspace}' has ended: {Output.Text.Safe(e.Message)}",
                     $"sign in again with `tanvrit-compute auth login --server {stored.Url}`", e);
             }
-            file.Write(file.Read().Replace(workspace, stored.With(tokens, cli.Clock.GetUtcNow())));
+            var renewed = stored.With(tokens, cli.Clock.GetUtcNow());
+            store.RenewLocked(workspace, renewed);
+            known = renewed;
             return tokens.AccessToken;
         }
         finally
@@ -70,7 +77,7 @@ internal sealed class TokenKeeper(CliContext cli, string workspace)
         }
     }
 
-    private WorkspaceCredential Stored() => file.Read().Workspaces.GetValueOrDefault(workspace) is { RefreshToken: not null } stored
+    private WorkspaceCredential Stored() => store.Read().Workspaces.GetValueOrDefault(workspace) is { } kept && store.Whole(workspace, kept) is { RefreshToken: not null } stored
         ? stored
         : throw new SignInEndedException($"workspace '{workspace}' was signed out meanwhile", "sign in with `tanvrit-compute auth login`");
 

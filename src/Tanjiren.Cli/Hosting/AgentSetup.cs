@@ -30,6 +30,7 @@ internal sealed class AgentSetup(CliContext cli, ClientSession client, ILoggerFa
             {
                 // It stands on the sign-in of whoever starts it: that is how a machine that was signed out comes back.
                 await client.Instances.RegisterAgainAsync(bound.InstanceId, cancellation);
+                SignInWatch.Remember(home.Directory, cli.Home, client.Api.Access);
                 return Repoint(home, bound);
             }
             if (!replace)
@@ -49,14 +50,16 @@ internal sealed class AgentSetup(CliContext cli, ClientSession client, ILoggerFa
             instance = await RegisterAsync(MachineIdentity.MachineId(home.Directory), cancellation);
         }
         var code = await client.Instances.PairingCodeAsync(instance.Id, cancellation);
-        return await PairAsync(cli, home.Directory, Server, code.Code, freshKey: replace, insecureHttp, logs, cancellation);
+        var identity = await PairAsync(cli, home.Directory, Server, code.Code, freshKey: replace, insecureHttp, logs, cancellation);
+        SignInWatch.Remember(home.Directory, cli.Home, client.Api.Access);
+        return identity;
     }
 
     /// <summary>Pairs; with <paramref name="freshKey"/> under a new key, for a key is bound once.</summary>
     public static async Task<AgentIdentity> PairAsync(CliContext cli, string agentHome, string server, string code, bool freshKey, bool insecureHttp,
         ILoggerFactory logs, CancellationToken cancellation)
     {
-        var result = await Pairing.PairAsync(agentHome, server, code, insecureHttp, cli.Clock, logs, cancellation, freshKey);
+        var result = await Pairing.PairAsync(agentHome, server, code, insecureHttp, cli.Clock, logs, cancellation, freshKey, cli.Keychain);
         return result.Identity ?? throw new CliException(Text.Safe(result.Error ?? "pairing failed"));
     }
 

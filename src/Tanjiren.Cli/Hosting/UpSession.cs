@@ -86,6 +86,7 @@ internal sealed class UpSession(CliContext cli, UpOptions options, Interrupts in
             MaxConcurrent = options.MaxConcurrent ?? settings.MaxConcurrent ?? Math.Clamp(Environment.ProcessorCount, 1, 1000),
             WatchdogCommand = SelfCommand.With("agent", "watchdog"),
             Settings = settings,
+            Keychain = cli.Keychain,
         }, new AgentSignals(drainAgent.Token, abort.Token), cli.Clock, logs);
 
         if (options.Command is { } command)
@@ -134,9 +135,8 @@ internal sealed class UpSession(CliContext cli, UpOptions options, Interrupts in
     /// <summary>Another <c>up</c> has these data: a command goes to it, for it is the same machine and the same workspace.</summary>
     private async Task<int> UseRunningAsync()
     {
-        var credentials = new CredentialFile(cli.Home).Read();
         if (!File.Exists(UrlFile) || AgentIdentity.Load(AgentHome) is not { } identity
-            || !ServerAccessRules.TryResolve(new ServerFlags(null, await File.ReadAllTextAsync(UrlFile), false), static _ => null, credentials, out var access))
+            || !cli.Credentials.TryResolve(new ServerFlags(null, await File.ReadAllTextAsync(UrlFile), false), static _ => null, out var access))
             throw new CliException($"another `up` is just starting or stopping on {Data}", "try again in a moment, or use other data with --data DIR");
         if (options.Command is not { } command)
         {
@@ -157,26 +157,47 @@ internal sealed class UpSession(CliContext cli, UpOptions options, Interrupts in
     /// <summary>Keeps the stored token if it still works here; else the workspace, its owner and a new token are made.</summary>
     private async Task<ServerAccess> SignInAsync(WebApplication app, Uri url)
     {
-        var file = new CredentialFile(cli.Home);
-        var credentials = file.Read();
-        var stored = credentials.Workspaces.GetValueOrDefault(Workspace);
+        var store = cli.Credentials;
+        await store.MoveInAsync(interrupts.First);
+        var credentials = store.Read();
+        var kept = credentials.Workspaces.GetValueOrDefault(Workspace);
+        var stored = kept is null ? null : Whole(store, kept);
         var made = await LocalWorkspace.EnsureAsync(app, stored?.Token, interrupts.First);
         var current = new WorkspaceCredential { Url = ServerAccessRules.Text(url), Token = made.Token, Organization = made.OrganizationId };
-        if (stored != current || credentials.Current != Workspace) await file.UpdateAsync(c => c.With(Workspace, current), cli.Timeouts, cli.Clock, interrupts.First);
+        if (stored is null || (stored with { Entry = null }) != current || credentials.Current != Workspace)
+        {
+            await store.KeepAsync(Workspace, current, interrupts.First);
+            cli.WarnOfFiles();
+        }
         return new ServerAccess { Workspace = Workspace, Url = url, Token = made.Token };
+    }
+
+    /// <summary>Null when its tokens were deleted from the keychain: then new ones are made.</summary>
+    private static WorkspaceCredential? Whole(CredentialStore store, WorkspaceCredential kept)
+    {
+        try
+        {
+            return store.Whole(Workspace, kept);
+        }
+        catch (SignInEndedException)
+        {
+            return null;
+        }
     }
 
     private void Announce(Uri url, AgentIdentity identity)
     {
         new FieldList()
             .Add("control plane", ServerAccessRules.Text(url))
-            .Add("workspace", $"{Workspace}, signed in ({cli.Home.CredentialsFile})")
+            .Add("workspace", $"{Workspace}, signed in ({Kept()})")
             .Add("workstation", $"{identity.InstanceName}, this machine ({identity.InstanceId})")
             .Add("data", Data)
             .Add("run a job", $"tanvrit-compute jobs run --workstation {identity.InstanceName} -- COMMAND ARGS…")
             .Add("stop", "Ctrl-C finishes what runs; twice kills it")
             .Write(cli.Out);
     }
+
+    private string Kept() => cli.Credentials.Read().Workspaces.GetValueOrDefault(Workspace)?.Entry is null ? cli.Home.CredentialsFile : $"in {cli.Keychain.Title}";
 
     /// <summary>One <c>up</c> for one data directory: two control planes on one SQLite file would each think itself the only writer.</summary>
     private FileStream? TryLock()

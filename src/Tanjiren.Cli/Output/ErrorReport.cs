@@ -1,3 +1,4 @@
+using Tanjiren.Agent.Keys;
 using Tanjiren.Cli.Client;
 using Tanjiren.Protocol;
 
@@ -15,6 +16,9 @@ internal static class ErrorReport
                 break;
             case CliException cli:
                 Lines(err, cli.Message, cli.Hint);
+                break;
+            case KeychainException keychain:
+                Lines(err, keychain.What, keychain.Next);
                 break;
             case UnreachableException gone:
                 Lines(err, gone.Message, "is the server running, and is the address right? `tanvrit-compute up` starts one on this machine");

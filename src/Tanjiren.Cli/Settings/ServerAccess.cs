@@ -27,7 +27,11 @@ internal static class ServerAccessRules
     public const string DefaultWorkspace = "local";
     public const string DefaultServer = "http://127.0.0.1:7433";
 
-    public static ServerAccess Resolve(ServerFlags flags, Func<string, string?> variable, Credentials credentials)
+    /// <param name="flags">As typed.</param>
+    /// <param name="variable">The environment.</param>
+    /// <param name="credentials">Who is signed in where.</param>
+    /// <param name="whole">Gets the tokens of the one sign-in that is used, when they lie elsewhere; absent: they are in <paramref name="credentials"/>.</param>
+    public static ServerAccess Resolve(ServerFlags flags, Func<string, string?> variable, Credentials credentials, Func<string, WorkspaceCredential, WorkspaceCredential>? whole = null)
     {
         var named = NonEmpty(flags.Workspace) ?? NonEmpty(variable("TANVRIT_WORKSPACE"));
         var server = NonEmpty(flags.Server) ?? NonEmpty(variable("TANVRIT_SERVER"));
@@ -43,15 +47,18 @@ internal static class ServerAccessRules
 
         var url = ParseUrl(server ?? stored?.Url ?? DefaultServer);
         RefuseInsecure(url, flags.InsecureHttp || stored is { InsecureHttp: true });
-        return new ServerAccess { Workspace = workspace, Url = url, Token = token ?? stored!.Token, Renewable = token is null && stored!.RefreshToken is not null };
+        if (token is not null) return new ServerAccess { Workspace = workspace, Url = url, Token = token };
+        var used = whole is null ? stored! : whole(workspace, stored!);
+        return new ServerAccess { Workspace = workspace, Url = url, Token = used.Token, Renewable = used.RefreshToken is not null };
     }
 
     /// <summary>The same, but nobody signed in is an answer rather than an error.</summary>
-    public static bool TryResolve(ServerFlags flags, Func<string, string?> variable, Credentials credentials, [NotNullWhen(true)] out ServerAccess? access)
+    public static bool TryResolve(ServerFlags flags, Func<string, string?> variable, Credentials credentials, [NotNullWhen(true)] out ServerAccess? access,
+        Func<string, WorkspaceCredential, WorkspaceCredential>? whole = null)
     {
         var named = NonEmpty(flags.Workspace) ?? NonEmpty(variable("TANVRIT_WORKSPACE"));
         var server = NonEmpty(flags.Server) ?? NonEmpty(variable("TANVRIT_SERVER"));
-        access = Find(named, server, credentials).Stored is null && NonEmpty(variable("TANVRIT_TOKEN")) is null ? null : Resolve(flags, variable, credentials);
+        access = Find(named, server, credentials).Stored is null && NonEmpty(variable("TANVRIT_TOKEN")) is null ? null : Resolve(flags, variable, credentials, whole);
         return access is not null;
     }
 

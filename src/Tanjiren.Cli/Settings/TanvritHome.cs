@@ -11,6 +11,9 @@ internal sealed record TanvritHome(string Path)
     /// <summary>What this machine's owner allows the agent; written by a person.</summary>
     public string AgentSettingsFile => System.IO.Path.Combine(Path, "agent.yaml");
 
+    /// <summary>Where a keychain that consists of files (Windows) has them; elsewhere an empty one for each entry.</summary>
+    public string KeychainDirectory => System.IO.Path.Combine(Path, "keychain");
+
     /// <summary>Data of the control plane that <c>up</c> hosts.</summary>
     public string LocalData => System.IO.Path.Combine(Path, "local");
 

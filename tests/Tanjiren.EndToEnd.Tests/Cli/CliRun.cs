@@ -1,5 +1,6 @@
 using System.Text;
 
+using Tanjiren.Agent.Keys;
 using Tanjiren.Cli;
 using Tanjiren.Cli.Settings;
 
@@ -37,7 +38,8 @@ internal sealed class CliRun : IDisposable
 {
     private readonly string home = Directory.CreateTempSubdirectory("tanvrit-cli-").FullName;
 
-    public CliRun() => Variables["TANVRIT_HOME"] = home;
+    /// <summary>Its secrets lie in files, unless a test gives it a keychain: that of whoever runs the tests is left alone.</summary>
+    public CliRun() => (Variables["TANVRIT_HOME"], Variables["TANVRIT_KEYCHAIN"]) = (home, "file");
 
     public string Home => home;
 
@@ -52,6 +54,9 @@ internal sealed class CliRun : IDisposable
     public bool Terminal { get; set; }
     /// <summary>Pages that commands opened in the person's browser.</summary>
     public List<string> Opened { get; } = [];
+
+    /// <summary>The keychain, where TANVRIT_KEYCHAIN is not <c>file</c>; null: none.</summary>
+    public ISecretStore? Secrets { get; init; }
 
     public TimeProvider Clock { get; set; } = TimeProvider.System;
 
@@ -77,24 +82,28 @@ internal sealed class CliRun : IDisposable
     public async Task<int> InvokeAsync(params string[] args)
     {
         (Output, Error) = (new CapturedStream(), new CapturedStream());
-        using var cli = new CliContext(Output, Error, new StringReader(Input))
-        {
-            Variable = name => Variables.GetValueOrDefault(name),
-            Timeouts = Timeouts,
-            Clock = Clock,
-            OutputIsTerminal = Terminal,
-            InputIsTerminal = Terminal,
-            ListenForInterrupts = () => Interrupts,
-            OpenBrowser = page =>
-            {
-                Opened.Add(page.AbsoluteUri);
-                return true;
-            },
-        };
+        using var cli = Context();
         var code = await CommandTree.RunAsync(args, cli).WaitAsync(Limit, TestContext.Current.CancellationToken);
         Interrupts = new Interrupts();
         return code;
     }
+
+    /// <summary>What a command takes from its process.</summary>
+    public CliContext Context() => new(Output, Error, new StringReader(Input))
+    {
+        Variable = name => Variables.GetValueOrDefault(name),
+        Timeouts = Timeouts,
+        Clock = Clock,
+        OutputIsTerminal = Terminal,
+        InputIsTerminal = Terminal,
+        ListenForInterrupts = () => Interrupts,
+        OpenBrowser = page =>
+        {
+            Opened.Add(page.AbsoluteUri);
+            return true;
+        },
+        FindKeychain = (use, _) => new Keychain(use, Secrets),
+    };
 
     public void Dispose() => Directory.Delete(home, recursive: true);
 }

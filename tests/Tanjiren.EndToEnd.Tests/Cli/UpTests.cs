@@ -41,6 +41,7 @@ public sealed class UpTests : IDisposable
         var self = SelfCommand.With(args);
         var start = new ProcessStartInfo(self[0], self.Skip(1)) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["TANVRIT_HOME"] = home.Home;
+        start.Environment["TANVRIT_KEYCHAIN"] = "file";
         using var process = Process.Start(start)!;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
         limit.CancelAfter(TimeSpan.FromMinutes(2));

@@ -35,6 +35,8 @@ internal static class AgentPairCommand
                     "run it with `tanvrit-compute agent run`, or bind it again with --again, or pair another agent with --home DIR");
             using var logs = LoggerFactory.Create(HostLogging.ToStandardError(LogLevel.Warning));
             var identity = await AgentSetup.PairAsync(cli, home, ServerAccessRules.Text(url), parse.GetValue(code)!, parse.GetValue(again), parse.GetValue(insecure), logs, cancellation);
+            SignInWatch.Forget(home);
+            cli.WarnOfFiles();
             new FieldList()
                 .Add("workstation", $"{identity.InstanceName} ({identity.InstanceId})")
                 .Add("organization", identity.OrganizationName)
@@ -50,7 +52,7 @@ internal static class AgentPairCommand
 
     internal static string NameFor(CliContext cli, Uri url)
     {
-        var signedIn = new CredentialFile(cli.Home).Read().Workspaces.FirstOrDefault(w => ServerAccessRules.SameServer(w.Value.Url, url.ToString())).Key;
+        var signedIn = cli.Credentials.Read().Workspaces.FirstOrDefault(w => ServerAccessRules.SameServer(w.Value.Url, url.ToString())).Key;
         return signedIn ?? WorkspaceName.From(url.Authority);
     }
 }

@@ -31,8 +31,9 @@ internal static class AgentRecoverCommand
             var workspace = place.Workspace(parse) ?? AgentPairCommand.NameFor(cli, url);
             var home = place.Home(parse, workspace);
             using var logs = LoggerFactory.Create(HostLogging.ToStandardError(LogLevel.Warning));
-            var result = await Recovery.RecoverAsync(home, ServerAccessRules.Text(url), parse.GetValue(code)!, parse.GetValue(insecure), answer => Tell(cli, answer), cli.Clock, logs, cancellation);
+            var result = await Recovery.RecoverAsync(home, ServerAccessRules.Text(url), parse.GetValue(code)!, parse.GetValue(insecure), answer => Tell(cli, answer), cli.Clock, logs, cancellation, cli.Keychain);
             var identity = result.Identity ?? throw new CliException(Text.Safe(result.Error ?? "the recovery failed"));
+            cli.WarnOfFiles();
             cli.Say($"approved: {Text.Safe(identity.InstanceName)} has the new key");
             cli.Say($"next: `tanvrit-compute agent run --workspace {workspace}`");
             return ExitCode.Ok;

@@ -22,6 +22,8 @@ internal sealed record AgentReportIdentity
     public required string InstanceId { get; init; }
     public required string InstanceName { get; init; }
     public required string KeyFingerprint { get; init; }
+    /// <summary>Where the private key lies: <c>keychain</c> or <c>file</c>; absent when there is none, or it can't be told.</summary>
+    public string? KeyLiesIn { get; init; }
     /// <summary>Of the key that the server signs with, as it was told at the pairing.</summary>
     public string? ServerKeyFingerprint { get; init; }
     /// <summary>Of the new key of a rotation that waits for an admin.</summary>

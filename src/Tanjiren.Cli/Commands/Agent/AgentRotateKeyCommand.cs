@@ -13,16 +13,17 @@ internal static class AgentRotateKeyCommand
     {
         var command = new CliCommand("rotate-key", "Make a new key for this machine and have an admin approve it")
         {
-            Details = "The new key is written to the agent's home; the running agent asks for it within seconds, any other at its next start. Until an admin has approved it with `workstations approve-key`, the old key goes on; what runs is not disturbed. Run again it shows the key that waits already.",
+            Details = "The new key is kept where the agent's key is, in the keychain or the agent's home; the running agent asks for it within seconds, any other at its next start. Until an admin has approved it with `workstations approve-key`, the old key goes on; what runs is not disturbed. Run again it shows the key that waits already.",
             Examples = ["tanvrit-compute agent rotate-key"],
         };
         var place = new AgentHomeOptions(cli, command, "Workspace of the agent (TANVRIT_WORKSPACE; default: the current one)");
         command.SetAction(parse =>
         {
-            var home = place.Home(parse, place.Workspace(parse) ?? new CredentialFile(cli.Home).Read().Current ?? ServerAccessRules.DefaultWorkspace);
+            var home = place.Home(parse, place.Workspace(parse) ?? cli.Credentials.Read().Current ?? ServerAccessRules.DefaultWorkspace);
             if (AgentIdentity.Load(home) is not { } identity)
                 throw new CliException($"{home} is not paired", "pair it with `tanvrit-compute agent pair`, or choose another agent with --workspace or --home");
-            var fingerprint = Start(home);
+            var fingerprint = Start(cli, home);
+            cli.WarnOfFiles();
             new FieldList().Add("workstation", $"{identity.InstanceName} ({identity.InstanceId})").Add("key", identity.KeyFingerprint).Add("new key", fingerprint).Write(cli.Out);
             cli.Say(AgentStatus.IsRunning(home) ? "the running agent asks for it now" : "no agent runs here: it is asked for at the next `agent run`");
             cli.Say($"next: an admin runs `tanvrit-compute workstations approve-key {Text.CommandLine([Text.Safe(identity.InstanceName)])}` and types the last 8 characters of the new key");
@@ -31,11 +32,11 @@ internal static class AgentRotateKeyCommand
         return command;
     }
 
-    private static string Start(string home)
+    private static string Start(CliContext cli, string home)
     {
         try
         {
-            return KeyRotation.Start(home);
+            return KeyRotation.Start(home, cli.Keychain);
         }
         catch (InvalidDataException e)
         {

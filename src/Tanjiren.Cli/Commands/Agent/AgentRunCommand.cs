@@ -1,4 +1,5 @@
 using Tanjiren.Agent;
+using Tanjiren.Agent.Keys;
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Hosting;
 using Tanjiren.Cli.Output;
@@ -15,7 +16,7 @@ internal static class AgentRunCommand
         var command = new CliCommand("run", "Take jobs on this machine")
         {
             Details = """
-                The first time, this machine is registered with the credential that you are signed in with; after that, and after `agent pair`, the machine has a key of its own and needs no credential. SIGTERM or Ctrl-C drains: what runs is finished, what never started is handed back. A second one aborts: what runs is killed.
+                The first time, this machine is registered with the credential that you are signed in with; after that, and after `agent pair`, the machine has a key of its own and needs no credential. Key and credential lie in the keychain; where none answers, in files that only you may read (TANVRIT_KEYCHAIN: auto, file or required). When you sign out (`auth logout`), the agent finishes what runs and takes nothing more. SIGTERM or Ctrl-C drains: what runs is finished, what never started is handed back. A second one aborts: what runs is killed.
 
                 What a job may take of this machine, and other settings of its owner, stand in agent.yaml under TANVRIT_HOME; --max-concurrent and --label win over it.
 
@@ -42,9 +43,11 @@ internal static class AgentRunCommand
             // First of all: a cap that is not understood must not let anything start.
             if (OwnerSettings.Read(cli) is not { } settings) return AgentExit.Failed;
             var workspace = place.Workspace(parse);
+            await cli.Credentials.MoveInAsync(interrupts.First);
             var (name, access) = Access(cli, workspace, parse.GetValue(insecure));
             var home = place.Home(parse, name);
             await EnsureBoundAsync(cli, access, home, parse.GetValue(again), parse.GetValue(insecure), logs, interrupts.First);
+            cli.WarnOfFiles();
             return await AgentRuntime.RunAsync(new AgentOptions
             {
                 Home = home,
@@ -54,6 +57,8 @@ internal static class AgentRunCommand
                 Labels = LabelWords.Parse(parse.GetValue(label)!),
                 InsecureHttp = parse.GetValue(insecure),
                 Settings = settings,
+                Keychain = cli.Keychain,
+                SignInGone = new SignInWatch(home, cli.Keychain).Gone,
             }, new AgentSignals(interrupts.First, interrupts.Second), cli.Clock, logs);
         });
         return command;
@@ -62,12 +67,19 @@ internal static class AgentRunCommand
     /// <summary>The workspace's name, and the credential for it if somebody is signed in.</summary>
     private static (string Name, ServerAccess? Access) Access(CliContext cli, string? workspace, bool insecureHttp)
     {
-        var credentials = new CredentialFile(cli.Home).Read();
         var isUrl = workspace?.Contains("://", StringComparison.Ordinal) == true;
         var flags = new ServerFlags(isUrl ? null : workspace, isUrl ? workspace : null, insecureHttp);
         Func<string, string?> variable = isUrl ? name => name == "TANVRIT_WORKSPACE" ? null : cli.Variable(name) : cli.Variable;
-        if (ServerAccessRules.TryResolve(flags, variable, credentials, out var access)) return (access.Workspace, access);
-        return (isUrl ? WorkspaceName.From(ServerAccessRules.ParseUrl(workspace!).Authority) : workspace ?? credentials.Current ?? ServerAccessRules.DefaultWorkspace, null);
+        try
+        {
+            if (cli.Credentials.TryResolve(flags, variable, out var access)) return (access.Workspace, access);
+        }
+        catch (Exception e) when (e is KeychainException or SignInEndedException)
+        {
+            // A paired machine starts without the person.
+            ErrorReport.Write(cli.Err, e);
+        }
+        return (isUrl ? WorkspaceName.From(ServerAccessRules.ParseUrl(workspace!).Authority) : workspace ?? cli.Credentials.Read().Current ?? ServerAccessRules.DefaultWorkspace, null);
     }
 
     private static async Task EnsureBoundAsync(CliContext cli, ServerAccess? access, string home, bool again, bool insecureHttp, ILoggerFactory logs, CancellationToken cancellation)

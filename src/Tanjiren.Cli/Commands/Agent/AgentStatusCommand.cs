@@ -22,7 +22,7 @@ internal static class AgentStatusCommand
         var place = new AgentHomeOptions(cli, command, "Workspace of the agent (TANVRIT_WORKSPACE; default: the current one)");
         command.SetAction(parse =>
         {
-            var workspace = place.Workspace(parse) ?? new CredentialFile(cli.Home).Read().Current ?? ServerAccessRules.DefaultWorkspace;
+            var workspace = place.Workspace(parse) ?? cli.Credentials.Read().Current ?? ServerAccessRules.DefaultWorkspace;
             var home = place.Home(parse, workspace);
             var report = new AgentReport
             {
@@ -31,7 +31,7 @@ internal static class AgentStatusCommand
                 Identity = AgentIdentity.Load(home) is { } id
                     ? new AgentReportIdentity
                     {
-                        ServerUrl = id.ServerUrl, InstanceId = id.InstanceId, InstanceName = id.InstanceName, KeyFingerprint = id.KeyFingerprint,
+                        ServerUrl = id.ServerUrl, InstanceId = id.InstanceId, InstanceName = id.InstanceName, KeyFingerprint = id.KeyFingerprint, KeyLiesIn = KeyRotation.WhereKeyLies(home),
                         ServerKeyFingerprint = id.ServerKeys.Select(key => key.Thumbprint()).FirstOrDefault(), NewKeyFingerprint = KeyRotation.Waiting(home),
                         RecoveryKeyFingerprint = KeyRotation.Recovering(home),
                     }
@@ -54,6 +54,7 @@ internal static class AgentStatusCommand
             return;
         }
         fields.Add("workstation", $"{identity.InstanceName} ({identity.InstanceId})").Add("server", identity.ServerUrl).Add("server key", identity.ServerKeyFingerprint).Add("key", identity.KeyFingerprint)
+            .Add("key lies in", identity.KeyLiesIn switch { "keychain" => "the keychain", "file" => "a file of the home", _ => null })
             .Add("new key", identity.NewKeyFingerprint is { } waiting ? $"{waiting} (rotation, waits for an admin)" : null)
             .Add("recovery key", identity.RecoveryKeyFingerprint is { } recovering ? $"{recovering} (from `agent recover`)" : null);
         if (report.Running && report.Status is { } status)

@@ -24,7 +24,7 @@ internal static class LoginCommand
             Details = """
                 Without --email and --token, a page of the server opens, here or on any other device, where you approve the code that is printed. This machine then holds an access token of ten minutes, which every command renews as needed; the sign-in ends with `auth logout`, or when it is not used for 30 days. With a password, a token that is good for 90 days is made; the password itself is kept nowhere.
 
-                What was got is tried against the server and kept in credentials.json under TANVRIT_HOME (default ~/.tanvrit), readable by you only. The workspace becomes the one that commands use when none is named.
+                What was got is tried against the server and kept in the keychain; where none answers, in credentials.json under TANVRIT_HOME (default ~/.tanvrit), readable by you only. TANVRIT_KEYCHAIN says which is meant: auto, file or required. The workspace becomes the one that commands use when none is named.
                 """,
             Examples =
             [
@@ -44,6 +44,7 @@ internal static class LoginCommand
 
             var chosen = parse.GetValue(workspace) ?? cli.Variable("TANVRIT_WORKSPACE");
             if (chosen is not null) WorkspaceName.Check(chosen); // before anybody approves anything
+            cli.Credentials.MustBeAbleToKeep();
             var credential = new WorkspaceCredential { Url = ServerAccessRules.Text(url), Token = "", InsecureHttp = parse.GetValue(insecure) };
             credential = person is null && given is null
                 ? credential.With(await DeviceLogin.RunAsync(cli, url, !parse.GetValue(noBrowser), cancellation), cli.Clock.GetUtcNow())
@@ -52,13 +53,9 @@ internal static class LoginCommand
             using var client = new ClientSession(cli, new ServerAccess { Workspace = "", Url = url, Token = credential.Token });
             var me = await client.Api.GetAsync("/api/auth/me", WireJson.Default.IdentityBody, cancellation);
             var name = chosen ?? WorkspaceName.From(me.Organization.Name);
-            WorkspaceCredential? replaced = null;
             // Not cancelled any more: tokens that were made and not kept could only be ended elsewhere.
-            await new CredentialFile(cli.Home).UpdateAsync(c =>
-            {
-                replaced = c.Workspaces.GetValueOrDefault(name);
-                return c.With(name, credential with { Organization = me.Organization.Id });
-            }, cli.Timeouts, cli.Clock, CancellationToken.None);
+            var replaced = await cli.Credentials.KeepAsync(name, credential with { Organization = me.Organization.Id }, CancellationToken.None);
+            cli.WarnOfFiles();
             cli.Say($"signed in at {ServerAccessRules.Text(url)} as {me.Email} ({Words.Of(me.Role)} of {me.Organization.Name}); workspace '{name}'");
             // It is not ended here: a workstation may stand on it, and works on until somebody says otherwise.
             if (replaced is { RefreshToken: not null, Grant: { } grant } && replaced.Url == ServerAccessRules.Text(url) && replaced.Organization == me.Organization.Id)

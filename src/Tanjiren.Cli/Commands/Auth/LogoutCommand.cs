@@ -14,30 +14,29 @@ internal static class LogoutCommand
         {
             Options = { workspace },
             Details = """
-                The sign-in ends at the server first. Workstations that were registered with it finish what they run and take nothing more, until somebody signs in and runs the agent there again. When the server can't be reached the sign-in is forgotten here all the same; it then goes on at the server, and the command says how to end it (exit code 125).
+                The sign-in ends at the server first. Workstations that were registered with it finish what they run and take nothing more, until somebody signs in and runs the agent there again. Then its entry in the keychain is deleted, and the agent of this machine takes nothing more in any case. When the server can't be reached the sign-in is forgotten here all the same; it then goes on at the server, and the command says how to end it (exit code 125).
 
                 A personal access token is only forgotten: it stays valid until it expires or is deleted on the server (DELETE /api/auth/tokens/ID).
                 """,
         };
         command.SetAction(async (parse, cancellation) =>
         {
-            var file = new CredentialFile(cli.Home);
-            var name = parse.GetValue(workspace) ?? cli.Variable("TANVRIT_WORKSPACE") ?? file.Read().Current;
-            if (name is null || !file.Read().Workspaces.ContainsKey(name))
+            var store = cli.Credentials;
+            var name = parse.GetValue(workspace) ?? cli.Variable("TANVRIT_WORKSPACE") ?? store.Read().Current;
+            if (name is null || !store.Read().Workspaces.ContainsKey(name))
             {
                 cli.Say(name is null ? "not signed in" : $"workspace '{name}' is not signed in");
                 return ExitCode.Ok;
             }
             // Under the lock: a refresh of another process would otherwise bring back what is being forgotten.
-            using var held = await file.LockAsync(cli.Timeouts, cli.Clock, cancellation);
-            var credentials = file.Read();
-            var alive = credentials.Workspaces.GetValueOrDefault(name) is { RefreshToken: not null } signedIn ? await RevokeAsync(cli, signedIn, cancellation) : null;
-            var rest = credentials.Without(name);
-            file.Write(rest);
+            using var held = await store.LockAsync(cancellation);
+            var kept = store.Read().Workspaces.GetValueOrDefault(name);
+            var alive = kept is null ? null : await RevokeAsync(cli, name, kept, cancellation);
+            var rest = store.ForgetLocked(name);
             cli.Say($"signed out of workspace '{name}'" + (rest.Current is { } next ? $"; current workspace: '{next}'" : ""));
             if (alive is null) return ExitCode.Ok;
             cli.Say($"error: the server does not know it yet: {alive}");
-            var grant = credentials.Workspaces[name].Grant;
+            var grant = kept!.Grant;
             cli.Say($"hint: the sign-in {grant} goes on there until it is ended: sign in again from any machine and run `tanvrit-compute auth revoke {grant}`");
             return ExitCode.OwnFailure;
         });
@@ -45,12 +44,21 @@ internal static class LogoutCommand
     }
 
     /// <summary>Null when the server has ended it, else why it has not.</summary>
-    private static async Task<string?> RevokeAsync(CliContext cli, WorkspaceCredential credential, CancellationToken cancellation)
+    private static async Task<string?> RevokeAsync(CliContext cli, string name, WorkspaceCredential credential, CancellationToken cancellation)
     {
+        try
+        {
+            credential = cli.Credentials.Whole(name, credential);
+        }
+        catch (SignInEndedException e)
+        {
+            return credential.Grant is null ? null : e.Message;
+        }
+        if (credential.RefreshToken is null) return null;
         using var oauth = new OAuthApi(new Uri(credential.Url), cli.Timeouts, cli.Clock);
         try
         {
-            await oauth.RevokeAsync(credential.RefreshToken!, cancellation);
+            await oauth.RevokeAsync(credential.RefreshToken, cancellation);
             return null;
         }
         catch (Exception e) when (e is UnreachableException or ApiException or OAuthException)

@@ -1,6 +1,5 @@
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Parsing;
-using Tanjiren.Cli.Settings;
 
 namespace Tanjiren.Cli.Commands.Auth;
 
@@ -17,7 +16,7 @@ internal static class PrintTokenCommand
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>
         {
-            var access = ServerAccessRules.Resolve(server.Of(parse), cli.Variable, new CredentialFile(cli.Home).Read());
+            var access = cli.Credentials.Resolve(server.Of(parse), cli.Variable);
             cli.Out.WriteLine(access.Renewable ? await new TokenKeeper(cli, access.Workspace).CurrentAsync(cancellation) : access.Token);
             return ExitCode.Ok;
         });

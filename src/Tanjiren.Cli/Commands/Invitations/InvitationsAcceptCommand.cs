@@ -35,6 +35,7 @@ internal static class InvitationsAcceptCommand
             var person = parse.GetValue(email) ?? throw new CliException("say who joins", "give --email EMAIL");
             var chosen = parse.GetValue(workspace) ?? cli.Variable("TANVRIT_WORKSPACE");
             if (chosen is not null) WorkspaceName.Check(chosen); // before the invitation is used up
+            cli.Credentials.MustBeAbleToKeep();
             var password = cli.ReadSecret($"Password of {Text.Safe(person)} at {ServerAccessRules.Text(url)}: ");
 
             using var session = new ClientSession(cli, new ServerAccess { Workspace = "", Url = url, Token = "" });
@@ -44,7 +45,8 @@ internal static class InvitationsAcceptCommand
             var kept = chosen ?? WorkspaceName.From(me.Organization.Name);
             var credential = new WorkspaceCredential { Url = ServerAccessRules.Text(url), Token = token, Organization = me.Organization.Id, InsecureHttp = parse.GetValue(insecure) };
             // Under the lock: a refresh of another process would otherwise be written over, and its next one be taken for theft.
-            await new CredentialFile(cli.Home).UpdateAsync(c => c.With(kept, credential), cli.Timeouts, cli.Clock, CancellationToken.None);
+            await cli.Credentials.KeepAsync(kept, credential, CancellationToken.None);
+            cli.WarnOfFiles();
             if (parse.GetValue(json)) Json.Write(cli, me, w => w.IdentityBody);
             cli.Say($"you are in {Text.Safe(me.Organization.Name)} as {Words.Of(me.Role)}, and signed in at {ServerAccessRules.Text(url)}; workspace '{kept}'");
             return ExitCode.Ok;

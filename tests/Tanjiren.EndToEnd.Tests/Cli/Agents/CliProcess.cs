@@ -34,6 +34,7 @@ internal sealed partial class CliProcess : IAsyncDisposable
             RedirectStandardError = true,
         };
         start.Environment["TANVRIT_HOME"] = home;
+        start.Environment["TANVRIT_KEYCHAIN"] = "file";
         start.Environment["TANVRIT_SERVER"] = server.ToString().TrimEnd('/');
         start.Environment["TANVRIT_TOKEN"] = token;
         start.Environment.Remove("TANVRIT_WORKSPACE");

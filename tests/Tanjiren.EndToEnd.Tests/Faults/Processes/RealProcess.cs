@@ -45,6 +45,8 @@ internal sealed partial class RealProcess : IAsyncDisposable
         };
         foreach (var inherited in start.Environment.Keys.Where(key => key.StartsWith("TANVRIT_", StringComparison.Ordinal) || key.StartsWith("Tanjiren__", StringComparison.Ordinal)).ToList())
             start.Environment.Remove(inherited);
+        // The keychain of whoever runs the tests is left alone.
+        start.Environment["TANVRIT_KEYCHAIN"] = "file";
         foreach (var (variable, value) in environment)
             start.Environment[variable] = value;
         log ??= new ProcessLog(name);
