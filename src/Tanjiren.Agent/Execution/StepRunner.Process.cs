@@ -1,4 +1,5 @@
 using Tanjiren.Agent.Leases;
+using Tanjiren.Agent.Masking;
 using Tanjiren.Agent.Outbox;
 using Tanjiren.Protocol;
 
@@ -17,6 +18,9 @@ internal sealed partial class StepRunner
             await FinishAsync(StepResult.Failed(StepReason.RejectedByAgent, "The assignment names neither a program nor a shell command."), 0);
             return;
         }
+        var environment = JobEnvironment.Build(claim, run.Context);
+        masks = StepMasks.Of(parts.Options.Settings.Mask, environment, claim.Secrets);
+        if (masks.TooShort.Count > 0) LogNotMasked(StepId, string.Join(", ", masks.TooShort));
         var mark = ProcessMarks.New();
         using var spawn = trace.Spawn();
         if (!await PrepareAsync(held, mark)) return;
@@ -31,7 +35,7 @@ internal sealed partial class StepRunner
                 Mark = mark,
                 Argv = argv,
                 WorkingDirectory = claim.WorkingDirectory ?? JobCommand.HomeDirectory(),
-                Environment = JobEnvironment.Build(claim, run.Context),
+                Environment = environment,
             });
         }
         catch (SpawnFailedException e)
@@ -64,7 +68,7 @@ internal sealed partial class StepRunner
         }
         catch (Exception e) when (e is IOException or WatchdogLostException)
         {
-            LogNotStarted(StepId, e.Message);
+            LogNotStarted(StepId, masks.Text(e.Message));
         }
         TryJournal(new JournalEntry { Kind = JournalKind.NotSpawned, ClaimId = ClaimId }, durable: true);
         parts.Watchdog.Forget(StepId);
@@ -111,7 +115,7 @@ internal sealed partial class StepRunner
         using var timer = parts.Clock.CreateTimer(_ => Stop(StopReason.Timeout), null,
             TimeSpan.FromMilliseconds(Math.Clamp(held.HardDeadlineBootMs - parts.Platform.BootNowMs(), 0, LongestTimerMs)), Timeout.InfiniteTimeSpan);
         Pid = process.Pid;
-        output = new StepOutput(upload!.Chunks, parts.Outbox.Budget, parts.Options.MaxStepLogBytes, parts.Options.Timeouts, parts.Clock, log, upload.Wake);
+        output = new StepOutput(upload!.Chunks, parts.Outbox.Budget, parts.Options.MaxStepLogBytes, parts.Options.Timeouts, parts.Clock, log, upload.Wake, masks);
         var ended = new TaskCompletionSource<ProcessExit>(TaskCreationOptions.RunContinuationsAsynchronously);
         StopReason earlier;
         ProcessTree fresh;
@@ -140,6 +144,7 @@ internal sealed partial class StepRunner
             using (process)
             {
                 if (JobEnvironment.WithheldNotice(claim.EnvironmentFromMachine) is { } notice) output!.Write(LogStream.System, notice, Tick);
+                if (masks.Notice() is { } unmasked) output!.Write(LogStream.System, unmasked, Tick);
                 var exit = process.Run((stream, data) =>
                 {
                     Tick();
@@ -182,6 +187,9 @@ internal sealed partial class StepRunner
                 break;
         }
     }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{StepId}: not masked, because they have fewer than 6 characters: {Names}")]
+    private partial void LogNotMasked(string stepId, string names);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "{StepId} runs as process {Pid}")]
     private partial void LogStarted(string stepId, int pid);

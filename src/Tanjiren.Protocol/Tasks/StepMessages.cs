@@ -122,6 +122,8 @@ public sealed record ClaimResponse
     public string? WorkingDirectory { get; init; }
     public IReadOnlyDictionary<string, string>? Environment { get; init; }
     public IReadOnlyList<string>? EnvironmentFromMachine { get; init; }
+    /// <summary>The task's secrets by name, for the job's environment: never written down, and masked in everything that the step says .</summary>
+    public IReadOnlyDictionary<string, string>? Secrets { get; init; }
     public ResourceSpec? Resources { get; init; }
     public bool CancelRequested { get; init; }
     /// <summary>W3C <c>traceparent</c> of the task: spans of the step and of its job go under it. Absent for tasks from before tasks had traces.</summary>
