@@ -53,6 +53,8 @@ public enum StepReason
     NotApproved,
     /// <summary>The doctrine forbids it on the workstation that would have started it.</summary>
     ForbiddenByDoctrine,
+    /// <summary>The secrets of the task can't be opened any more: the server has another key than they were kept under.</summary>
+    SecretsLost,
 }
 
 [JsonConverter(typeof(CamelCaseEnum<LeaseState>))]
