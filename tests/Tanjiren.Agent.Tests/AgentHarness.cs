@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Settings;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Agent.Tests;
@@ -41,6 +42,8 @@ internal sealed class AgentHarness : IAsyncDisposable
     public IReadOnlyList<string> WatchdogCommand { get; set; } = ["/bin/sh", "-c", "echo ready; while read line; do echo pong; done"];
     public ILoggerFactory Logs { get; set; } = NullLoggerFactory.Instance;
 
+    public AgentSettings Settings { get; set; } = new();
+
     public string File(string name) => directory.File(name);
 
     public static async Task<AgentHarness> PairedAsync(FakeControlPlane server)
@@ -58,6 +61,7 @@ internal sealed class AgentHarness : IAsyncDisposable
         MaxStepLogBytes = MaxStepLogBytes,
         OutboxBudgetBytes = OutboxBudgetBytes,
         Timeouts = Timeouts,
+        Settings = Settings,
         WatchdogCommand = WatchdogCommand,
     };
 

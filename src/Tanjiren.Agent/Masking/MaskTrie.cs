@@ -74,6 +74,11 @@ internal sealed class MaskTrie
     /// <summary>The same of patterns of base64.</summary>
     public int Base64DepthOf(int node) => nodes[node].Base64Depth;
 
+    /// <summary>How many bytes of a pattern that is not at its end yet the text ends with.</summary>
+    public int OpenAt(int node) => nodes[node].Open;
+
+    public int Base64OpenAt(int node) => nodes[node].Base64Open;
+
     private void Add(byte[] bytes, bool isBase64)
     {
         var node = 0;
@@ -112,6 +117,8 @@ internal sealed class MaskTrie
                 if (node.Match == 0) node.Match = shorter.Match;
                 if (node.Base64Match == 0) node.Base64Match = shorter.Base64Match;
                 node.Base64Depth = node.IsBase64 ? node.Depth : shorter.Base64Depth;
+                node.Open = node.Child != 0 ? node.Depth : shorter.Open;
+                node.Base64Open = GoesOnInBase64(child) ? node.Depth : shorter.Base64Open;
                 order[known++] = child;
             }
         }
@@ -125,6 +132,13 @@ internal sealed class MaskTrie
         return child;
     }
 
+    private bool GoesOnInBase64(int node)
+    {
+        var child = nodes[node].Child;
+        while (child != 0 && !nodes[child].IsBase64) child = nodes[child].Sibling;
+        return child != 0;
+    }
+
     private static int PairOf(byte first, byte second) => first | second << 8;
 
     [StructLayout(LayoutKind.Auto)]
@@ -136,6 +150,8 @@ internal sealed class MaskTrie
         public int Failure;
         public int Depth;
         public int Base64Depth;
+        public int Open;
+        public int Base64Open;
         public int Match;
         public int Base64Match;
         public byte Label;

@@ -47,7 +47,7 @@ internal sealed class Reading
     /// <summary>The first byte that may belong to a match yet; <see cref="long.MaxValue"/>: none does.</summary>
     public long HeldFrom()
     {
-        var depth = escaping == Escaping.Wrapped ? trie.Base64DepthOf(node) : trie.DepthOf(node);
+        var depth = escaping == Escaping.Wrapped ? trie.Base64OpenAt(node) : trie.OpenAt(node);
         var from = escapeLength > 0 ? escapeStart : long.MaxValue;
         return depth == 0 ? from : Math.Min(from, starts[(symbols - depth) & last]);
     }

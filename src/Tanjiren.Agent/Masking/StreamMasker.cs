@@ -93,7 +93,7 @@ internal sealed class StreamMasker
 
     private long HeldFrom()
     {
-        var from = position + count - trie.DepthOf(node);
+        var from = position + count - trie.OpenAt(node);
         foreach (var reading in readings) from = Math.Min(from, reading.HeldFrom());
         return from;
     }
