@@ -8,14 +8,12 @@ internal static class MaskForms
     /// <summary>What is shorter would be hidden wherever it stands by chance, and each place where it is hidden would tell it.</summary>
     public const int LeastCharacters = 6;
 
-    private static readonly char[] LineEnds = ['\r', '\n'];
-
     /// <summary>The value; of one with several lines also each line that is long enough, for terminals and logs change what stands between them.</summary>
     public static IEnumerable<string> Parts(string value)
     {
         yield return value;
-        if (value.IndexOfAny(LineEnds) < 0) yield break;
-        foreach (var line in value.Split(LineEnds))
+        if (!value.AsSpan().ContainsAny('\r', '\n')) yield break;
+        foreach (var line in value.Split('\r', '\n'))
             if (line.Length >= LeastCharacters) yield return line;
     }
 
