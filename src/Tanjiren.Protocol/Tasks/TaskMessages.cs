@@ -111,7 +111,7 @@ public sealed record CreateTaskRequest
     public IReadOnlyList<string>? EnvironmentFromMachine { get; init; }
     /// <summary>
     /// Variables that nobody reads back: kept encrypted, given to the claiming workstation only, and masked there. At most 32, of at most 32 KiB each and 128 KiB together; none of their
-    /// names is in <see cref="Environment"/> or <see cref="EnvironmentFromMachine"/>. Not with a runbook, and not in schedules.
+    /// names is in <c>environment</c> or <c>environmentFromMachine</c>. Not with a runbook, and not in schedules.
     /// </summary>
     public IReadOnlyDictionary<string, string>? Secrets { get; init; }
     /// <summary>Steps that run at once: default 1; 0 = all at once; at most 1000.</summary>

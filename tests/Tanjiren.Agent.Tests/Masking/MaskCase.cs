@@ -28,6 +28,9 @@ internal sealed class MaskCase
     /// <summary>What begins escapes, ends lines, is half a character or belongs to base64.</summary>
     private static readonly byte[] Filler = [.. "abXYZ019 +/=%\\\"u\r\n.:,{}"u8, 0xC3, 0xA9, 0xF0, 0xFF, 0x00];
 
+    /// <summary>Characters of base64 in a line of PEM; elsewhere there are more.</summary>
+    private const int NarrowLine = 64;
+
     private readonly Random random;
 
     private MaskCase(int number)
@@ -90,10 +93,11 @@ internal sealed class MaskCase
     private byte[] Noise()
     {
         if (random.Next(2) == 0) return [.. Enumerable.Range(0, random.Next(30)).Select(_ => Filler[random.Next(Filler.Length)])];
-        // Nearly a secret: the beginning of one, or of its base64.
+        // Nearly a secret: the beginning of one, or of its base64. Of that less than a line: a line with nothing after it is no secret, and would be taken for one that a wrapped form lets out.
         var secret = Encoding.UTF8.GetBytes(Secret());
-        if (random.Next(2) == 0) secret = Encoding.ASCII.GetBytes(Convert.ToBase64String(secret));
-        return secret[..random.Next(secret.Length)];
+        if (random.Next(2) == 0) return secret[..random.Next(secret.Length)];
+        var encoded = Encoding.ASCII.GetBytes(Convert.ToBase64String(secret));
+        return encoded[..random.Next(Math.Min(encoded.Length, NarrowLine - 8))];
     }
 
     private void Add(List<byte> text, List<SecretForm> forms)
@@ -148,7 +152,7 @@ internal sealed class MaskCase
         if (kind == FormKind.WrappedBase64)
         {
             // As base64 and PEM break their lines.
-            var (width, end) = (random.Next(2) == 0 ? 76 : 64, random.Next(2) == 0 ? "\n" : "\r\n");
+            var (width, end) = (random.Next(2) == 0 ? 76 : NarrowLine, random.Next(2) == 0 ? "\n" : "\r\n");
             encoded = "\n" + string.Join(end, encoded.Chunk(width).Select(line => new string(line))) + "\n";
             // Whatever is left of it must not be told by a whole line either.
             telling = telling[..Math.Min(telling.Length, width)];
