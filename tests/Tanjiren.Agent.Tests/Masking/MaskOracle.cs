@@ -74,9 +74,17 @@ internal static partial class MaskOracle
     private static bool EndsInside(List<byte> symbols, List<byte[]> base64)
     {
         var text = System.Runtime.InteropServices.CollectionsMarshal.AsSpan(symbols);
-        foreach (var pattern in base64)
-            for (var length = LeastBeforeBreak; length <= Math.Min(pattern.Length, text.Length); length++)
-                if (text[^length] == pattern[0] && text[^length..].SequenceEqual(pattern.AsSpan(0, length))) return true;
+        foreach (var pattern in base64.Where(p => p.Length >= LeastBeforeBreak))
+        {
+            // The rest of the text from wherever the pattern's least beginning stands, and near enough for all of it to be of the pattern.
+            ReadOnlySpan<byte> least = pattern.AsSpan(0, LeastBeforeBreak), rest = text[^Math.Min(pattern.Length, text.Length)..];
+            while (rest.IndexOf(least) is var at and >= 0)
+            {
+                rest = rest[at..];
+                if (pattern.AsSpan().StartsWith(rest)) return true;
+                rest = rest[1..];
+            }
+        }
         return false;
     }
 
