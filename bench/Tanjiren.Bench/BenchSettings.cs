@@ -5,7 +5,7 @@ namespace Tanjiren.Bench;
 /// <summary>What eng/bench prepared (environment) and what was asked for (arguments).</summary>
 internal sealed record BenchSettings
 {
-    private static readonly string[] Verbs = ["dispatch", "noop", "commands", "heartbeats", "logs", "stored", "doctrine", "idle", "fleet"];
+    private static readonly string[] Verbs = ["dispatch", "noop", "commands", "heartbeats", "logs", "stored", "doctrine", "masking", "idle", "fleet"];
 
     public required string Verb { get; init; }
     /// <summary>Turns that each contender gets.</summary>
@@ -14,7 +14,7 @@ internal sealed record BenchSettings
     public int Samples { get; init; } = 100;
     /// <summary>Jobs in one turn, no-op ones and commands; four times as many heartbeats.</summary>
     public int Jobs { get; init; } = 2000;
-    /// <summary>Output of the job that is tailed.</summary>
+    /// <summary>Output of the job that is tailed, and that is masked.</summary>
     public int Mebibytes { get; init; } = 128;
     /// <summary>Tasks that are stored already where lists and claims are compared, in thousands of them.</summary>
     public int Stored { get; init; } = 1_000_000;

@@ -32,6 +32,8 @@ try
         report.Growth("List and claim with very many tasks stored", "Aim: at most 2 × what it takes with 1,000.", await StoredFlows.MeasureAsync(settings, stop.Token), StoredTasks.Originals, settings.Stored);
     if (settings.Measures("doctrine"))
         report.Microseconds("The doctrine over one task: 200 rules, a command of 200 characters", "Aim: p50 under 100 µs.", await DoctrineEvaluations.MeasureAsync(settings, stop.Token));
+    if (settings.Measures("masking"))
+        report.Throughput("Masking a job's output, in MiB a second", "Aim: far above what a job's output takes elsewhere on its way (the table of its output), so that it is not felt.", await MaskedOutput.MeasureAsync(settings, stop.Token), MaskedOutput.Baseline);
     if (settings.Measures("idle"))
         report.Table("An agent with nothing to do", "Aim: 80 MB resident, under 0.1 % CPU.", await IdleAgent.MeasureAsync(TimeSpan.FromSeconds(settings.IdleSeconds), stop.Token));
     if (settings.Measures("fleet"))

@@ -44,6 +44,10 @@ public static class WireLimits
     public const int MaxArguments = 1000;
     public const int MaxCommandBytes = 128 * 1024;
     public const int MaxEnvironmentVariables = 200;
+    public const int MaxSecrets = 32;
+
+    /// <summary>Largest value of one secret, in bytes of UTF-8 (32 KiB).</summary>
+    public const int MaxSecretBytes = 32 * 1024;
     public const int MaxTargets = 1000;
     public const int MaxPageSize = 200;
     public const int DefaultPageSize = 50;

@@ -19,6 +19,8 @@ internal sealed class FakeStep
     public ResourceSpec? Resources { get; init; }
     /// <summary>Whether a step that was handed back is offered again, as a real server does.</summary>
     public bool OfferedAgain { get; init; }
+    public IReadOnlyDictionary<string, string>? Environment { get; init; }
+    public IReadOnlyDictionary<string, string>? Secrets { get; init; }
     public string? TraceParent { get; init; }
     public string? TraceState { get; init; }
     public SortedDictionary<long, LogChunk> Chunks { get; } = [];

@@ -33,7 +33,7 @@ internal static class JobEnvironment
     private static StringComparer Names => OperatingSystem.IsWindows() ? StringComparer.OrdinalIgnoreCase : StringComparer.Ordinal;
 
     public static IReadOnlyDictionary<string, string> Build(ClaimResponse claim, ActivityContext trace) =>
-        Build(claim.StepId, claim.TaskId, claim.LeaseGeneration, claim.Environment, claim.EnvironmentFromMachine, trace: trace);
+        Build(claim.StepId, claim.TaskId, claim.LeaseGeneration, Given(claim), claim.EnvironmentFromMachine, trace: trace);
 
     /// <param name="stepId">TANJIREN_STEP_ID.</param>
     /// <param name="taskId">TANJIREN_TASK_ID.</param>
@@ -75,6 +75,15 @@ internal static class JobEnvironment
     public static byte[]? WithheldNotice(IReadOnlyList<string>? fromMachine) => Withheld(fromMachine) is { Count: > 0 } withheld
         ? Encoding.UTF8.GetBytes($"[tanjiren] not passed on, because they are the agent's own: {string.Join(", ", withheld)}\n")
         : null;
+
+    /// <summary>The task's variables and its secrets. No name is in both: the server sees to that, and the secret would count.</summary>
+    private static IReadOnlyDictionary<string, string>? Given(ClaimResponse claim)
+    {
+        if (claim.Secrets is not { Count: > 0 } secrets) return claim.Environment;
+        var all = new Dictionary<string, string>(Names);
+        foreach (var (name, value) in (claim.Environment ?? new Dictionary<string, string>()).Concat(secrets)) all[name] = value;
+        return all;
+    }
 
     private static bool IsOwn(string name) => OwnPrefixes.Any(p => name.StartsWith(p, StringComparison.OrdinalIgnoreCase)) || IsCollectorSecret(name);
 

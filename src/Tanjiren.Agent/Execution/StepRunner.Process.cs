@@ -1,5 +1,6 @@
 using Tanjiren.Agent.Leases;
 using Tanjiren.Agent.Limits;
+using Tanjiren.Agent.Masking;
 using Tanjiren.Agent.Outbox;
 using Tanjiren.Protocol;
 
@@ -28,6 +29,9 @@ internal sealed partial class StepRunner
             await EndUnspawnedAsync();
             return;
         }
+        var environment = given.Equip(JobEnvironment.Build(claim, run.Context));
+        masks = StepMasks.Of(parts.Options.Settings.Mask, environment, claim.Secrets);
+        if (masks.TooShort.Count > 0) LogNotMasked(StepId, string.Join(", ", masks.TooShort));
         var mark = ProcessMarks.New();
         using var spawn = trace.Spawn();
         if (!await PrepareAsync(held, mark)) return;
@@ -42,7 +46,7 @@ internal sealed partial class StepRunner
                 Mark = mark,
                 Argv = argv,
                 WorkingDirectory = claim.WorkingDirectory ?? JobCommand.HomeDirectory(),
-                Environment = given.Equip(JobEnvironment.Build(claim, run.Context)),
+                Environment = environment,
                 Processors = given.Processors,
             });
         }
@@ -77,7 +81,7 @@ internal sealed partial class StepRunner
         }
         catch (Exception e) when (e is IOException or WatchdogLostException)
         {
-            LogNotStarted(StepId, e.Message);
+            LogNotStarted(StepId, masks.Text(e.Message));
         }
         TryJournal(new JournalEntry { Kind = JournalKind.NotSpawned, ClaimId = ClaimId }, durable: true);
         parts.Watchdog.Forget(StepId);
@@ -124,7 +128,7 @@ internal sealed partial class StepRunner
         using var timer = parts.Clock.CreateTimer(_ => Stop(StopReason.Timeout), null,
             TimeSpan.FromMilliseconds(Math.Clamp(held.HardDeadlineBootMs - parts.Platform.BootNowMs(), 0, LongestTimerMs)), Timeout.InfiniteTimeSpan);
         Pid = process.Pid;
-        output = new StepOutput(upload!.Chunks, parts.Outbox.Budget, parts.Options.MaxStepLogBytes, parts.Options.Timeouts, parts.Clock, log, upload.Wake);
+        output = new StepOutput(upload!.Chunks, parts.Outbox.Budget, parts.Options.MaxStepLogBytes, parts.Options.Timeouts, parts.Clock, log, upload.Wake, masks);
         var ended = new TaskCompletionSource<ProcessExit>(TaskCreationOptions.RunContinuationsAsynchronously);
         StopReason earlier;
         ProcessTree fresh;
@@ -153,6 +157,7 @@ internal sealed partial class StepRunner
             using (process)
             {
                 if (JobEnvironment.WithheldNotice(claim.EnvironmentFromMachine) is { } notice) output!.Write(LogStream.System, notice, Tick);
+                if (masks.Notice() is { } unmasked) output!.Write(LogStream.System, unmasked, Tick);
                 var exit = process.Run((stream, data) =>
                 {
                     Tick();
@@ -198,6 +203,9 @@ internal sealed partial class StepRunner
                 break;
         }
     }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{StepId}: not masked, because they have fewer than 6 characters: {Names}")]
+    private partial void LogNotMasked(string stepId, string names);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "{StepId} runs as process {Pid}")]
     private partial void LogStarted(string stepId, int pid);

@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using Tanjiren.Agent.Leases;
 using Tanjiren.Agent.Limits;
+using Tanjiren.Agent.Masking;
 using Tanjiren.Agent.Outbox;
 using Tanjiren.Protocol;
 
@@ -25,6 +26,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private Lease? lease;
     private StepUpload? upload;
     private StepOutput? output;
+    private StepMasks masks = StepMasks.None;
     private ProcessTree? tree;
     private StepPhase phase = StepPhase.Claimed;
     private StopReason stop;
@@ -171,7 +173,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
             treeEnded = true;
             phase = StepPhase.Exited;
         }
-        var result = StepResult.Seal(words, StepId, lease!.Generation, durationMs, upload!.Chunks.LastSeq, output);
+        var result = StepResult.Seal(words with { Detail = masks.Text(words.Detail) }, StepId, lease!.Generation, durationMs, upload!.Chunks.LastSeq, output);
         trace.Ended(result);
         while (!TryJournal(new JournalEntry { Kind = JournalKind.Result, ClaimId = ClaimId, Result = result }, durable: true))
         {

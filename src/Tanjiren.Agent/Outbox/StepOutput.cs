@@ -1,4 +1,5 @@
 using System.Text;
+using Tanjiren.Agent.Masking;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.Outbox;
@@ -6,6 +7,7 @@ namespace Tanjiren.Agent.Outbox;
 /// <summary>
 /// Turns what a step prints into chunks: an idle stream's bytes at once, a busy stream's in pieces of up to 64 KiB or 20 ms. Keeps the step's
 /// limit and its preview. A spent budget and a full disk block the writing thread, which goes on ticking: the step lives, its output waits.
+/// Secrets are masked before anything else is done with it: neither the disk nor the preview ever has one.
 /// </summary>
 internal sealed partial class StepOutput : IDisposable
 {
@@ -18,6 +20,9 @@ internal sealed partial class StepOutput : IDisposable
     private readonly TimeProvider clock;
     private readonly ILogger log;
     private readonly Action onChunk;
+    private readonly StepMasks masks;
+    private readonly StreamMasker? stdout;
+    private readonly StreamMasker? stderr;
     private readonly ITimer timer;
     private readonly Lock gate = new();
     private readonly ManualResetEventSlim abandoned = new();
@@ -31,8 +36,10 @@ internal sealed partial class StepOutput : IDisposable
     private bool troubled;
     private bool finished;
 
-    public StepOutput(ChunkLog chunks, OutboxBudget budget, long limit, AgentTimeouts timeouts, TimeProvider clock, ILogger log, Action onChunk)
+    public StepOutput(ChunkLog chunks, OutboxBudget budget, long limit, AgentTimeouts timeouts, TimeProvider clock, ILogger log, Action onChunk, StepMasks? masks = null)
     {
+        this.masks = masks ?? StepMasks.None;
+        (stdout, stderr) = (this.masks.StreamOf(), this.masks.StreamOf());
         (this.chunks, this.budget, this.limit, this.timeouts, this.clock, this.log, this.onChunk) = (chunks, budget, limit, timeouts, clock, log, onChunk);
         timer = clock.CreateTimer(_ => FlushIdle(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
@@ -63,25 +70,22 @@ internal sealed partial class StepOutput : IDisposable
     {
         lock (gate)
         {
-            Remember(data);
-            var keep = (int)Math.Min(data.Length, Math.Max(0, limit - Kept));
-            dropped += data.Length - keep;
-            Kept += keep;
-            data = data[..keep];
-            if (pendingLength > 0 && pendingStream != stream) FlushLocked(tick);
-            pendingStream = stream;
-            while (data.Length > 0)
+            switch (stream)
             {
-                var piece = data[..Math.Min(data.Length, ChunkBytes - pendingLength)];
-                piece.CopyTo(pending.AsSpan(pendingLength));
-                pendingLength += piece.Length;
-                data = data[piece.Length..];
-                if (pendingLength == ChunkBytes) FlushLocked(tick);
+                case LogStream.Stdout when stdout is not null:
+                    TakeLocked(stream, stdout.Write(data), tick);
+                    break;
+                case LogStream.Stderr when stderr is not null:
+                    TakeLocked(stream, stderr.Write(data), tick);
+                    break;
+                case LogStream.System when masks.Masked(data) is { } masked:
+                    // The agent's own words come whole.
+                    TakeLocked(stream, masked, tick);
+                    break;
+                default:
+                    TakeLocked(stream, data, tick);
+                    break;
             }
-            if (pendingLength == 0) return;
-            var now = clock.GetTimestamp();
-            if (lastFlush is { } last && clock.GetElapsedTime(last, now) < timeouts.OutputCoalescing) timer.Change(timeouts.OutputCoalescing, Timeout.InfiniteTimeSpan);
-            else FlushLocked(tick);
         }
     }
 
@@ -91,6 +95,8 @@ internal sealed partial class StepOutput : IDisposable
         lock (gate)
         {
             finished = true;
+            if (stdout is not null) TakeLocked(LogStream.Stdout, stdout.Finish(), tick);
+            if (stderr is not null) TakeLocked(LogStream.Stderr, stderr.Finish(), tick);
             if (pendingLength > 0) FlushLocked(tick);
             if (dropped > 0)
             {
@@ -114,6 +120,30 @@ internal sealed partial class StepOutput : IDisposable
     {
         timer.Dispose();
         abandoned.Dispose();
+    }
+
+    private void TakeLocked(LogStream stream, ReadOnlySpan<byte> data, Action tick)
+    {
+        if (data.Length == 0) return; // all of it is held back
+        Remember(data);
+        var keep = (int)Math.Min(data.Length, Math.Max(0, limit - Kept));
+        dropped += data.Length - keep;
+        Kept += keep;
+        data = data[..keep];
+        if (pendingLength > 0 && pendingStream != stream) FlushLocked(tick);
+        pendingStream = stream;
+        while (data.Length > 0)
+        {
+            var piece = data[..Math.Min(data.Length, ChunkBytes - pendingLength)];
+            piece.CopyTo(pending.AsSpan(pendingLength));
+            pendingLength += piece.Length;
+            data = data[piece.Length..];
+            if (pendingLength == ChunkBytes) FlushLocked(tick);
+        }
+        if (pendingLength == 0) return;
+        var now = clock.GetTimestamp();
+        if (lastFlush is { } last && clock.GetElapsedTime(last, now) < timeouts.OutputCoalescing) timer.Change(timeouts.OutputCoalescing, Timeout.InfiniteTimeSpan);
+        else FlushLocked(tick);
     }
 
     /// <summary>The timer's way: never blocks, for it runs on a shared thread. Without room it comes back.</summary>

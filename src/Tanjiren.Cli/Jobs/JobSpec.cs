@@ -1,4 +1,5 @@
 using Tanjiren.Cli.Output;
+using Tanjiren.Cli.Parsing;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Cli.Jobs;
@@ -23,6 +24,26 @@ internal static class JobSpec
             else set[name] = word[(equals + 1)..];
         }
         return (set.Count == 0 ? null : set, taken.Count == 0 ? null : taken);
+    }
+
+    /// <summary>
+    /// <c>NAME</c> takes the value that the variable has here, <c>NAME=-</c> standard input without the line end that a file ends with, <c>NAME=V</c> the value itself, which other users of this
+    /// machine see in the list of processes. No message has a value in it.
+    /// </summary>
+    public static Dictionary<string, string>? Secrets(IReadOnlyList<string> words, Func<string, string?> variable, StandardInput input)
+    {
+        var secrets = new Dictionary<string, string>();
+        foreach (var word in words)
+        {
+            var equals = word.IndexOf('=');
+            var name = equals < 0 ? word : word[..equals];
+            if (name.Length == 0) throw new CliException("a --secret names no variable", "give NAME for the value that it has here, NAME=- for standard input, or NAME=VALUE");
+            var value = equals < 0 ? variable(name) : word[(equals + 1)..];
+            if (value is null) throw new CliException($"--secret {Text.Safe(name)}: no such variable is set here", "set it, or give NAME=- for standard input, or NAME=VALUE");
+            if (equals >= 0 && value == "-") value = input.Text(value)!.TrimEnd('\r', '\n');
+            if (!secrets.TryAdd(name, value)) throw new CliException($"--secret {Text.Safe(name)} is given twice", "give each secret once");
+        }
+        return secrets.Count == 0 ? null : secrets;
     }
 
     /// <summary><c>os=linux</c>; <c>memoryMb&gt;=16000</c> as people write it, and <c>memoryMb=&gt;=16000</c> as the wire has it.</summary>

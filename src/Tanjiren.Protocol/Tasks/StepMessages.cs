@@ -53,6 +53,8 @@ public enum StepReason
     NotApproved,
     /// <summary>The doctrine forbids it on the workstation that would have started it.</summary>
     ForbiddenByDoctrine,
+    /// <summary>The secrets of the task can't be opened any more: the server has another key than they were kept under.</summary>
+    SecretsLost,
 }
 
 [JsonConverter(typeof(CamelCaseEnum<LeaseState>))]
@@ -122,6 +124,8 @@ public sealed record ClaimResponse
     public string? WorkingDirectory { get; init; }
     public IReadOnlyDictionary<string, string>? Environment { get; init; }
     public IReadOnlyList<string>? EnvironmentFromMachine { get; init; }
+    /// <summary>The task's secrets by name, for the job's environment: never written down, and masked in everything that the step says .</summary>
+    public IReadOnlyDictionary<string, string>? Secrets { get; init; }
     public ResourceSpec? Resources { get; init; }
     public bool CancelRequested { get; init; }
     /// <summary>W3C <c>traceparent</c> of the task: spans of the step and of its job go under it. Absent for tasks from before tasks had traces.</summary>

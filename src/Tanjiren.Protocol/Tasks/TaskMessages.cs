@@ -109,6 +109,11 @@ public sealed record CreateTaskRequest
     public IReadOnlyDictionary<string, string>? Environment { get; init; }
     /// <summary>Names of variables that take the value that the agent's own environment has on the machine.</summary>
     public IReadOnlyList<string>? EnvironmentFromMachine { get; init; }
+    /// <summary>
+    /// Variables that nobody reads back: kept encrypted, given to the claiming workstation only, and masked there. At most 32, of at most 32 KiB each and 128 KiB together; none of their
+    /// names is in <c>environment</c> or <c>environmentFromMachine</c>. Not with a runbook, and not in schedules.
+    /// </summary>
+    public IReadOnlyDictionary<string, string>? Secrets { get; init; }
     /// <summary>Steps that run at once: default 1; 0 = all at once; at most 1000.</summary>
     public int? MaxParallel { get; init; }
     /// <summary>After this many failed steps the queued ones are cancelled; absent: never.</summary>
@@ -156,6 +161,8 @@ public sealed record TaskBody
     /// <summary>Names and values as given at creation.</summary>
     public IReadOnlyDictionary<string, string>? Environment { get; init; }
     public IReadOnlyList<string>? EnvironmentFromMachine { get; init; }
+    /// <summary>Names of its secrets, in order; their values are in no answer.</summary>
+    public IReadOnlyList<string>? SecretNames { get; init; }
     public required int MaxParallel { get; init; }
     public int? StopAfterFailures { get; init; }
     public required int TimeoutSeconds { get; init; }

@@ -33,7 +33,7 @@ public static class Cicd
         (StepOutcome.Cancelled, StepReason.RolloutStopped) => Skip,
         (StepOutcome.Cancelled, _) => Cancellation,
         (_, StepReason.Timeout or StepReason.QueueTimeout) => Timeout,
-        (_, StepReason.WorkerLost or StepReason.UnknownOutcome or StepReason.WorkstationRemoved or StepReason.RejectedByAgent) => Error,
+        (_, StepReason.WorkerLost or StepReason.UnknownOutcome or StepReason.WorkstationRemoved or StepReason.RejectedByAgent or StepReason.SecretsLost) => Error,
         _ => Failure,
     };
 

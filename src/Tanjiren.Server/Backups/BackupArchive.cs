@@ -5,8 +5,8 @@ using System.Text.Json;
 namespace Tanjiren.Server.Backups;
 
 /// <summary>
-/// The file of a backup: a zip with <c>manifest.json</c> and <c>database</c>. It holds everything that the server knows, its keys included, so only its owner may
-/// read it. It appears under its name whole or not at all.
+/// The file of a backup: a zip with <c>manifest.json</c> and <c>database</c>. It holds everything that the server knows, its keys included (but that of secrets, which
+/// is not in the database), so only its owner may read it. It appears under its name whole or not at all.
 /// </summary>
 internal static class BackupArchive
 {

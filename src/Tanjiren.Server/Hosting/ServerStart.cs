@@ -3,6 +3,7 @@ using Tanjiren.Server.Data;
 using Tanjiren.Server.Data.Postgres;
 using Tanjiren.Server.Data.Sqlite;
 using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Secrets;
 
 namespace Tanjiren.Server.Hosting;
 
@@ -11,12 +12,13 @@ namespace Tanjiren.Server.Hosting;
 /// service's <c>StartingAsync</c> runs before the start of every other service, the listener's included, and its <c>StoppingAsync</c> before their stop:
 /// polls and streams that hang are answered while the listener still waits for them.
 /// </summary>
-internal sealed class ServerStart(Database database, Migrator migrator, ServerSecrets secrets, WakeUps wakeUps, PostgresWakeUps? postgres = null) : IHostedLifecycleService, IDisposable
+internal sealed class ServerStart(Database database, Migrator migrator, ServerSecrets secrets, SecretsKey secretsKey, WakeUps wakeUps, PostgresWakeUps? postgres = null) : IHostedLifecycleService, IDisposable
 {
     private IDisposable? _lock;
 
     public async Task StartingAsync(CancellationToken cancellationToken)
     {
+        secretsKey.Check();
         if (database.Provider is SqliteProvider sqlite) _lock = sqlite.LockForServing();
         if (postgres is not null)
         {

@@ -51,6 +51,8 @@ internal sealed record ScheduleTemplate
         if (Cron.Length > WireLimits.MaxCronLength) errors.Add("cron", $"has {Cron.Length} characters; at most {WireLimits.MaxCronLength} are allowed");
         else parsed = CronSchedule.Parse(Cron, TimeZone, errors);
         var wrong = new FieldErrors();
+        // Whoever pauses, changes or takes over a schedule would go on with secrets that somebody else gave.
+        wrong.Require(Task?.Secrets is null, "secrets", "are not taken in a schedule by this version; the workstation's own variables are (environmentFromMachine)");
         var task = Task is null ? null : tasks.Template(Task, wrong);
         errors.AddUnder("task", wrong);
         return this with { Cron = CronSchedule.Canonical(Cron), Task = task, Parsed = parsed! };

@@ -4,6 +4,7 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Secrets;
 using Tanjiren.Server.Tasks.Approvals;
 using Tanjiren.Server.Workstations;
 using Tanjiren.Server.Workstations.Sessions;
@@ -14,7 +15,7 @@ namespace Tanjiren.Server.Tasks;
 /// The one door from queued to running. Everything that can forbid the start is checked in one transaction under the execution's lock; the claim raises the
 /// fencing token. Exactly one claimer wins; the same claim id again gets the same answer, because a lost response must not cost the step.
 /// </summary>
-internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOptions options, ApprovalGate gate, MissedWakes missed, WakeUps wakeUps, Counters counters, RunMetrics metrics)
+internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOptions options, ApprovalGate gate, SecretVault vault, MissedWakes missed, WakeUps wakeUps, Counters counters, RunMetrics metrics)
 {
     public async Task<ClaimResult> ClaimAsync(Device device, string stepId, string claimId, long expectedGeneration, CancellationToken cancellationToken)
     {
@@ -63,6 +64,8 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         if (locked.Held) return ClaimResult.Refused(ClaimRefusal.HeldAfterRestore, "held_after_restore");
         if (RefusalOf(WorkerRules.Unready(claimer.AsWorker(step.RunningHere))) is { } unready) return ClaimResult.Refused(unready, step.State);
         if (!StartRules.HasPlace(locked.MaxParallel, locked.ActiveSteps)) return ClaimResult.Refused(ClaimRefusal.MaxParallel, step.State);
+        var secrets = await vault.OpenAsync(tx, locked.TaskId, locked.ParsedSpec);
+        if (secrets.Fault is { } lost) return await EndWithoutSecretsAsync(tx, locked, step, lost);
         // Last, because it uses the approval up.
         if (await gate.AdmitAsync(tx, locked, step, claimer.Id, claimer.ParseTags()) is { } refusal) return ClaimResult.Refused(refusal, step.State);
 
@@ -86,21 +89,33 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         await locked.SaveAsync(wakeUps, metrics);
         tx.OnCommit(() => missed.Claimed(device.InstanceId));
         if (step.Attempts == 0) tx.OnCommit(() => metrics.Dispatched(locked.Now - step.CreatedAt));
-        return ClaimResult.Granted(Answer(locked, step, generation.Value, step.TimeoutMs, options.TtlMs, cancelRequested: false));
+        return ClaimResult.Granted(Answer(locked, step, generation.Value, step.TimeoutMs, options.TtlMs, cancelRequested: false) with { Secrets = secrets.Values });
     }
 
     /// <summary>Renews as well: the agent counts its trust from the start of this request. Not past the deadline: nothing starts that must end at once, and may be given up meanwhile.</summary>
-    private static async Task<ClaimResult> RepeatAsync(WriteTransaction tx, Device device, LockedExecution locked, StepRow step)
+    private async Task<ClaimResult> RepeatAsync(WriteTransaction tx, Device device, LockedExecution locked, StepRow step)
     {
         var left = await tx.FirstAsync<long?>("""
             UPDATE steps SET lease_state = 'held', lease_expires_at = tanjiren_now() + lease_ttl_ms
             WHERE id = @id AND state = 'running' AND lease_holder = @instanceId AND lease_session = @sessionId AND lease_generation = @generation AND deadline_at > tanjiren_now()
             RETURNING deadline_at - tanjiren_now()
             """, new { id = step.Id, instanceId = device.InstanceId, sessionId = device.SessionId, generation = step.LeaseGeneration });
-        return left is null
+        if (left is null) return ClaimResult.Refused(ClaimRefusal.Lost, step.State);
+        var secrets = await vault.OpenAsync(tx, locked.TaskId, locked.ParsedSpec);
+        // They were there a moment ago; without them the job must not run, and the lease goes as that of a claim that nobody heard of.
+        return secrets.Fault is not null
             ? ClaimResult.Refused(ClaimRefusal.Lost, step.State)
             : ClaimResult.Granted(
-                Answer(locked, step, step.LeaseGeneration, left.Value, step.LeaseTtlMs, step.CancelRequestedAt is not null), repeated: true);
+                Answer(locked, step, step.LeaseGeneration, left.Value, step.LeaseTtlMs, step.CancelRequestedAt is not null) with { Secrets = secrets.Values }, repeated: true);
+    }
+
+    /// <summary>No other workstation could start it either: without an end it would be offered and refused for ever.</summary>
+    private async Task<ClaimResult> EndWithoutSecretsAsync(WriteTransaction tx, LockedExecution locked, StepRow step, string why)
+    {
+        await StepEnding.EndQueuedAsync(tx, locked, StepState.Failed, StepReason.SecretsLost, why, step.Id);
+        await StepEnding.StopRolloutAsync(tx, locked);
+        await locked.SaveAsync(wakeUps, metrics);
+        return ClaimResult.Refused(ClaimRefusal.Moved, "failed");
     }
 
     private static async Task<bool> IsTargetAsync(WriteTransaction tx, StepRow step, ClaimerRow claimer)

@@ -128,7 +128,7 @@ internal static class StepEndpoints
         errors.Require(result.Outcome is not null, "outcome", "is required: SUCCEEDED, FAILED or CANCELLED");
         errors.Require(result.Outcome != StepOutcome.Failed || result.Reason is not null, "reason", "is required for FAILED");
         errors.Require(result.Reason is not (StepReason.RolloutStopped or StepReason.QueueTimeout or StepReason.WorkstationRemoved or StepReason.WorkerLost
-                or StepReason.NotApproved or StepReason.ForbiddenByDoctrine),
+                or StepReason.NotApproved or StepReason.ForbiddenByDoctrine or StepReason.SecretsLost),
             "reason", "is one that only the server gives");
         errors.Require(result.Reason != StepReason.UnknownOutcome || result.Outcome == StepOutcome.Failed, "outcome", "must be FAILED when the outcome is unknown");
         errors.OptionalText(result.Detail, 2000, "detail");

@@ -6,6 +6,7 @@ using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations;
 using Tanjiren.Server.Problems;
+using Tanjiren.Server.Secrets;
 using Tanjiren.Server.Tasks.Approvals;
 
 namespace Tanjiren.Server.Tasks;
@@ -28,6 +29,9 @@ internal sealed class TaskEditor(
             if (locked.TaskState is not (TaskState.Planned or TaskState.Queued))
                 return Problem.Conflict(ErrorCode.StateConflict, $"The task is {WireNames.Of(locked.TaskState)}: only what nobody has claimed can be changed.",
                     "Cancel it and create another.", WireNames.Of(locked.TaskState));
+
+            if (await SecretVault.AreOthersAsync(tx, taskId, locked.ParsedSpec, caller.UserId))
+                return Problem.Of(403, ErrorCode.Forbidden, "Only who gave the secrets of a task changes it: what it runs is given them.", "Cancel it, and create another with secrets of your own.");
 
             var errors = new FieldErrors();
             var spec = TaskRequestRules.Merge(locked.ParsedSpec, change, options.GraceSeconds, errors);

@@ -4,6 +4,7 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Problems;
+using Tanjiren.Server.Secrets;
 using Tanjiren.Server.Tasks.Retries;
 
 namespace Tanjiren.Server.Tasks;
@@ -29,10 +30,10 @@ internal static class TaskEndpoints
     }
 
     private static async Task<Results<Created<TaskBody>, Ok<TaskBody>, Problem>> CreateAsync(
-        CreateTaskRequest request, HttpContext context, Caller caller, TaskService service, TaskStore store, CancellationToken cancellationToken)
+        CreateTaskRequest request, HttpContext context, Caller caller, TaskService service, TaskStore store, SecretVault secrets, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
-        var key = Idempotency.Read(context, request, errors);
+        var key = Idempotency.Read(context, secrets.Covered(request), errors);
         if (errors.Any) return errors.ToProblem();
         var result = await service.CreateAsync(caller, request, key, cancellationToken);
         if (result.Problem is not null) return result.Problem;

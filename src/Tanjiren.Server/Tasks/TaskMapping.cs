@@ -1,5 +1,6 @@
 using System.Text;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Secrets;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -21,6 +22,7 @@ internal static class TaskMapping
             WorkingDirectory = spec.WorkingDirectory,
             Environment = spec.Environment,
             EnvironmentFromMachine = spec.EnvironmentFromMachine,
+            SecretNames = SecretRules.NamesOf(spec),
             MaxParallel = spec.MaxParallel!.Value,
             StopAfterFailures = spec.StopAfterFailures,
             TimeoutSeconds = spec.TimeoutSeconds!.Value,

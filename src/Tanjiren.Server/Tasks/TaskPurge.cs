@@ -94,6 +94,7 @@ internal sealed class TaskPurge(Database database, TimeProvider clock)
             DELETE FROM step_claims WHERE step_id IN (SELECT id FROM steps WHERE task_id = @taskId);
             DELETE FROM steps WHERE task_id = @taskId;
             DELETE FROM approvals WHERE task_id = @taskId;
+            DELETE FROM task_secrets WHERE task_id = @taskId;
             DELETE FROM executions WHERE task_id = @taskId;
             """, new { taskId });
         return await tx.ExecuteAsync($"DELETE FROM tasks WHERE id = @taskId AND {HasEnded}", new { taskId, cutoff });

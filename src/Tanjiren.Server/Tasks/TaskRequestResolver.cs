@@ -13,8 +13,12 @@ internal sealed class TaskRequestResolver(LeaseOptions options, RunbookDirectory
     /// What can be seen to be wrong without the database, so that it costs no transaction; the answer has every default filled in. Of a request with a runbook: nothing,
     /// and the request as it is.
     /// </summary>
-    public CreateTaskRequest Check(CreateTaskRequest request, FieldErrors errors) =>
-        request.RunbookId is null ? TaskRequestRules.Normalize(request, options.GraceSeconds, errors) : request;
+    public CreateTaskRequest Check(CreateTaskRequest request, FieldErrors errors)
+    {
+        if (request.RunbookId is null) return TaskRequestRules.Normalize(request, options.GraceSeconds, errors);
+        errors.Require(request.Secrets is null, "secrets", "are not taken with a runbook by this version");
+        return request;
+    }
 
     /// <summary>The spec, which names neither runbook nor investigation any more, and the origin, which does; meaningful only when no error was added.</summary>
     public async Task<(CreateTaskRequest Spec, TaskOrigin Origin)> ResolveAsync(WriteTransaction tx, string organizationId, CreateTaskRequest request, FieldErrors errors)

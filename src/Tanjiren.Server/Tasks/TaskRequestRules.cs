@@ -4,6 +4,7 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Problems;
 using Tanjiren.Server.Tasks.Retries;
 using Tanjiren.Server.Records;
+using Tanjiren.Server.Secrets;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -24,6 +25,7 @@ internal static class TaskRequestRules
         CheckCommand(request.Command, errors);
         CheckTargets(request.Targets, errors);
         CheckEnvironment(request, errors);
+        SecretRules.Check(request, errors);
         CheckResources(request.Resources, errors);
         errors.Require(request.WorkingDirectory is not { } directory || IsAbsolute(directory) && directory.Length <= 4096 && !directory.Contains('\0'),
             "workingDirectory", "must be an absolute path on the workstation, at most 4096 characters");
@@ -51,6 +53,7 @@ internal static class TaskRequestRules
             OnWorkerLost = request.OnWorkerLost ?? OnWorkerLost.Fail,
             Priority = request.Priority ?? 0,
             Retry = retry,
+            Secrets = request.Secrets is { Count: > 0 } ? request.Secrets : null,
         };
     }
 
@@ -159,7 +162,7 @@ internal static class TaskRequestRules
         for (var i = 0; i < named.Count && i < WireLimits.MaxEnvironmentVariables; i++) CheckName(named[i], $"environmentFromMachine[{i}]", errors);
     }
 
-    private static void CheckName(string? name, string field, FieldErrors errors)
+    public static void CheckName(string? name, string field, FieldErrors errors)
     {
         if (name is null || !IsVariableName(name)) errors.Add(field, "a variable's name has letters, digits and underscores and does not start with a digit");
         else if (name.StartsWith("TANJIREN_", StringComparison.Ordinal)) errors.Add(field, "names that start with TANJIREN_ are set by the agent");

@@ -6,6 +6,7 @@ using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Problems;
+using Tanjiren.Server.Secrets;
 using Tanjiren.Server.Tasks.Approvals;
 
 namespace Tanjiren.Server.Tasks;
@@ -15,12 +16,13 @@ namespace Tanjiren.Server.Tasks;
 /// planned: it has an execution, which numbers its events, and no steps.
 /// </summary>
 internal sealed class TaskService(
-    Database database, TimeProvider clock, TaskRequestResolver requests, TargetResolver targets, TaskPlanner planner, StepWriter steps, Idempotency idempotency, AuditLog audit, WakeUps wakeUps, RunMetrics metrics)
+    Database database, TimeProvider clock, TaskRequestResolver requests, TargetResolver targets, TaskPlanner planner, StepWriter steps, SecretVault secrets, Idempotency idempotency, AuditLog audit, WakeUps wakeUps, RunMetrics metrics)
 {
     public async Task<CreateTaskResult> CreateAsync(Caller caller, CreateTaskRequest request, IdempotencyKey? key, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
         requests.Check(request, errors);
+        errors.Require(request.Secrets is not { Count: > 0 } || secrets.CanKeep, "secrets", SecretVault.WhyNot);
         if (errors.Any) return CreateTaskResult.Refused(errors.ToProblem());
         var trace = TaskTrace.OfRequest();
 
@@ -70,6 +72,11 @@ internal sealed class TaskService(
     {
         // A transaction that is run again starts with a clean list.
         var unmet = new FieldErrors();
+        // Their values go into the vault and nowhere else: not into the spec, and so into nothing that is made of it.
+        var given = new OpenedSecrets(spec.Secrets, caller.UserId);
+        spec = spec with { Secrets = SecretRules.NamesOnly(spec.Secrets) };
+        if (origin.RetryOfTaskId is { } earlier && (given = await secrets.OpenAsync(tx, earlier, spec)).Fault is { } fault)
+            return new Unmade(Problem.Conflict(ErrorCode.StateConflict, fault, "Create another task and give its secrets again.", "secrets_lost"));
         var json = JsonSerializer.Serialize(spec, WireJson.Default.CreateTaskRequest);
         var plan = await planner.PlanAsync(tx, caller.OrganizationId, (spec, json), caller.Role, origin, unmet);
         if (plan is null) return new Unmade(unmet.ToProblem());
@@ -80,6 +87,7 @@ internal sealed class TaskService(
         }
         var inherited = inheritFrom is null ? null : await ApprovalBook.InheritableAsync(tx, inheritFrom, plan);
         await InsertAsync(tx, caller, taskId, (spec, json), plan, inherited, origin, trace);
+        await secrets.KeepAsync(tx, taskId, given);
         await audit.AppendAsync(tx, caller, "task.created", taskId, spec.Intent);
         return null;
     }

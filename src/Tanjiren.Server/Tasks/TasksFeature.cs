@@ -1,5 +1,6 @@
 using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Secrets;
 using Tanjiren.Server.Tasks.Approvals;
 using Tanjiren.Server.Tasks.Leases;
 using Tanjiren.Server.Tasks.Retries;
@@ -11,6 +12,7 @@ internal static class TasksFeature
     public static IServiceCollection AddTasks(this IServiceCollection services)
     {
         services.AddFeatureOptions<LeaseOptions>("Leases");
+        services.AddSecrets();
         services.AddSingleton<DoctrineJudge>(p => p.GetRequiredService<DoctrineGate>().DecideAsync);
         services.AddSingleton<DoctrineTags>(p => async (sql, organizationId, snapshot) => await p.GetRequiredService<DoctrineGate>().NamedTagsAsync(sql, organizationId, snapshot));
         services.AddSingleton<TargetResolver>().AddSingleton<TaskPlanner>().AddSingleton<StepWriter>().AddSingleton<TaskEditor>();

@@ -39,6 +39,34 @@ public sealed class EnvironmentAndIdentityTests
         JobEnvironment.Withheld(asked).ShouldBe(["TANVRIT_HOME", "Tanjiren__Key", "TANJIREN_STEP_ID", "OTEL_EXPORTER_OTLP_HEADERS"]);
     }
 
+    /// <summary>A-09, A-12: whatever way a token or key could be asked for.</summary>
+    [Theory]
+    [InlineData("TANVRIT_TOKEN")]
+    [InlineData("tanvrit_token")]
+    [InlineData("TANVRIT_DATABASE")]
+    [InlineData("Tanjiren__Secrets__KeyFile")]
+    [InlineData("OTEL_EXPORTER_OTLP_TRACES_HEADERS")]
+    [InlineData("OTEL_EXPORTER_OTLP_CLIENT_KEY")]
+    public void The_agent_s_own_token_and_key_are_never_given(string name)
+    {
+        var machine = new Dictionary<string, string> { [name] = "tnv_secret", ["PATH"] = "/bin" };
+        JobEnvironment.Build("step_1", "task_1", 1, null, [name], machine).Values.ShouldNotContain("tnv_secret");
+        JobEnvironment.Build("step_1", "task_1", 1, null, null, machine).Values.ShouldNotContain("tnv_secret");
+        JobEnvironment.Withheld([name]).ShouldBe([name]);
+    }
+
+    [Fact]
+    public void Secrets_are_variables_of_the_job()
+    {
+        var claim = new ClaimResponse
+        {
+            StepId = "step_1", TaskId = "task_1", ExecutionId = "exe_1", Intent = "x", LeaseGeneration = 1, LeaseTtlMs = 1, LeaseGraceMs = 1, TimeoutMs = 1, Command = new CommandSpec(),
+            Environment = new Dictionary<string, string> { ["A"] = "1" }, Secrets = new Dictionary<string, string> { ["KEY"] = "v", ["TANJIREN_STEP_ID"] = "v" },
+        };
+        var result = JobEnvironment.Build(claim, default);
+        (result["A"], result["KEY"], result["TANJIREN_STEP_ID"]).ShouldBe(("1", "v", "step_1"));
+    }
+
     [Fact]
     public void A_job_gets_the_trace_of_its_run_unless_the_task_names_another()
     {

@@ -1,6 +1,8 @@
 using System.Text;
 using Microsoft.Extensions.Logging.Abstractions;
+using Tanjiren.Agent.Masking;
 using Tanjiren.Agent.Outbox;
+using Tanjiren.Agent.Settings;
 using Tanjiren.Protocol;
 using Tanjiren.Tests;
 
@@ -119,10 +121,28 @@ public sealed class StepOutputTests : IDisposable
         output.Kept.ShouldBe(2000);
     }
 
-    private ChunkLog Chunks(OutboxBudget budget, out StepOutput output, long limit = 1L << 30)
+    [Fact]
+    public void Secrets_are_masked_in_each_stream_before_anything_is_written()
+    {
+        using var chunks = Chunks(new OutboxBudget(1 << 20), out var output, masks: StepMasks.Of(new MaskSettings { Literals = ["correct horse"] }, new Dictionary<string, string>(), null, _ => null));
+        foreach (var (stream, text) in new[]
+        {
+            (LogStream.System, "of correct horse\n"), (LogStream.Stdout, "out correct h"), (LogStream.Stderr, "err correct "), (LogStream.Stdout, "orse, "), (LogStream.Stderr, "dog, corr"),
+        })
+            output.Write(stream, Encoding.UTF8.GetBytes(text), Tick);
+        clock.Advance(TimeSpan.FromMilliseconds(20));
+        string.Concat(Texts(chunks)).ShouldBe("of [masked]\nout err [masked], correct dog, ", "no time lets half of a secret go");
+        output.Finish(Tick);
+
+        string.Concat(Texts(chunks)).ShouldBe("of [masked]\nout err [masked], correct dog, corr");
+        Encoding.UTF8.GetString(output.Preview).ShouldBe("of [masked]\nout err [masked], correct dog, corr");
+        output.Kept.ShouldBe(output.Preview.Length);
+    }
+
+    private ChunkLog Chunks(OutboxBudget budget, out StepOutput output, long limit = 1L << 30, StepMasks? masks = null)
     {
         var chunks = ChunkLog.Create(directory.Path, "clm_1", budget, AgentHarness.Fast, clock, NullLogger.Instance);
-        output = new StepOutput(chunks, budget, limit, AgentHarness.Fast, clock, NullLogger.Instance, () => { });
+        output = new StepOutput(chunks, budget, limit, AgentHarness.Fast, clock, NullLogger.Instance, () => { }, masks);
         return chunks;
     }
 

@@ -78,6 +78,15 @@ public sealed class JobRulesTests
     }
 
     [Fact]
+    public void A_secret_is_taken_from_here_from_standard_input_or_as_it_is()
+    {
+        using var cli = new CliContext(Stream.Null, Stream.Null, new StringReader("from a pipe\n"));
+        var secrets = JobSpec.Secrets(["A", "B=-", "C=x=y", "D="], name => name == "A" ? "from here" : null, new StandardInput(cli))!;
+        secrets.ShouldBe(new Dictionary<string, string> { ["A"] = "from here", ["B"] = "from a pipe", ["C"] = "x=y", ["D"] = "" }, ignoreOrder: true);
+        JobSpec.Secrets([], _ => null, new StandardInput(cli)).ShouldBeNull();
+    }
+
+    [Fact]
     public void Lines_stay_whole_however_the_chunks_fall()
     {
         var text = Encoding.UTF8.GetBytes("first\n\nthird ä line\r\n" + new string('x', 70_000) + "\nend");

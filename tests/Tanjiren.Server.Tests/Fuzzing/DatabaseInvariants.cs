@@ -39,6 +39,12 @@ internal static class DatabaseInvariants
               AND NOT EXISTS (SELECT 1 FROM audit_events v JOIN approvals f ON f.id = a.inherited_from WHERE v.organization_id = a.organization_id AND v.subject = a.task_id
                 AND v.action = 'task.approval_inherited' AND v.detail LIKE '%' || a.id || '%' AND f.state = 'consumed' AND f.action_hash = a.action_hash AND f.decided_by = a.decided_by)
             """),
+        ("a secret is kept for a task that names it", """
+            SELECT s.task_id FROM task_secrets s JOIN tasks t ON t.id = s.task_id WHERE t.spec NOT LIKE '%"secrets":{%' OR t.spec NOT LIKE '%"' || s.name || '":""%'
+            """),
+        ("a task that names secrets has them", """
+            SELECT id FROM tasks t WHERE t.spec LIKE '%"secrets":{%' AND NOT EXISTS (SELECT 1 FROM task_secrets s WHERE s.task_id = t.id)
+            """),
         ("a task has one execution", "SELECT id FROM tasks t WHERE (SELECT count(*) FROM executions e WHERE e.task_id = t.id) <> 1"),
         ("max_parallel is kept", "SELECT id FROM executions e WHERE max_parallel > 0 AND (SELECT count(*) FROM steps s WHERE s.execution_id = e.id AND s.state = 'running') > max_parallel"),
 

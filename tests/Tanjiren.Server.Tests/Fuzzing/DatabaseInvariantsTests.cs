@@ -35,6 +35,8 @@ public sealed class DatabaseInvariantsTests
     [InlineData("nothing that needs an approval started without one", "UPDATE steps SET approval_from = 1000")]
     [InlineData("what has ended asks for nothing", "UPDATE tasks SET state = 'cancelled', ended_at = 1 WHERE state = 'planned'")]
     [InlineData("an approval is of its task's organization, and its answer in the audit log", "UPDATE approvals SET state = 'rejected', decided_by = 'USER', decided_at = 1")]
+    [InlineData("a secret is kept for a task that names it", "INSERT INTO task_secrets (task_id, name, given_by, key_id, sealed) SELECT min(id), 'K', 'USER', 'k', x'00' FROM tasks")]
+    [InlineData("a task that names secrets has them", """UPDATE tasks SET spec = replace(spec, '"intent"', '"secrets":{"K":""},"intent"')""")]
     [InlineData("each schedule is in the audit log", "DELETE FROM audit_events WHERE action = 'schedule.created'")]
     [InlineData("a schedule knows its next tick, and one that is past was dealt with", "UPDATE schedules SET last_tick_at = next_run_at")]
     [InlineData("an attempt follows one that failed or was cancelled, in the same organization", "UPDATE tasks SET retry_of_task_id = (SELECT min(id) FROM tasks) WHERE id = (SELECT max(id) FROM tasks)")]

@@ -202,7 +202,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 });
                 break;
             case "createTask":
-                draft.SetBody(random.Next(8) == 0 ? await _records.RunbookTaskAsync(random) : NewTask(random) with { InvestigationId = random.Next(8) == 0 ? cast.MadeAt("/api/investigations", random) : null });
+                draft.SetBody(random.Next(8) == 0 ? await _records.RunbookTaskAsync(random) : NewTask(random) with { InvestigationId = random.Next(8) == 0 ? cast.MadeAt("/api/investigations", random) : null, Secrets = random.Next(6) == 0 ? new Dictionary<string, string> { ["KEY"] = cast.NewName(), ["EMPTY"] = "" } : null });
                 break;
             case "updateTask":
                 draft.SetBody(new UpdateTaskRequest

@@ -1,5 +1,7 @@
 using System.Text;
 using Microsoft.Extensions.Logging;
+using Tanjiren.Server.Secrets;
+using Tanjiren.Server.Tests.Secrets;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Server.Tests.Fuzzing;
@@ -35,6 +37,7 @@ internal sealed class FuzzRun(ServerFixture server, ErrorLog log, int seed)
         ["Tanjiren:Identity:LoginsPerAddress"] = "10000", ["Tanjiren:Identity:LoginWindowSeconds"] = "1",
         ["Tanjiren:DeviceTrust:PairingsPerAddress"] = "10000", ["Tanjiren:Invitations:TriesPerAddress"] = "10000",
         ["Tanjiren:OAuth:RequestsPerAddress"] = "10000", ["Tanjiren:OAuth:UserCodeTries"] = "10000", ["Tanjiren:OAuth:RefreshLeewaySeconds"] = "1",
+        [SecretsKey.Setting] = KeyFile.At(Path.Combine(AppContext.BaseDirectory, "fuzz.secrets-key")),
     };
 
     public static async Task<(ServerFixture Server, ErrorLog Log)> StartServerAsync(DatabaseKind kind)

@@ -10,6 +10,7 @@ using Tanjiren.Server.Identity;
 using Tanjiren.Server.Investigations;
 using Tanjiren.Server.Runbooks;
 using Tanjiren.Server.Schedules;
+using Tanjiren.Server.Secrets;
 using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Tasks.Approvals;
 using Tanjiren.Server.Tasks.Explain;
@@ -34,11 +35,12 @@ internal sealed class Engine : IAsyncDisposable
 
     private readonly HashSet<string> _stored = [];
     private readonly TestDatabase _testDatabase;
+    private readonly string? _keyFile;
     private readonly ServiceProvider _services;
 
-    private Engine(TestDatabase testDatabase, ManualTimeProvider clock)
+    private Engine(TestDatabase testDatabase, ManualTimeProvider clock, string? keyFile)
     {
-        _testDatabase = testDatabase;
+        (_testDatabase, _keyFile) = (testDatabase, keyFile);
         Clock = clock;
         _services = Build(new Database(DatabaseUrl.Open(testDatabase.Url, clock)));
     }
@@ -74,10 +76,12 @@ internal sealed class Engine : IAsyncDisposable
 
     private static CancellationToken Token => TestContext.Current.CancellationToken;
 
-    public static async Task<Engine> StartAsync(DatabaseKind kind)
+    /// <param name="kind">Which database.</param>
+    /// <param name="keyFile">Of secrets; without one PostgreSQL keeps none.</param>
+    public static async Task<Engine> StartAsync(DatabaseKind kind, string? keyFile = null)
     {
         var clock = new ManualTimeProvider();
-        var engine = new Engine(await TestDatabase.CreateAsync(kind, MigrateAsync), clock);
+        var engine = new Engine(await TestDatabase.CreateAsync(kind, MigrateAsync), clock, keyFile);
         if (kind == DatabaseKind.Postgres)
         {
             // A clock that stands until the test moves it, as SQLite's does on the engine's own.
@@ -275,6 +279,7 @@ internal sealed class Engine : IAsyncDisposable
         services.AddSingleton(database);
         services.AddSingleton(new LeaseOptions { TtlSeconds = TtlSeconds, GraceSeconds = GraceSeconds, DeadlineSlackSeconds = 5 });
         services.AddSingleton(new WorkstationOptions()).AddSingleton(new HostingOptions());
+        services.AddSingleton(new SecretsOptions { KeyFile = _keyFile }).AddSingleton<SecretsKey>().AddSingleton<SecretVault>();
         services.AddSingleton<WakeUps>().AddSingleton<Counters>().AddSingleton<AuditLog>().AddSingleton<InstanceDirectory>().AddSingleton<Idempotency>();
         services.AddSingleton<DoctrineStore>();
         services.AddSingleton(p => new DoctrineGate(p.GetRequiredService<DoctrineStore>(), p.GetRequiredService<ILogger<DoctrineGate>>()) { Budgets = (Doctrines.Ample, Doctrines.Ample) });

@@ -15,7 +15,7 @@ internal static class BackupCommand
         var command = new CliCommand("backup", "Copy a control plane's database into one file, while it runs")
         {
             Options = { to, database },
-            Details = "Consistent, whatever is written meanwhile. On PostgreSQL it needs pg_dump. The file holds everything that the server knows, its keys included: keep it as you keep the database.",
+            Details = "Consistent, whatever is written meanwhile. On PostgreSQL it needs pg_dump. The file holds everything that the server knows, and its keys but that of the secrets of jobs: keep it as you keep the database.",
             Examples = ["tanvrit-compute server backup --database sqlite:/var/lib/tanjiren/tanjiren.db --to /backup/tanjiren-monday"],
         };
         command.SetAction(async (parse, cancellation) =>

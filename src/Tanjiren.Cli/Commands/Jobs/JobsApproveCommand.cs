@@ -57,6 +57,7 @@ internal static class JobsApproveCommand
         .Add("command", Words.Command(job.Command))
         .Add("directory", job.WorkingDirectory)
         .Add("environment", string.Join(", ", (job.Environment ?? new Dictionary<string, string>()).Select(v => $"{v.Key}={v.Value}").Concat((job.EnvironmentFromMachine ?? []).Select(n => $"{n} (the workstation's)"))))
+        .Add("secrets", job.SecretNames is null ? null : string.Join(", ", job.SecretNames))
         .Add("targets", WaitingNotice.For(job.Targets))
         .Add("approval", $"{pending.Id} ({Words.Of(pending.Class)})")
         .Add("because", ApprovalNotice.Because(pending))

@@ -25,15 +25,17 @@ internal static class JobsRunCommand
                 "tanvrit-compute jobs run --workstation build-1 -- make test",
                 "tanvrit-compute jobs run --tag gpu --all --max-parallel 0 -- nvidia-smi",
                 "tanvrit-compute jobs run --tag linux --retries 3 --retry-backoff 10 --retry-exponential -- ./flaky",
+                "DEPLOY_KEY=… tanvrit-compute jobs run --tag web --secret DEPLOY_KEY -- ./deploy",
                 "tanvrit-compute jobs run --label os=linux --label 'memoryMb>=16000' --shell 'df -h | sort'",
             ],
         };
         var job = new JobRequestOptions(command);
+        var secret = Options.Repeated("--secret", "NAME[=V]", "Set a variable that is kept encrypted, never shown again, and masked in the output; without =V take the value that it has here, with =- standard input; repeatable");
         var key = Options.Text("--idempotency-key", "KEY", "The same key within 24 h finds the job instead of making another (default: random)");
         var detach = Options.Flag("--detach", "Print the job's id and leave it running", "-d");
         var prefix = Options.Flag("--prefix", "Lead each line with the workstation's name, also with one step");
         var raw = Options.Flag("--raw", "Never lead lines with a name");
-        foreach (var option in (Option[])[key, detach, prefix, raw]) command.Options.Add(option);
+        foreach (var option in (Option[])[secret, key, detach, prefix, raw]) command.Options.Add(option);
         var output = new OutputOptions(command, "Print the job as JSON when it ends (with --detach: when it is made) instead of its output");
         var server = new ServerOptions(command);
         var operand = new CommandOperand(command);
@@ -42,7 +44,7 @@ internal static class JobsRunCommand
         {
             if (parse.GetValue(prefix) && parse.GetValue(raw)) throw new CliException("both --prefix and --raw are given", "give one of them");
             if (output.IsId(parse) && !parse.GetValue(detach)) throw new CliException("-o id is given, and the job is not detached", "add --detach, or use --json for the job as it ended");
-            var request = job.Of(parse, operand.Of(parse));
+            var request = job.Of(parse, operand.Of(parse)) with { Secrets = JobSpec.Secrets(parse.GetValue(secret)!, cli.Variable, new StandardInput(cli)) };
             using var telemetry = Telemetry.Start(cli, TelemetryRole.Command);
             using var client = ClientSession.Open(cli, server.Of(parse));
             using var interrupts = cli.ListenForInterrupts();

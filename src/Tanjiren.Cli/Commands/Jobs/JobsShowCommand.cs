@@ -40,6 +40,7 @@ internal static class JobsShowCommand
             .Add("command", command == job.Intent ? null : command)
             .Add("directory", job.WorkingDirectory)
             .Add("environment", string.Join(", ", (job.Environment?.Keys ?? []).Concat((job.EnvironmentFromMachine ?? []).Select(n => $"{n} (the workstation's)"))))
+            .Add("secrets", job.SecretNames is null ? null : string.Join(", ", job.SecretNames))
             .Add("parallel", job.MaxParallel == 0 ? "all steps at once" : $"{job.MaxParallel} at a time")
             .Add("timeout", Text.Duration(TimeSpan.FromSeconds(job.TimeoutSeconds)))
             .Add("worker lost", $"{Words.Of(job.OnWorkerLost)}, after {Text.Duration(TimeSpan.FromSeconds(job.LeaseGraceSeconds))} of grace")
