@@ -35,16 +35,16 @@ public sealed record ReceiptClaims
     /// <summary>When it ended: Unix milliseconds by the machine's clock.</summary>
     [JsonPropertyName("fat")] public long? Fat { get; init; }
 
-    /// <param name="instanceId">The workstation.</param>
+    /// <summary>All but who signs it: that is set when it is signed.</summary>
     /// <param name="taskId">Of the step; null when a crash left only the step's id.</param>
     /// <param name="stepId">Which.</param>
     /// <param name="result">Sealed: with its digest.</param>
     /// <param name="assignment">The one that was verified; null: none was.</param>
     /// <param name="logDigest">Over all of the output; null: not known.</param>
     /// <param name="finishedAt">By the machine's clock.</param>
-    public static ReceiptClaims Of(string instanceId, string? taskId, string stepId, CompleteRequest result, string? assignment, string? logDigest, DateTimeOffset finishedAt) => new()
+    public static ReceiptClaims Of(string? taskId, string stepId, CompleteRequest result, string? assignment, string? logDigest, DateTimeOffset finishedAt) => new()
     {
-        Iss = instanceId, Tsk = taskId, Stp = stepId, Gen = result.LeaseGeneration, Asg = assignment, Sdg = Assignment.Parse(assignment, out _)?.Claims.Sdg,
+        Tsk = taskId, Stp = stepId, Gen = result.LeaseGeneration, Asg = assignment, Sdg = Assignment.Parse(assignment, out _)?.Claims.Sdg,
         Out = result.Outcome, Rsn = result.Reason, Exc = result.ExitCode, Sig = result.Signal, Dur = result.DurationMs, Fin = result.FinalLogSeq, Byt = result.LogBytes, Trc = result.Truncated,
         Rdg = result.ResultDigest, Pvw = PreviewDigest(result.OutputPreview is null ? null : Convert.FromBase64String(result.OutputPreview)), Lgd = logDigest, Fat = finishedAt.ToUnixTimeMilliseconds(),
     };
