@@ -12,6 +12,8 @@ internal sealed partial class AgentHome
 {
     private const UnixFileMode PrivateDirectory = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
+    private readonly Lock changingIdentity = new();
+
     public AgentHome(string path)
     {
         Directory = Path.GetFullPath(path);
@@ -84,6 +86,17 @@ internal sealed partial class AgentHome
     {
         using var key = new FileKeyStore(path).Load();
         return key is not null && Jwk.FromKey(key).Thumbprint() == fingerprint;
+    }
+
+    /// <summary>Changes a part of the identity: two loops may do that at once, and one would undo the other. Nothing when there is none.</summary>
+    public void ChangeIdentity(Func<AgentIdentity, AgentIdentity> change)
+    {
+        lock (changingIdentity)
+        {
+            if (AgentIdentity.Load(Directory) is not { } identity) return;
+            var changed = change(identity);
+            if (changed != identity) Replace(Identity, changed, AgentJson.Default.AgentIdentity, durable: true);
+        }
     }
 
     /// <summary>Replaces a small private file so that a crash leaves the old or the new one, never half.</summary>

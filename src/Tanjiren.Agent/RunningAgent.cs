@@ -44,7 +44,8 @@ internal sealed partial class RunningAgent : IAsyncDisposable
         watchdog = new WatchdogKeeper(options, platform, clock, logs.CreateLogger("Tanjiren.Agent.Watchdog"));
         var machineId = MachineIdentity.MachineId(home.Directory);
         metrics = new AgentMetrics(steps, outbox, () => client.Connected);
-        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, machineId, metrics, clock, logs.CreateLogger("Tanjiren.Agent.Steps"));
+        var assignments = new AssignmentVerifier(new WorkTrust(home, identity, client, options.Timeouts, clock, log));
+        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, machineId, assignments, metrics, clock, logs.CreateLogger("Tanjiren.Agent.Steps"));
         var reconciler = new Reconciler(platform, journal, outbox, machineId, log);
         claimer = new StepClaimer(parts);
         heartbeat = new HeartbeatLoop(parts, claimer, reconciler, MachineLabels.Read(options));

@@ -11,6 +11,7 @@ internal sealed partial class StepRunner
     {
         var held = Lease!;
         using var run = trace.Run();
+        if (!await VerifyAsync(claim)) return;
         var argv = JobCommand.Argv(claim.Command);
         if (argv is null)
         {
@@ -46,6 +47,26 @@ internal sealed partial class StepRunner
         await RecordExitAsync(held, exit, startedAt);
     }
 
+    /// <summary>Whether the control plane has signed for exactly what is about to run. False: it is not to run, and what follows from that is done.</summary>
+    private async Task<bool> VerifyAsync(ClaimResponse claim)
+    {
+        var verdict = await parts.Assignments.VerifyAsync(claim, pending, ClaimId, () => parts.Platform.BootNowMs() - firstAskedAt, giveUp.Token);
+        if (verdict.Problem is { } problem)
+        {
+            LogRejected(StepId, problem);
+            await FinishAsync(StepResult.Failed(StepReason.RejectedByAgent, problem), 0);
+            return false;
+        }
+        if (verdict.Later is { } later)
+        {
+            LogNotStarted(StepId, later);
+            await EndUnspawnedAsync();
+            return false;
+        }
+        assignment = claim.Assignment;
+        return true;
+    }
+
     /// <summary>Everything that must stand before a process may exist. False: it may not, and what follows from that is done.</summary>
     private async Task<bool> PrepareAsync(Lease held, ulong mark)
     {
@@ -58,7 +79,7 @@ internal sealed partial class StepRunner
         {
             parts.Journal.ReserveResult(ClaimId);
             parts.Watchdog.Watch(StepId, mark, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack));
-            parts.Journal.Append(new JournalEntry { Kind = JournalKind.Spawning, ClaimId = ClaimId, Mark = mark, MachineId = parts.MachineId }, durable: true);
+            parts.Journal.Append(new JournalEntry { Kind = JournalKind.Spawning, ClaimId = ClaimId, Mark = mark, MachineId = parts.MachineId, Assignment = assignment }, durable: true);
             // The disk may have taken long: look again, now that nothing but the spawn itself lies ahead.
             if (!IsStoppedOrLate(held)) return true;
         }
@@ -188,6 +209,9 @@ internal sealed partial class StepRunner
 
     [LoggerMessage(Level = LogLevel.Information, Message = "{StepId} ended: exit code {ExitCode}, signal {Signal}, stopped for {Reason}")]
     private partial void LogExited(string stepId, int? exitCode, string? signal, StopReason reason);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "{StepId} is not started, and fails: {Problem}")]
+    private partial void LogRejected(string stepId, string problem);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{StepId} was not started and goes back: {Reason}")]
     private partial void LogNotStarted(string stepId, string reason);

@@ -30,6 +30,9 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private long? firstSignalAt;
     private bool treeEnded;
     private long lastTick = parts.Platform.BootNowMs();
+    private long firstAskedAt;
+    // Set when it was verified, and by nothing else: what is journalled and signed from then on is what was acted on.
+    private string? assignment;
     private readonly TreeKills kills = new(pending.StepId, parts.Log);
     private readonly StepTrace trace = new(pending, parts.Metrics);
 
@@ -127,6 +130,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
         // Without a durable claim id a lost answer could not be told from a claim that was never made.
         if (!TryJournal(new JournalEntry { Kind = JournalKind.Claiming, ClaimId = ClaimId, StepId = StepId, TaskId = TaskId }, durable: true)) return null;
         var answer = await new ClaimAttempt(pending, ClaimId, sessionId, parts).RunAsync(giveUp.Token);
+        firstAskedAt = answer.FirstStartBootMs;
         if (answer.Response is not null) return Granted(answer.Response, answer.RequestStartBootMs);
         TryJournal(new JournalEntry { Kind = JournalKind.Closed, ClaimId = ClaimId }, durable: false);
         decided.TrySetResult(answer.Verdict);
@@ -153,13 +157,14 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
         }
         var result = StepResult.Seal(words, StepId, lease!.Generation, durationMs, upload!.Chunks.LastSeq, output);
         trace.Ended(result);
-        while (!TryJournal(new JournalEntry { Kind = JournalKind.Result, ClaimId = ClaimId, Result = result }, durable: true))
+        var receipt = upload.Describe(result, TaskId, assignment);
+        while (!TryJournal(new JournalEntry { Kind = JournalKind.Result, ClaimId = ClaimId, Result = result, Receipt = receipt }, durable: true))
         {
             Tick();
             await Task.Delay(parts.Options.Timeouts.DiskRetry, parts.Clock);
         }
         End();
-        upload.Complete(result);
+        upload.Complete(result, receipt);
     }
 
     private void End()
