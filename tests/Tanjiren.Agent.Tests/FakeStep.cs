@@ -16,6 +16,7 @@ internal sealed class FakeStep
     public long TimeoutMs { get; set; } = 60_000;
     public CompleteRequest? Result { get; set; }
     public int Releases { get; set; }
+    public IReadOnlyDictionary<string, string>? Environment { get; init; }
     public string? TraceParent { get; init; }
     public string? TraceState { get; init; }
     public SortedDictionary<long, LogChunk> Chunks { get; } = [];

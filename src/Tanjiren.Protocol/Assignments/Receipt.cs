@@ -46,7 +46,7 @@ public sealed record ReceiptClaims
     {
         Tsk = taskId, Stp = stepId, Gen = result.LeaseGeneration, Asg = assignment, Sdg = Assignment.Parse(assignment, out _)?.Claims.Sdg,
         Out = result.Outcome, Rsn = result.Reason, Exc = result.ExitCode, Sig = result.Signal, Dur = result.DurationMs, Fin = result.FinalLogSeq, Byt = result.LogBytes, Trc = result.Truncated,
-        Rdg = result.ResultDigest, Pvw = PreviewDigest(result.OutputPreview is null ? null : Convert.FromBase64String(result.OutputPreview)), Lgd = logDigest, Fat = finishedAt.ToUnixTimeMilliseconds(),
+        Rdg = result.ResultDigest, Pvw = PreviewDigest(result.OutputPreview), Lgd = logDigest, Fat = finishedAt.ToUnixTimeMilliseconds(),
     };
 
     /// <summary>The first field of a result that this does not say the same of, by its name on the wire; null: it is the receipt of this result. The preview must be base64.</summary>
@@ -60,11 +60,12 @@ public sealed record ReceiptClaims
         : Fin != result.FinalLogSeq ? "finalLogSeq"
         : Byt != result.LogBytes ? "logBytes"
         : (Trc ?? false) != result.Truncated ? "truncated"
-        : Pvw != PreviewDigest(result.OutputPreview is null ? null : Convert.FromBase64String(result.OutputPreview)) ? "outputPreview"
+        : Pvw != PreviewDigest(result.OutputPreview) ? "outputPreview"
         : Rdg != result.ResultDigest ? "detail"
         : null;
 
-    private static string? PreviewDigest(byte[]? preview) => preview is null ? null : Convert.ToHexStringLower(SHA256.HashData(preview));
+    /// <summary>None and an empty one are the same.</summary>
+    private static string? PreviewDigest(string? base64) => string.IsNullOrEmpty(base64) ? null : Convert.ToHexStringLower(SHA256.HashData(Convert.FromBase64String(base64)));
 }
 
 /// <summary>A receipt: a JWS that carries its signer's key. Parsed; whose key that is, and whether it counts, the caller must judge.</summary>
