@@ -128,6 +128,7 @@ namespace Tanjiren.Protocol;
 [JsonSerializable(typeof(ReceiptClaims))]
 [JsonSerializable(typeof(StepReceiptBody))]
 [JsonSerializable(typeof(ReceiptBundleLine))]
+[JsonSerializable(typeof(IReadOnlyList<ReceiptResult>))]
 [JsonSerializable(typeof(JsonElement))]
 public sealed partial class WireJson : JsonSerializerContext;
 

@@ -1,5 +1,8 @@
+using System.Text.Json.Serialization;
+
 namespace Tanjiren.Protocol;
 
+[JsonConverter(typeof(CamelCaseEnum<ReceiptVerdict>))]
 public enum ReceiptVerdict
 {
     /// <summary>The result, what was assigned and every byte of output are what the workstation signed.</summary>

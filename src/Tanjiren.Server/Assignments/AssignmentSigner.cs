@@ -14,14 +14,14 @@ internal sealed class AssignmentSigner(WorkKeys keys, TimeProvider clock)
     public async ValueTask<ClaimResponse> SignAsync(Device device, string claimId, ClaimResponse granted, StartApproval? approval, CancellationToken cancellationToken)
     {
         var current = await keys.CurrentAsync(cancellationToken);
-        var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
+        var now = clock.GetUtcNow().ToUnixTimeSeconds();
         return granted with
         {
             Assignment = current.Sign(new AssignmentClaims
             {
                 Iss = current.Issuer, Aud = device.InstanceId, Tsk = granted.TaskId, Stp = granted.StepId, Gen = granted.LeaseGeneration, Clm = claimId, Sdg = AssignedWork.Of(granted).Digest(),
                 Apr = approval?.Id, Act = approval?.ActionHash, Tmo = granted.TimeoutMs, Ttl = granted.LeaseTtlMs, Grc = granted.LeaseGraceMs,
-                Iat = now / 1000, Exp = (now + granted.TimeoutMs + 999) / 1000,
+                Iat = now, Exp = now + (granted.TimeoutMs + 999) / 1000,
             }),
         };
     }

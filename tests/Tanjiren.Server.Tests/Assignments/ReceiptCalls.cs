@@ -11,11 +11,11 @@ internal static class ReceiptCalls
     public static async Task<TaskBody> RunSignedAsync(this ServerFixture server, DeviceClient agent, params string[] output)
     {
         var task = await server.Client.CreateTaskAsync(agent);
-        await server.EndSignedAsync(agent, await agent.ClaimAsync(task.StepId()), output);
+        await agent.EndSignedAsync(await agent.ClaimAsync(task.StepId()), output);
         return task;
     }
 
-    public static async Task EndSignedAsync(this ServerFixture _, DeviceClient agent, ClaimResponse claim, string[] output, Func<CompleteRequest, CompleteRequest>? change = null)
+    public static async Task EndSignedAsync(this DeviceClient agent, ClaimResponse claim, string[] output, Func<CompleteRequest, CompleteRequest>? change = null)
     {
         LogChunk[] chunks = [.. output.Select((text, i) => AgentCalls.Chunk(i + 1, text))];
         if (chunks.Length > 0) (await agent.TryAppendAsync(claim.StepId, claim.LeaseGeneration, chunks)).EnsureSuccessStatusCode();

@@ -42,7 +42,7 @@ public sealed class ReceiptTests
         ("another step's receipt", "UPDATE step_claims SET receipt = (SELECT c.receipt FROM step_claims c WHERE c.step_id = @other) WHERE step_id = @step", "the receipt is that of step"),
         ("who ended it", "UPDATE steps SET completed_generation = NULL WHERE id = @step", "nobody signed for it"),
         ("who claimed it", "UPDATE step_claims SET instance_id = @stranger WHERE step_id = @step", "and ws_"),
-        ("its key", "UPDATE instance_keys SET jkt = 'x' || substr(jkt, 2) WHERE instance_id = (SELECT instance_id FROM step_claims WHERE step_id = @step)", "chain of keys"),
+        ("its key", "UPDATE instance_keys SET jkt = jkt || 'x' WHERE instance_id = (SELECT instance_id FROM step_claims WHERE step_id = @step)", "chain of keys"),
     ];
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
@@ -171,13 +171,13 @@ public sealed class ReceiptTests
             var task = await server.Client.CreateTaskAsync(TaskCalls.On("box") with { OnWorkerLost = OnWorkerLost.Requeue });
             var lost = await agent.ClaimAsync(task.StepId());
             if (signs)
-                await server.EndSignedAsync(agent, lost, ["lost\n"], r => r with { Outcome = StepOutcome.Failed, Reason = StepReason.UnknownOutcome, ExitCode = null });
+                await agent.EndSignedAsync(lost, ["lost\n"], r => r with { Outcome = StepOutcome.Failed, Reason = StepReason.UnknownOutcome, ExitCode = null });
             else
             {
                 await agent.AppendAsync(task.StepId(), AgentCalls.Chunk(1, "lost\n"));
                 (await agent.TryReleaseAsync(task.StepId(), 1)).EnsureSuccessStatusCode();
             }
-            await server.EndSignedAsync(agent, await (await agent.TryClaimAsync(task.StepId(), expectedGeneration: 2)).BodyAsync<ClaimResponse>(), ["done\n"]);
+            await agent.EndSignedAsync(await (await agent.TryClaimAsync(task.StepId(), expectedGeneration: 2)).BodyAsync<ClaimResponse>(), ["done\n"]);
             tasks.Add(task);
         }
         var verified = await server.Client.VerifyAsync(tasks[0]);
