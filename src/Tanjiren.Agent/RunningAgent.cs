@@ -1,3 +1,4 @@
+using Tanjiren.Agent.Assignments;
 using Tanjiren.Agent.Connection;
 using Tanjiren.Agent.Execution;
 using Tanjiren.Agent.Keys;

@@ -119,9 +119,10 @@ public sealed class ReceiptVerifier
         }
         if (Assignment.Parse(said.Asg, out var problem) is not { } assignment) return "the assignment in the receipt: " + problem;
         var keys = step.WorkKeys;
-        if (keys.First is not { } first || !first.IsPublicP256() || first.Thumbprint() != assignment.Claims.Iss || assignment.Claims.Iss != controlPlane)
-            return "the assignment is not of the control plane that the workstation belongs to";
-        if (WorkKeyChain.Follow(controlPlane, [first], keys.Announcements).FirstOrDefault(key => key.Thumbprint() == assignment.KeyId) is not { } signer)
+        if (keys.First is not { } first || !first.IsPublicP256()) return "the first key of the control plane is no key";
+        var issuer = first.Thumbprint();
+        if (issuer != assignment.Claims.Iss || issuer != controlPlane) return "the assignment is not of the control plane that the workstation belongs to";
+        if (WorkKeyChain.Follow(issuer, [first], keys.Announcements).FirstOrDefault(key => key.Thumbprint() == assignment.KeyId) is not { } signer)
             return $"the assignment is signed by {assignment.KeyId}, to which no announcement of the control plane leads";
         if (!assignment.IsSignedBy(signer)) return "the assignment is altered: its signature is wrong";
         var given = assignment.Claims;

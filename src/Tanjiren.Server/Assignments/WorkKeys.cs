@@ -59,14 +59,14 @@ internal sealed class WorkKeys(Database database, ServerSecrets secrets, Assignm
     }, cancellationToken);
 
     /// <summary>Another server may make it at the same moment: its number is there once, and both go on with what is there.</summary>
-    private Task AddAsync(WorkKeySet keys, CancellationToken cancellationToken)
+    private async Task AddAsync(WorkKeySet keys, CancellationToken cancellationToken)
     {
         using var next = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var now = clock.GetUtcNow();
         var number = keys.Count + 1;
         var announcement = keys.Announce(new WorkKeyClaims { Iss = keys.Issuer, Seq = number, Cnf = new KeyConfirmation { Jwk = Jwk.FromKey(next) }, Iat = now.ToUnixTimeSeconds() });
         var privateKey = next.ExportPkcs8PrivateKey();
-        return database.WriteAsync(tx => tx.ExecuteAsync("""
+        await database.WriteAsync(tx => tx.ExecuteAsync("""
             INSERT INTO work_keys (number, private_key, announcement, created_at) VALUES (@number, @privateKey, @announcement, @createdAt) ON CONFLICT (number) DO NOTHING
             """, new { number, privateKey, announcement, createdAt = now.ToUnixTimeMilliseconds() }), cancellationToken);
     }
