@@ -13,7 +13,7 @@ internal readonly record struct AssignmentVerdict(string? Problem = null, string
 /// </summary>
 internal sealed class AssignmentVerifier(WorkTrust trust)
 {
-    public async Task<AssignmentVerdict> VerifyAsync(ClaimResponse answer, PendingStep offered, string claimId, Func<long> elapsedMs, CancellationToken ct)
+    public async Task<AssignmentVerdict> VerifyAsync(ClaimResponse answer, PendingStep offered, string claimId, CancellationToken ct)
     {
         if (trust.Issuer is not { } issuer) return new AssignmentVerdict("This workstation knows no key of its control plane; pair it again.");
         if (answer.Assignment is null) return new AssignmentVerdict("The control plane's answer carries no signed assignment: it was taken out on the way, or the control plane is older than this agent; upgrade that first.");
@@ -29,8 +29,10 @@ internal sealed class AssignmentVerifier(WorkTrust trust)
         {
             return new AssignmentVerdict(Later: "it was stopped while its assignment was verified");
         }
-        return AssignmentRules.Mismatch(assignment.Claims, answer, new AskedClaim(trust.InstanceId, issuer, offered.StepId, offered.TaskId, claimId, elapsedMs())) is { } mismatch ? Refused(mismatch) : default;
+        return AssignmentRules.Mismatch(assignment.Claims, answer, new AskedClaim(trust.InstanceId, issuer, offered.StepId, offered.TaskId, claimId)) is { } mismatch ? Refused(mismatch) : default;
     }
 
-    private static AssignmentVerdict Refused(string why) => new($"The signed assignment was refused: {why}.");
+    /// <summary>The words may repeat what somebody else wrote, and a result with control characters is one that the server never takes.</summary>
+    private static AssignmentVerdict Refused(string why) =>
+        new($"The signed assignment was refused: {string.Concat(why.Select(c => c is >= ' ' and <= '~' ? c : '?'))}.");
 }

@@ -6,11 +6,8 @@ namespace Tanjiren.Agent.Execution;
 /// <summary>How a claim was answered, for the loop that offered it.</summary>
 internal enum ClaimVerdict { Granted, Refused, Unanswered }
 
-/// <summary>
-/// What became of a claim. <see cref="RequestStartBootMs"/> is when the granted request left: the lease is trusted from then on. <see cref="FirstStartBootMs"/> is when it was first asked for: the
-/// server may have signed its answer since then, and no earlier.
-/// </summary>
-internal readonly record struct ClaimAnswer(ClaimVerdict Verdict, ClaimResponse? Response, long RequestStartBootMs, long FirstStartBootMs);
+/// <summary>What became of a claim. <see cref="RequestStartBootMs"/> is when the granted request left: the lease is trusted from then on.</summary>
+internal readonly record struct ClaimAnswer(ClaimVerdict Verdict, ClaimResponse? Response, long RequestStartBootMs);
 
 /// <summary>
 /// Asks for one step until the server has decided, always under the same claim id: a lost answer is asked for again and comes again. Given up, the server
@@ -23,24 +20,23 @@ internal sealed class ClaimAttempt(PendingStep pending, string claimId, string s
         var request = new ClaimRequest { ClaimId = claimId, ExpectedGeneration = pending.ExpectedGeneration };
         var backoff = new Backoff(parts.Options.Timeouts.BackoffFirst, parts.Options.Timeouts.BackoffMax);
         var began = parts.Clock.GetTimestamp();
-        var firstStart = parts.Platform.BootNowMs();
         try
         {
             while (true)
             {
                 var requestStart = parts.Platform.BootNowMs();
                 var reply = await parts.Client.ClaimAsync(sessionId, pending.StepId, request, giveUp);
-                if (reply.IsOk) return new ClaimAnswer(ClaimVerdict.Granted, reply.Value!, requestStart, firstStart);
-                if (parts.Sessions.Concerns(sessionId, reply)) return new ClaimAnswer(ClaimVerdict.Unanswered, null, 0, 0);
-                if (reply.Kind is not (ReplyKind.Unavailable or ReplyKind.ClockRefused)) return new ClaimAnswer(ClaimVerdict.Refused, null, 0, 0);
+                if (reply.IsOk) return new ClaimAnswer(ClaimVerdict.Granted, reply.Value!, requestStart);
+                if (parts.Sessions.Concerns(sessionId, reply)) return new ClaimAnswer(ClaimVerdict.Unanswered, null, 0);
+                if (reply.Kind is not (ReplyKind.Unavailable or ReplyKind.ClockRefused)) return new ClaimAnswer(ClaimVerdict.Refused, null, 0);
                 if (parts.Clock.GetElapsedTime(began) > parts.Options.Timeouts.ClaimGiveUp || parts.Steps.Draining)
-                    return new ClaimAnswer(ClaimVerdict.Unanswered, null, 0, 0);
+                    return new ClaimAnswer(ClaimVerdict.Unanswered, null, 0);
                 await Task.Delay(backoff.Next(reply.RetryAfter), parts.Clock, giveUp);
             }
         }
         catch (OperationCanceledException) when (giveUp.IsCancellationRequested)
         {
-            return new ClaimAnswer(ClaimVerdict.Unanswered, null, 0, 0);
+            return new ClaimAnswer(ClaimVerdict.Unanswered, null, 0);
         }
     }
 }

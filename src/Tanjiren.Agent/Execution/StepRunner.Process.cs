@@ -50,7 +50,7 @@ internal sealed partial class StepRunner
     /// <summary>Whether the control plane has signed for exactly what is about to run. False: it is not to run, and what follows from that is done.</summary>
     private async Task<bool> VerifyAsync(ClaimResponse claim)
     {
-        var verdict = await parts.Assignments.VerifyAsync(claim, pending, ClaimId, () => parts.Platform.BootNowMs() - firstAskedAt, giveUp.Token);
+        var verdict = await parts.Assignments.VerifyAsync(claim, pending, ClaimId, giveUp.Token);
         if (verdict.Problem is { } problem)
         {
             LogRejected(StepId, problem);
@@ -64,6 +64,8 @@ internal sealed partial class StepRunner
             return false;
         }
         assignment = claim.Assignment;
+        // Its time counts from the request, on the clock that counts sleep: an answer that was held back on the way, or verified late, does not give it anew.
+        if (parts.Platform.BootNowMs() >= Lease!.HardDeadlineBootMs) Stop(StopReason.Timeout);
         return true;
     }
 

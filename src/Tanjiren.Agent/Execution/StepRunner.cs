@@ -30,7 +30,6 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private long? firstSignalAt;
     private bool treeEnded;
     private long lastTick = parts.Platform.BootNowMs();
-    private long firstAskedAt;
     // Set when it was verified, and by nothing else: what is journalled and signed from then on is what was acted on.
     private string? assignment;
     private readonly TreeKills kills = new(pending.StepId, parts.Log);
@@ -130,7 +129,6 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
         // Without a durable claim id a lost answer could not be told from a claim that was never made.
         if (!TryJournal(new JournalEntry { Kind = JournalKind.Claiming, ClaimId = ClaimId, StepId = StepId, TaskId = TaskId }, durable: true)) return null;
         var answer = await new ClaimAttempt(pending, ClaimId, sessionId, parts).RunAsync(giveUp.Token);
-        firstAskedAt = answer.FirstStartBootMs;
         if (answer.Response is not null) return Granted(answer.Response, answer.RequestStartBootMs);
         TryJournal(new JournalEntry { Kind = JournalKind.Closed, ClaimId = ClaimId }, durable: false);
         decided.TrySetResult(answer.Verdict);

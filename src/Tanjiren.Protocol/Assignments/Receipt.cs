@@ -87,7 +87,7 @@ public sealed record Receipt(Jwk Signer, ReceiptClaims Claims, CompactJws Jws)
 
     /// <summary>The same with the signature still to be verified, for who keeps imported keys.</summary>
     public static Receipt? Parse(string? text) =>
-        text is { Length: <= MaxLength } && CompactJws.Parse(text) is { Header: { Typ: Type, Alg: CompactJws.Algorithm, Jwk: { } signer } } jws && signer.IsPublicP256() ? Of(signer, jws) : null;
+        text is { Length: <= MaxLength } && CompactJws.Parse(text) is { Header: { Typ: Receipt.Type, Alg: CompactJws.Algorithm, Jwk: { } signer } } jws && signer.IsPublicP256() ? Of(signer, jws) : null;
 
     private static Receipt? Of(Jwk signer, CompactJws jws)
     {
