@@ -21,7 +21,7 @@ public sealed class AssignmentTests
         var task = await server.Client.CreateTaskAsync(TaskCalls.On("box") with
         {
             Command = new CommandSpec { Shell = "exit 3" }, WorkingDirectory = "/tmp", Environment = new Dictionary<string, string> { ["B"] = "2", ["A"] = "1" }, EnvironmentFromMachine = ["TERM"],
-            Resources = new ResourceSpec { Cpu = 0.5 }, TimeoutSeconds = 60, LeaseGraceSeconds = 7,
+            TimeoutSeconds = 60, LeaseGraceSeconds = 7,
         });
         var claimId = AgentCalls.NewClaimId();
         var answer = await (await agent.TryClaimAsync(task.StepId(), claimId)).BodyAsync<ClaimResponse>();
