@@ -132,4 +132,26 @@ public sealed class AssignmentTests
         // As it is written down in docs/concepts/signed-work.md: whoever changes the encoding breaks every receipt.
         new AssignedWork { Command = new CommandSpec { Shell = "true" } }.Digest().ShouldBe("e6753ec835cd73b33100d6980506a8079b435da957c841134480a7235096f71d");
     }
+
+    /// <summary>As it is written down in docs/concepts/signed-work.md.</summary>
+    [Fact]
+    public void The_digest_of_a_log_is_a_chain_over_all_that_is_said_of_each_chunk()
+    {
+        var digest = new LogDigest();
+        digest.Value.ShouldBe("ad7bd90fddb874739d8b82c0f84fb2cd1019dd4ab62ebdd9da57971f94c8303d");
+        digest.Add(1, LogStream.Stdout, DateTimeOffset.UnixEpoch.AddDays(1), "hi"u8);
+        digest.Value.ShouldBe("cdd391d73caa75fe89586a89916675f55088b2f4ff7c17741884d1699c7a995b");
+
+        (long, LogStream, DateTimeOffset, string)[] others =
+        [
+            (2, LogStream.Stdout, DateTimeOffset.UnixEpoch.AddDays(1), "hi"), (1, LogStream.Stderr, DateTimeOffset.UnixEpoch.AddDays(1), "hi"),
+            (1, LogStream.Stdout, DateTimeOffset.UnixEpoch.AddDays(1).AddMilliseconds(1), "hi"), (1, LogStream.Stdout, DateTimeOffset.UnixEpoch.AddDays(1), "ho"),
+        ];
+        foreach (var (seq, stream, at, text) in others)
+        {
+            var other = new LogDigest();
+            other.Add(seq, stream, at, System.Text.Encoding.UTF8.GetBytes(text));
+            other.Value.ShouldNotBe(digest.Value);
+        }
+    }
 }
