@@ -8,7 +8,7 @@ namespace Tanjiren.Agent.Assignments;
 internal readonly record struct AssignmentVerdict(string? Problem = null, string? Later = null);
 
 /// <summary>
-/// The last word before a process may exist (D-06): whoever is between this machine and its control plane can delay work, and neither make nor change any. An answer without an
+/// The last word before a process may exist (D-06): whoever is between this machine and its control plane can hold work up or have it ended, and neither make nor change any. An answer without an
 /// assignment is refused too: one that may be left out protects from nobody, for whoever alters an answer can leave it out.
 /// </summary>
 internal sealed class AssignmentVerifier(WorkTrust trust)

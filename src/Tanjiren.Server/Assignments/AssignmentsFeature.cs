@@ -26,7 +26,7 @@ internal static class AssignmentsFeature
     }
 
     private static async Task<Ok<WorkKeysBody>> KeysAsync(WorkKeys keys, CancellationToken cancellationToken) =>
-        TypedResults.Ok((await keys.CurrentAsync(cancellationToken)).ToBody());
+        TypedResults.Ok((await keys.NewestAsync(cancellationToken)).ToBody());
 
     private static async Task<Results<Ok<StepReceiptBody>, Problem>> ReceiptAsync(string id, string stepId, Caller caller, StepReceipts receipts, CancellationToken cancellationToken) =>
         await receipts.FindAsync(caller.OrganizationId, id, stepId, cancellationToken) is { } receipt ? TypedResults.Ok(receipt) : Problem.NotFound("step", stepId);

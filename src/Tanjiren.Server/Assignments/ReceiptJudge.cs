@@ -35,6 +35,6 @@ internal sealed class ReceiptJudge(WorkKeys workKeys, ProofKeys proofKeys)
         if (said.Asg is null) return;
         errors.Require(Assignment.Parse(said.Asg, out _) is { } assignment && assignment.Claims is var given
             && given.Aud == said.Iss && given.Stp == said.Stp && given.Gen == said.Gen && given.Tsk == said.Tsk && given.Sdg == said.Sdg
-            && (await workKeys.CurrentAsync(cancellationToken)).HasSigned(assignment), Field, "is over an assignment that this server never made for this claim");
+            && await workKeys.HaveSignedAsync(assignment, cancellationToken), Field, "is over an assignment that this server never made for this claim");
     }
 }

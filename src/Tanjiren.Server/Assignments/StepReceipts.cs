@@ -43,7 +43,7 @@ internal sealed class StepReceipts(Database database, KeyRecords keyRecords, Wor
             Work = AssignedWork.Of(JsonSerializer.Deserialize(step.Spec, WireJson.Default.CreateTaskRequest)!),
             Claims = [.. claims.Select(claim => new ClaimReceiptBody { Generation = claim.Generation, InstanceId = claim.InstanceId, Receipt = claim.Receipt })],
             Chains = chains,
-            WorkKeys = (await workKeys.CurrentAsync(cancellationToken)).ToBody(),
+            WorkKeys = (await workKeys.NewestAsync(cancellationToken)).ToBody(),
         };
     }
 

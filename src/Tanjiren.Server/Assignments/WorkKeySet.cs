@@ -34,6 +34,8 @@ internal sealed class WorkKeySet
 
     public string Announce(WorkKeyClaims claims) => _keys[^1].Use(key => WorkKeyAnnouncement.Sign(key, claims));
 
+    public bool Knows(string keyId) => _keys.Exists(key => key.Thumbprint == keyId);
+
     /// <summary>Whether one of these keys has signed it.</summary>
     public bool HasSigned(Assignment assignment) => _keys.Find(key => key.Thumbprint == assignment.KeyId)?.Use(key => assignment.IsSignedBy(key)) == true;
 

@@ -20,18 +20,32 @@ internal sealed class WorkKeys(Database database, ServerSecrets secrets, Assignm
 
     private sealed record Known(WorkKeySet Keys, long ReadAt);
 
-    public async ValueTask<WorkKeySet> CurrentAsync(CancellationToken cancellationToken)
+    /// <summary>To sign by.</summary>
+    public async ValueTask<WorkKeySet> CurrentAsync(CancellationToken cancellationToken) =>
+        _known is { } known && IsFresh(known) ? known.Keys : await ReadAsync(evenIfFresh: false, cancellationToken);
+
+    /// <summary>To judge by, and to hand out: also what another server has added a moment ago and signs with already. An agent that was not led to it would refuse its work for good.</summary>
+    public Task<WorkKeySet> NewestAsync(CancellationToken cancellationToken) => ReadAsync(evenIfFresh: true, cancellationToken);
+
+    /// <summary>Whether a server of this database has signed it.</summary>
+    public async ValueTask<bool> HaveSignedAsync(Assignment assignment, CancellationToken cancellationToken)
     {
-        if (_known is { } known && IsFresh(known)) return known.Keys;
+        var keys = await CurrentAsync(cancellationToken);
+        if (!keys.Knows(assignment.KeyId)) keys = await NewestAsync(cancellationToken);
+        return keys.HasSigned(assignment);
+    }
+
+    private async Task<WorkKeySet> ReadAsync(bool evenIfFresh, CancellationToken cancellationToken)
+    {
         await _reading.WaitAsync(cancellationToken);
         try
         {
-            if (_known is { } read && IsFresh(read)) return read.Keys;
-            var keys = await ReadAsync(cancellationToken);
+            if (!evenIfFresh && _known is { } read && IsFresh(read)) return read.Keys;
+            var keys = await SelectAsync(cancellationToken);
             if (IsOld(keys))
             {
                 await AddAsync(keys, cancellationToken);
-                keys = await ReadAsync(cancellationToken);
+                keys = await SelectAsync(cancellationToken);
             }
             // Nothing else changes them, so the imported ones of before serve on.
             if (_known is { } same && same.Keys.Count == keys.Count && same.Keys.Announcements.SequenceEqual(keys.Announcements, StringComparer.Ordinal)) keys = same.Keys;
@@ -51,7 +65,7 @@ internal sealed class WorkKeys(Database database, ServerSecrets secrets, Assignm
     private bool IsOld(WorkKeySet keys) =>
         options.KeyDays > 0 && clock.GetUtcNow().ToUnixTimeMilliseconds() - keys.NewestMadeAt >= (long)TimeSpan.FromDays(options.KeyDays).TotalMilliseconds;
 
-    private Task<WorkKeySet> ReadAsync(CancellationToken cancellationToken) => database.ReadAsync(async sql =>
+    private Task<WorkKeySet> SelectAsync(CancellationToken cancellationToken) => database.ReadAsync(async sql =>
     {
         var rows = await sql.ListAsync<Row>("SELECT private_key, announcement, created_at FROM work_keys ORDER BY number");
         var newestAt = rows.Count > 0 ? rows[^1].CreatedAt : await sql.FirstAsync<long>("SELECT created_at FROM server_secrets WHERE name = 'signing-es256'");

@@ -91,6 +91,27 @@ public sealed class AssignmentTests
         (await one.CurrentAsync(Cancelled)).Count.ShouldBe(3);
     }
 
+    /// <summary>The other one has announced it a moment ago; this one has looked a moment before.</summary>
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_server_knows_at_once_what_another_one_signs_with(DatabaseKind kind)
+    {
+        var clock = new ManualTimeProvider();
+        await using var server = await ServerFixture.StartAsync(kind, o => o with { Clock = clock });
+        clock.Advance(TimeSpan.FromDays(1));
+        using var agent = await server.NewAgentAsync("box");
+        var task = await server.Client.CreateTaskAsync(agent);
+        var claim = await agent.ClaimAsync(task.StepId());
+        using var other = new WorkKeys(server.Database, server.App.Services.GetRequiredService<ServerSecrets>(), new AssignmentOptions { KeyDays = 1 }, clock);
+        var newest = await other.CurrentAsync(Cancelled);
+        newest.Count.ShouldBe(2);
+
+        (await (await agent.GetAsync("/api/device-trust/work-keys")).BodyAsync<WorkKeysBody>()).Announcements.Count.ShouldBe(1, "an agent that claimed at the other one is led to its key here");
+        var ofOther = claim with { Assignment = newest.Sign(Assignment.Parse(claim.Assignment, out _)!.Claims) };
+        await agent.EndSignedAsync(ofOther, []);
+        var verified = await server.Client.VerifyAsync(task);
+        (verified.Verdict, verified.Problem).ShouldBe((ReceiptVerdict.Verified, null));
+    }
+
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task A_workstation_reads_the_announcements_and_nobody_else_does(DatabaseKind kind)
     {
