@@ -41,7 +41,7 @@ public sealed class ReceiptVerifier
         whole = step is { StepId: not null, TaskId: not null, Work: not null, Claims: not null, Chains: not null, WorkKeys.Announcements: not null }
             && !step.Claims.Contains(null!) && !step.Chains.Contains(null!);
         if (!whole) return;
-        foreach (var claim in step.Claims)
+        foreach (var claim in step.Claims!)
             if (claim.Receipt is not null) outputs[claim.Generation] = new OutputCheck();
     }
 
