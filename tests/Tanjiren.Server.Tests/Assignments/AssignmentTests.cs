@@ -20,8 +20,12 @@ public sealed class AssignmentTests
         using var agent = await server.NewAgentAsync("box");
         var task = await server.Client.CreateTaskAsync(TaskCalls.On("box") with
         {
-            Command = new CommandSpec { Shell = "exit 3" }, WorkingDirectory = "/tmp", Environment = new Dictionary<string, string> { ["B"] = "2", ["A"] = "1" }, EnvironmentFromMachine = ["TERM"],
-            TimeoutSeconds = 60, LeaseGraceSeconds = 7,
+            Command = new CommandSpec { Shell = "exit 3" },
+            WorkingDirectory = "/tmp",
+            Environment = new Dictionary<string, string> { ["B"] = "2", ["A"] = "1" },
+            EnvironmentFromMachine = ["TERM"],
+            TimeoutSeconds = 60,
+            LeaseGraceSeconds = 7,
         });
         var claimId = AgentCalls.NewClaimId();
         var answer = await (await agent.TryClaimAsync(task.StepId(), claimId)).BodyAsync<ClaimResponse>();
