@@ -10,6 +10,7 @@ internal sealed partial class AgentHome
 {
     private const UnixFileMode PrivateDirectory = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
 
+    private readonly Lock changingIdentity = new();
     private readonly KeychainEntries entries;
 
     /// <param name="path">The directory; made if it is not there.</param>
@@ -53,6 +54,17 @@ internal sealed partial class AgentHome
         catch (IOException)
         {
             return null;
+        }
+    }
+
+    /// <summary>Changes a part of the identity: two loops may do that at once, and one would undo the other. Nothing when there is none.</summary>
+    public void ChangeIdentity(Func<AgentIdentity, AgentIdentity> change)
+    {
+        lock (changingIdentity)
+        {
+            if (AgentIdentity.Load(Directory) is not { } identity) return;
+            var changed = change(identity);
+            if (changed != identity) Replace(Identity, changed, AgentJson.Default.AgentIdentity, durable: true);
         }
     }
 

@@ -12,7 +12,10 @@ public sealed record AgentIdentity
     public required string OrganizationId { get; init; }
     public required string OrganizationName { get; init; }
     public required string KeyFingerprint { get; init; }
+    /// <summary>The control plane's keys at the pairing: the first says who it is.</summary>
     public required IReadOnlyList<Jwk> ServerKeys { get; init; }
+    /// <summary>The keys that may sign work, oldest first, once they are others than the first of <see cref="ServerKeys"/>; each was announced by one before it.</summary>
+    public IReadOnlyList<Jwk>? WorkKeys { get; init; }
 
     /// <summary>The identity in <paramref name="home"/>, or null when it was never paired.</summary>
     public static AgentIdentity? Load(string home) =>

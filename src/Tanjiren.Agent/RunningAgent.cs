@@ -1,3 +1,4 @@
+using Tanjiren.Agent.Assignments;
 using Tanjiren.Agent.Connection;
 using Tanjiren.Agent.Execution;
 using Tanjiren.Agent.Keys;
@@ -50,7 +51,8 @@ internal sealed partial class RunningAgent : IAsyncDisposable
         // Before the watchdog starts: a divided cgroup has no room for processes beside the agent's own.
         var gpus = new GpuProbe().Read();
         limits = JobLimiter.OfThisMachine(options, gpus, clock, logs.CreateLogger("Tanjiren.Agent.Limits"));
-        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, machineId, metrics, clock, logs.CreateLogger("Tanjiren.Agent.Steps")) { Limits = limits };
+        var assignments = new AssignmentVerifier(new WorkTrust(home, identity, client, options.Timeouts, clock, log));
+        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, machineId, assignments, metrics, clock, logs.CreateLogger("Tanjiren.Agent.Steps")) { Limits = limits };
         var reconciler = new Reconciler(platform, journal, outbox, machineId, log);
         claimer = new StepClaimer(parts);
         heartbeat = new HeartbeatLoop(parts, claimer, reconciler, MachineLabels.Read(options, gpus));

@@ -122,6 +122,13 @@ namespace Tanjiren.Protocol;
 [JsonSerializable(typeof(RecoverRequest))]
 [JsonSerializable(typeof(RecoverResponse))]
 [JsonSerializable(typeof(KeyChainBody))]
+[JsonSerializable(typeof(AssignmentClaims))]
+[JsonSerializable(typeof(WorkKeyClaims))]
+[JsonSerializable(typeof(WorkKeysBody))]
+[JsonSerializable(typeof(ReceiptClaims))]
+[JsonSerializable(typeof(StepReceiptBody))]
+[JsonSerializable(typeof(ReceiptBundleLine))]
+[JsonSerializable(typeof(IReadOnlyList<ReceiptResult>))]
 [JsonSerializable(typeof(JsonElement))]
 public sealed partial class WireJson : JsonSerializerContext;
 

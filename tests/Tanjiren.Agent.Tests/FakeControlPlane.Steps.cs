@@ -31,12 +31,12 @@ internal sealed partial class FakeControlPlane
             (step.Queued, step.Held, step.ClaimId) = (false, true, request.ClaimId);
             step.Generation++;
         }
-        return AnswerAsync(context, 200, new ClaimResponse
+        return AnswerAsync(context, 200, Rewrite(Signed(request.ClaimId!, new ClaimResponse
         {
             StepId = step.Id, TaskId = step.TaskId, ExecutionId = "exe_1", Intent = "test", LeaseGeneration = step.Generation, LeaseTtlMs = TtlMs,
             LeaseGraceMs = GraceMs, TimeoutMs = step.TimeoutMs, Command = step.Command, WorkingDirectory = "/", Environment = step.Environment, Secrets = step.Secrets, CancelRequested = step.CancelRequested,
             TraceParent = step.TraceParent, TraceState = step.TraceState, Resources = step.Resources,
-        }, WireJson.Default.ClaimResponse);
+        })), WireJson.Default.ClaimResponse);
     }
 
     private Task LogsAsync(HttpContext context, FakeStep step, AppendLogsRequest request)
@@ -59,6 +59,7 @@ internal sealed partial class FakeControlPlane
     private Task CompleteAsync(HttpContext context, FakeStep step, CompleteRequest request)
     {
         Completes.Enqueue(request);
+        if (request.Receipt is not null && RefusesReceipts) return ProblemAsync(context, 422, ErrorCode.ValidationFailed);
         request.ResultDigest.ShouldBe(ResultDigest.Compute(step.Id, request));
         if (step.Result is { } before && before.LeaseGeneration == request.LeaseGeneration)
             return before.ResultDigest == request.ResultDigest ? TransitionAsync(context, TransitionResult.AlreadyDone) : ProblemAsync(context, 409, ErrorCode.ResultConflict);

@@ -208,6 +208,7 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
             "heartbeat" => HeartbeatAsync(context, body),
             "work" => WorkAsync(context),
             "key-rotations" => RotationAsync(context, body),
+            "work-keys" => WorkKeysAsync(context),
             "recover" => RecoverAsync(context, body),
             _ => StepAsync(context, parts[2], route, body),
         });

@@ -39,6 +39,14 @@ internal sealed class ControlPlaneClient(DeviceTransport transport, string insta
     public Task<Reply<KeyRotationBody>> RequestKeyRotationAsync(RequestKeyRotation request, CancellationToken ct) =>
         PostAsync($"/api/instances/{instanceId}/key-rotations", request, WireJson.Default.RequestKeyRotation, WireJson.Default.KeyRotationBody, timeouts.Request, ct);
 
+    public Task<Reply<WorkKeysBody>> WorkKeysAsync(CancellationToken ct) =>
+        transport.SendAsync(HttpMethod.Get, "/api/device-trust/work-keys", [], WireJson.Default.WorkKeysBody, timeouts.Request, ct);
+
+    /// <summary>By the present key of this workstation, with the fingerprint of that key.</summary>
+    public (string Receipt, string KeyFingerprint) SignReceipt(ReceiptClaims claims) => transport.SignReceipt(Receipt.Payload(claims with { Iss = instanceId }));
+
+    public string KeyFingerprint => transport.KeyFingerprint;
+
     private Task<Reply<TResponse>> PostAsync<TRequest, TResponse>(string path, TRequest request, JsonTypeInfo<TRequest> requestType,
         JsonTypeInfo<TResponse> responseType, TimeSpan timeout, CancellationToken ct) where TResponse : class =>
         transport.SendAsync(HttpMethod.Post, path, JsonSerializer.SerializeToUtf8Bytes(request, requestType), responseType, timeout, ct);

@@ -67,6 +67,13 @@ internal sealed partial class DeviceTransport : IDisposable
     /// <summary>A statement by the present key.</summary>
     public string State(byte[] payload) => key.State(payload);
 
+    /// <summary>A receipt by the present key, and which that is: another one may take its place before the receipt is taken.</summary>
+    public (string Receipt, string KeyFingerprint) SignReceipt(byte[] payload)
+    {
+        var present = key;
+        return (present.SignReceipt(payload), present.Fingerprint);
+    }
+
     public async Task<Reply<T>> SendAsync<T>(HttpMethod method, string pathAndQuery, byte[] body, JsonTypeInfo<T> type, TimeSpan timeout,
         CancellationToken ct) where T : class
     {

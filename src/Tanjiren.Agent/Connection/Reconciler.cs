@@ -39,7 +39,7 @@ internal sealed partial class Reconciler(AgentPlatform platform, Journal journal
                 upload.SayNothing();
                 continue;
             }
-            if (claim.Result is { } result) upload.Complete(result);
+            if (claim.Result is { } result) upload.Complete(result, claim.Receipt);
             reports.Add(new StepReport { StepId = claim.StepId, LeaseGeneration = claim.Generation, ClaimId = claim.ClaimId, State = state });
         }
         return reports;
@@ -118,8 +118,9 @@ internal sealed partial class Reconciler(AgentPlatform platform, Journal journal
         var upload = outbox.Resume(claim with { Generation = generation });
         var words = StepResult.Unknown("The agent ended while it ran; its processes are dead and nobody saw the exit code.");
         var result = StepResult.Seal(words, claim.StepId, generation, 0, upload.Chunks.LastSeq, output: null);
-        if (!TryJournal(new JournalEntry { Kind = JournalKind.Result, ClaimId = claim.ClaimId, Result = result })) return false;
-        upload.Complete(result);
+        var receipt = upload.Describe(result, claim.TaskId, claim.Assignment);
+        if (!TryJournal(new JournalEntry { Kind = JournalKind.Result, ClaimId = claim.ClaimId, Result = result, Receipt = receipt })) return false;
+        upload.Complete(result, receipt);
         return true;
     }
 

@@ -1,3 +1,4 @@
+using Tanjiren.Agent.Assignments;
 using Tanjiren.Agent.Connection;
 using Tanjiren.Agent.Limits;
 using Tanjiren.Agent.Outbox;
@@ -6,7 +7,7 @@ namespace Tanjiren.Agent.Execution;
 
 /// <summary>What every runner needs.</summary>
 internal sealed record RunnerParts(AgentOptions Options, AgentPlatform Platform, Journal Journal, ControlPlaneClient Client, SessionKeeper Sessions,
-    OutboxSender Outbox, WatchdogKeeper Watchdog, StepTable Steps, string MachineId, AgentMetrics Metrics, TimeProvider Clock, ILogger Log)
+    OutboxSender Outbox, WatchdogKeeper Watchdog, StepTable Steps, string MachineId, AssignmentVerifier Assignments, AgentMetrics Metrics, TimeProvider Clock, ILogger Log)
 {
     public required JobLimiter Limits { get; init; }
 }

@@ -13,6 +13,7 @@ internal sealed partial class StepRunner
     {
         var held = Lease!;
         using var run = trace.Run();
+        if (!await VerifyAsync(claim)) return;
         var argv = JobCommand.Argv(claim.Command);
         if (argv is null)
         {
@@ -63,6 +64,28 @@ internal sealed partial class StepRunner
         await RecordExitAsync(held, exit, startedAt, given);
     }
 
+    /// <summary>Whether the control plane has signed for exactly what is about to run. False: it is not to run, and what follows from that is done.</summary>
+    private async Task<bool> VerifyAsync(ClaimResponse claim)
+    {
+        var verdict = await parts.Assignments.VerifyAsync(claim, pending, ClaimId, giveUp.Token);
+        if (verdict.Problem is { } problem)
+        {
+            LogRejected(StepId, problem);
+            await FinishAsync(StepResult.Failed(StepReason.RejectedByAgent, problem), 0);
+            return false;
+        }
+        if (verdict.Later is { } later)
+        {
+            LogNotStarted(StepId, later);
+            await EndUnspawnedAsync();
+            return false;
+        }
+        assignment = claim.Assignment;
+        // Its time counts from the request, on the clock that counts sleep: an answer that was held back on the way, or verified late, does not give it anew.
+        if (parts.Platform.BootNowMs() >= Lease!.HardDeadlineBootMs) Stop(StopReason.Timeout);
+        return true;
+    }
+
     /// <summary>Everything that must stand before a process may exist. False: it may not, and what follows from that is done.</summary>
     private async Task<bool> PrepareAsync(Lease held, ulong mark)
     {
@@ -75,7 +98,7 @@ internal sealed partial class StepRunner
         {
             parts.Journal.ReserveResult(ClaimId);
             parts.Watchdog.Watch(StepId, mark, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack));
-            parts.Journal.Append(new JournalEntry { Kind = JournalKind.Spawning, ClaimId = ClaimId, Mark = mark, MachineId = parts.MachineId }, durable: true);
+            parts.Journal.Append(new JournalEntry { Kind = JournalKind.Spawning, ClaimId = ClaimId, Mark = mark, MachineId = parts.MachineId, Assignment = assignment }, durable: true);
             // The disk may have taken long: look again, now that nothing but the spawn itself lies ahead.
             if (!IsStoppedOrLate(held)) return true;
         }
@@ -212,6 +235,9 @@ internal sealed partial class StepRunner
 
     [LoggerMessage(Level = LogLevel.Information, Message = "{StepId} ended: exit code {ExitCode}, signal {Signal}, stopped for {Reason}")]
     private partial void LogExited(string stepId, int? exitCode, string? signal, StopReason reason);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "{StepId} is not started, and fails: {Problem}")]
+    private partial void LogRejected(string stepId, string problem);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{StepId} was not started and goes back: {Reason}")]
     private partial void LogNotStarted(string stepId, string reason);

@@ -36,6 +36,8 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private string? exceeded;
     private bool leftBehind;
     private long lastTick = parts.Platform.BootNowMs();
+    // Set when it was verified, and by nothing else: what is journalled and signed from then on is what was acted on.
+    private string? assignment;
     private readonly TreeKills kills = new(pending.StepId, parts.Log);
     private readonly StepTrace trace = new(pending, parts.Metrics);
 
@@ -175,13 +177,14 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
         }
         var result = StepResult.Seal(words with { Detail = masks.Text(words.Detail) }, StepId, lease!.Generation, durationMs, upload!.Chunks.LastSeq, output);
         trace.Ended(result);
-        while (!TryJournal(new JournalEntry { Kind = JournalKind.Result, ClaimId = ClaimId, Result = result }, durable: true))
+        var receipt = upload.Describe(result, TaskId, assignment);
+        while (!TryJournal(new JournalEntry { Kind = JournalKind.Result, ClaimId = ClaimId, Result = result, Receipt = receipt }, durable: true))
         {
             Tick();
             await Task.Delay(parts.Options.Timeouts.DiskRetry, parts.Clock);
         }
         End();
-        upload.Complete(result);
+        upload.Complete(result, receipt);
     }
 
     private void End()

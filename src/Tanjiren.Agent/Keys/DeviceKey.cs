@@ -22,5 +22,10 @@ internal sealed class DeviceKey(ECDsa key) : IDisposable
         lock (signing) return KeyStatement.Sign(key, payload);
     }
 
+    public string SignReceipt(byte[] payload)
+    {
+        lock (signing) return Receipt.Sign(key, payload);
+    }
+
     public void Dispose() => key.Dispose();
 }

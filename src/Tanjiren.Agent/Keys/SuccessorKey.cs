@@ -31,9 +31,7 @@ internal sealed class SuccessorKey(AgentHome home)
     /// <summary>Puts it in the place of the old key, which is gone then. A crash in between is finished by the next start, as with a pairing.</summary>
     public void Install(string fingerprint)
     {
-        if (AgentIdentity.Load(home.Directory) is not { } identity) return;
-        if (identity.KeyFingerprint != fingerprint)
-            AgentHome.Replace(home.Identity, identity with { KeyFingerprint = fingerprint }, AgentJson.Default.AgentIdentity, durable: true);
+        home.ChangeIdentity(identity => identity with { KeyFingerprint = fingerprint });
         home.FinishPairing();
     }
 

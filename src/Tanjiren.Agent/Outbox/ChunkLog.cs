@@ -41,9 +41,13 @@ internal sealed partial class ChunkLog : IDisposable
     private bool disposed;
     private (Segment? Segment, long Offset, long Seq) cursor;
 
+    /// <summary>Of a log that this run has written from its start.</summary>
+    private readonly LogDigest? digest;
+
     private ChunkLog(string directory, string claimId, List<Segment> segments, long storedSeq, OutboxBudget budget, AgentTimeouts timeouts,
-        TimeProvider clock, ILogger log)
+        TimeProvider clock, ILogger log, LogDigest? digest)
     {
+        this.digest = digest;
         (this.directory, this.claimId, this.segments, this.budget, this.timeouts, this.clock, this.log) =
             (directory, claimId, segments, budget, timeouts, clock, log);
         // A segment that is missing was deleted because the server had it: see Stored.
@@ -63,7 +67,7 @@ internal sealed partial class ChunkLog : IDisposable
     public bool TailDamaged { get; }
 
     public static ChunkLog Create(string directory, string claimId, OutboxBudget budget, AgentTimeouts timeouts, TimeProvider clock, ILogger log) =>
-        new(directory, claimId, [], 0, budget, timeouts, clock, log);
+        new(directory, claimId, [], 0, budget, timeouts, clock, log, new LogDigest());
 
     /// <summary>Opens what an earlier run left. Its torn tail is not part of it.</summary>
     public static ChunkLog Recover(string directory, string claimId, long storedSeq, OutboxBudget budget, AgentTimeouts timeouts, TimeProvider clock,
@@ -71,7 +75,7 @@ internal sealed partial class ChunkLog : IDisposable
     {
         var found = Segment.FindAll(directory, claimId);
         budget.TakeExisting(found.Sum(s => s.Length));
-        return new ChunkLog(directory, claimId, found, storedSeq, budget, timeouts, clock, log);
+        return new ChunkLog(directory, claimId, found, storedSeq, budget, timeouts, clock, log, digest: null);
     }
 
     /// <summary>Adds a chunk; its budget was taken by the caller.</summary>
@@ -83,7 +87,8 @@ internal sealed partial class ChunkLog : IDisposable
         {
             if (unsyncedBytes > MaxUnsynced) throw new IOException("Output that was written earlier is not durable yet.");
             var seq = LastSeq + 1;
-            var frame = Segment.Encode(new LogChunk { Seq = seq, Stream = stream, At = clock.GetUtcNow(), Data = data });
+            var at = clock.GetUtcNow();
+            var frame = Segment.Encode(new LogChunk { Seq = seq, Stream = stream, At = at, Data = data });
             if (current is null || current.Length >= SegmentBytes) StartSegmentLocked(seq);
             unsynced.Add((current!, current!.Length, frame));
             try
@@ -96,6 +101,7 @@ internal sealed partial class ChunkLog : IDisposable
                 throw;
             }
             LastSeq = seq;
+            digest?.Add(seq, stream, at, data);
             unsyncedBytes += frame.Length;
             syncNow = unsyncedBytes > SyncAbove;
             if (!syncNow) ArmSyncLocked(timeouts.OutputSync);
@@ -179,6 +185,27 @@ internal sealed partial class ChunkLog : IDisposable
             if (TailDamaged && finalSeq is { } last && seq > SyncedSeq)
                 while (seq <= last && batch.Count < maxChunks) batch.Add(Lost(seq++, clock.GetUtcNow()));
             return batch;
+        }
+    }
+
+    /// <summary>
+    /// Over every chunk that was written, for the receipt. Null when an earlier run has written it and its first files are freed already: what the server stores is then known to nobody
+    /// here. Keeping a digest in each file was rejected: it would serve steps alone whose agent was killed after more than a file of output.
+    /// </summary>
+    public string? Digest()
+    {
+        lock (gate)
+        {
+            if (digest is not null) return digest.Value;
+            var read = new LogDigest();
+            long seq = 0;
+            foreach (var segment in segments)
+                for (long offset = 0; segment.Read(offset) is var (chunk, next); offset = next)
+                {
+                    if (chunk.Seq != ++seq) return null;
+                    read.Add(chunk.Seq, chunk.Stream, chunk.At, chunk.Data);
+                }
+            return seq == LastSeq ? read.Value : null;
         }
     }
 

@@ -10,7 +10,7 @@ namespace Tanjiren.Agent.Outbox;
 /// </summary>
 internal sealed partial class Journal : IDisposable
 {
-    /// <summary>The largest result: preview 4 KiB as base64, detail of 2,000 characters at six bytes each, the rest.</summary>
+    /// <summary>The largest result: preview 4 KiB as base64, detail of 2,000 characters at six bytes each, the receipt with an assignment of up to 4 KiB, the rest.</summary>
     public const int ResultRoom = 24 * 1024;
 
     private const int GrowBy = 256 * 1024;

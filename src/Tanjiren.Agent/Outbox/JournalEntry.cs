@@ -54,6 +54,10 @@ internal sealed record JournalEntry
     public long? StartTime { get; init; }
     public long? Seq { get; init; }
     public CompleteRequest? Result { get; init; }
+    /// <summary>Of <see cref="JournalKind.Result"/>: what is signed when the result is sent, by the key of that moment.</summary>
+    public ReceiptClaims? Receipt { get; init; }
+    /// <summary>Of <see cref="JournalKind.Spawning"/>: the assignment that was verified.</summary>
+    public string? Assignment { get; init; }
     /// <summary>Of <see cref="JournalKind.Leased"/>: the task's trace, so that what is sent after a restart is still in it.</summary>
     public string? TraceParent { get; init; }
 }

@@ -16,6 +16,9 @@ internal sealed record JournaledClaim
     public bool NotSpawned { get; init; }
     public int? Pid { get; init; }
     public CompleteRequest? Result { get; init; }
+    public ReceiptClaims? Receipt { get; init; }
+    /// <summary>What was verified before the start.</summary>
+    public string? Assignment { get; init; }
     public bool Releasing { get; init; }
     public bool Answered { get; init; }
     public long StoredSeq { get; init; }
@@ -96,10 +99,10 @@ internal sealed class JournalState
         claims[id] = entry.Kind switch
         {
             JournalKind.Leased => claim with { Generation = entry.Generation, TaskId = entry.TaskId ?? claim.TaskId, TraceParent = entry.TraceParent },
-            JournalKind.Spawning => claim with { Mark = entry.Mark, MachineId = entry.MachineId, NotSpawned = false },
+            JournalKind.Spawning => claim with { Mark = entry.Mark, MachineId = entry.MachineId, Assignment = entry.Assignment, NotSpawned = false },
             JournalKind.NotSpawned => claim with { NotSpawned = true },
             JournalKind.Spawned => claim with { Pid = entry.Pid },
-            JournalKind.Result => claim with { Result = entry.Result },
+            JournalKind.Result => claim with { Result = entry.Result, Receipt = entry.Receipt },
             JournalKind.Releasing => claim with { Releasing = true, Generation = entry.Generation ?? claim.Generation },
             JournalKind.Answered => claim with { Answered = true },
             JournalKind.Stored => claim with { StoredSeq = Math.Max(claim.StoredSeq, entry.Seq!.Value) },
@@ -119,10 +122,10 @@ internal sealed class JournalState
             JournalEntry Of(JournalKind kind) => new() { Kind = kind, ClaimId = c.ClaimId };
             yield return Of(JournalKind.Claiming) with { StepId = c.StepId, TaskId = c.TaskId };
             if (c.Generation is not null) yield return Of(JournalKind.Leased) with { Generation = c.Generation, TraceParent = c.TraceParent };
-            if (c.Mark is not null) yield return Of(JournalKind.Spawning) with { Mark = c.Mark, MachineId = c.MachineId };
+            if (c.Mark is not null) yield return Of(JournalKind.Spawning) with { Mark = c.Mark, MachineId = c.MachineId, Assignment = c.Assignment };
             if (c.Pid is not null) yield return Of(JournalKind.Spawned) with { Pid = c.Pid };
             if (c.NotSpawned) yield return Of(JournalKind.NotSpawned);
-            if (c.Result is not null) yield return Of(JournalKind.Result) with { Result = c.Result };
+            if (c.Result is not null) yield return Of(JournalKind.Result) with { Result = c.Result, Receipt = c.Receipt };
             if (c.Releasing) yield return Of(JournalKind.Releasing);
             if (c.Answered) yield return Of(JournalKind.Answered);
             if (c.StoredSeq > 0) yield return Of(JournalKind.Stored) with { Seq = c.StoredSeq };

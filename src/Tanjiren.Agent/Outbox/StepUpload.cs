@@ -28,6 +28,7 @@ internal sealed partial class StepUpload : IDisposable
     private readonly ILogger log;
     private LastWord lastWord;
     private CompleteRequest? result;
+    private ReceiptClaims? receipt;
     private bool logsRefused;
     private int batchBytes = BatchBytes;
 
@@ -60,8 +61,12 @@ internal sealed partial class StepUpload : IDisposable
     /// <summary>There is more to send, or the server may be back.</summary>
     public void Wake() => pulse.Set();
 
-    /// <summary>Sends the result, which the caller has made durable.</summary>
-    public void Complete(CompleteRequest durableResult) => Decide(LastWord.Complete, durableResult);
+    /// <summary>What is to be signed of a result. Journalled with it: what is said again after a crash must be the same, and the output may not be here any more then.</summary>
+    public ReceiptClaims Describe(CompleteRequest sealedResult, string? taskId, string? assignment) =>
+        ReceiptClaims.Of(taskId, StepId, sealedResult, assignment, Chunks.Digest(), parts.Clock.GetUtcNow());
+
+    /// <summary>Sends the result, which the caller has made durable; with a receipt, unless it is a result of an agent that knew none.</summary>
+    public void Complete(CompleteRequest durableResult, ReceiptClaims? toSign) => Decide(LastWord.Complete, durableResult, toSign);
 
     /// <summary>Gives the step back; the caller has journalled it.</summary>
     public void Release(long generation)
@@ -112,12 +117,12 @@ internal sealed partial class StepUpload : IDisposable
 
     public void Dispose() => Chunks.Dispose();
 
-    private void Decide(LastWord word, CompleteRequest? final)
+    private void Decide(LastWord word, CompleteRequest? final, ReceiptClaims? toSign = null)
     {
         lock (gate)
         {
             if (lastWord != LastWord.None) return;
-            (lastWord, result) = (word, final);
+            (lastWord, result, receipt) = (word, final, toSign);
         }
         if (word == LastWord.Nothing) answered.TrySetResult();
         pulse.Set();
@@ -213,8 +218,10 @@ internal sealed partial class StepUpload : IDisposable
     private async Task SpeakAsync(LastWord word, CompleteRequest? final, CancellationToken ct)
     {
         var session = await parts.Sessions.CurrentAsync(ct);
+        // Signed when it is sent, not when it is made: the key may have been rotated since, and the server takes a receipt by the key that proves the request.
+        var (signed, signedBy) = word == LastWord.Complete && receipt is not null ? parts.Client.SignReceipt(receipt) : default;
         var reply = word == LastWord.Complete
-            ? await parts.Client.CompleteAsync(session, StepId, final!, ct)
+            ? await parts.Client.CompleteAsync(session, StepId, final! with { Receipt = signed }, ct)
             : await parts.Client.ReleaseAsync(session, StepId, new ReleaseRequest { LeaseGeneration = Generation, Reason = "never started" }, ct);
         if (parts.Sessions.Concerns(session, reply)) return;
         switch (reply.Kind)
@@ -222,6 +229,13 @@ internal sealed partial class StepUpload : IDisposable
             case ReplyKind.Ok:
                 backoff.Reset();
                 break;
+            case ReplyKind.Refused when signed is not null:
+                // A new key came in between: the next receipt is by that one.
+                if (signedBy != parts.Client.KeyFingerprint) return;
+                // The result counts for more than its receipt: without this it would be lost for a fault of one of the two sides.
+                LogReceiptRefused(StepId, reply.Words);
+                receipt = null;
+                return;
             case ReplyKind.LeaseLost or ReplyKind.ResultConflict or ReplyKind.NotFound or ReplyKind.Refused or ReplyKind.NotClaimable:
                 LogWordRefused(StepId, Generation, word == LastWord.Complete ? "result" : "release", reply.Words);
                 break;
@@ -281,6 +295,9 @@ internal sealed partial class StepUpload : IDisposable
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The server takes no more output of {StepId}: {Words}")]
     private partial void LogLogsRefused(string stepId, string words);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "The receipt of {StepId} was refused, so its result is sent without one: {Words}")]
+    private partial void LogReceiptRefused(string stepId, string words);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The {Word} of {StepId}, generation {Generation}, was refused for good: {Words}")]
     private partial void LogWordRefused(string stepId, long generation, string word, string words);

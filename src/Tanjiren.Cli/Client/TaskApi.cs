@@ -71,6 +71,9 @@ internal sealed class TaskApi(ApiClient api, ClientTimeouts timeouts, TimeProvid
     public Task<RuntimeOverviewBody> OverviewAsync(CancellationToken cancellation) =>
         api.GetAsync("/api/tasks/runtime-overview", WireJson.Default.RuntimeOverviewBody, cancellation);
 
+    public Task<StepReceiptBody> ReceiptAsync(string id, string stepId, CancellationToken cancellation) =>
+        api.GetAsync($"{Path(id)}/steps/{Uri.EscapeDataString(stepId)}/receipt", WireJson.Default.StepReceiptBody, cancellation);
+
     public Task<Page<LogChunkBody>> LogsAsync(string id, string stepId, string? cursor, int limit, CancellationToken cancellation) =>
         api.GetAsync($"{Path(id)}/steps/{Uri.EscapeDataString(stepId)}/logs" + Query.Of(("cursor", cursor), ("limit", limit.ToString())),
             WireJson.Default.PageLogChunkBody, cancellation);

@@ -6,7 +6,8 @@ using System.Text.Json;
 namespace Tanjiren.Protocol;
 
 /// <summary>
-/// A compact JWS (RFC 7515 §7.1) by ES256 that carries its signer's public key in the header: proofs, statements about keys, and what a server says of those.
+/// A compact JWS (RFC 7515 §7.1) by ES256. It carries its signer's public key in the header (proofs, statements about keys and what a server says of those, receipts), or names it
+/// (<see cref="Assignment"/>).
 /// <see cref="SigningInput"/> is what <see cref="Signature"/> must cover.
 /// </summary>
 public sealed record CompactJws(ProofHeader Header, byte[] Payload, byte[] SigningInput, byte[] Signature)

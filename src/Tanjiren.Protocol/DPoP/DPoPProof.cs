@@ -6,12 +6,14 @@ using System.Text.Json.Serialization;
 
 namespace Tanjiren.Protocol;
 
-/// <summary>The JOSE header of a proof (RFC 9449 §4.2).</summary>
+/// <summary>The JOSE header of a proof (RFC 9449 §4.2), and of everything else that is signed here.</summary>
 public sealed record ProofHeader
 {
     [JsonPropertyName("typ")] public string? Typ { get; init; }
     [JsonPropertyName("alg")] public string? Alg { get; init; }
     [JsonPropertyName("jwk")] public Jwk? Jwk { get; init; }
+    /// <summary>In place of <see cref="Jwk"/> where the reader must have the key already (<see cref="Assignment"/>).</summary>
+    [JsonPropertyName("kid")] public string? Kid { get; init; }
 }
 
 /// <summary>The claims of a proof (RFC 9449 §4.2), and <c>bsh</c>: base64url SHA-256 of the request body (D-04; an empty body has the digest of zero bytes).</summary>

@@ -56,6 +56,11 @@ public sealed record LogChunkBody
     public required DateTimeOffset At { get; init; }
     /// <summary>Base64 in JSON: the bytes as the process wrote them.</summary>
     public required byte[] Data { get; init; }
+    /// <summary><see cref="LogChunk.Signature"/> as it was when the chunk arrived; absent in events.</summary>
+    public string? Signature { get; init; }
+
+    /// <summary>The chunk as its workstation sent it.</summary>
+    public LogChunk ToChunk() => new() { Seq = Seq, Stream = Stream, At = At, Data = Data };
 }
 
 /// <summary>

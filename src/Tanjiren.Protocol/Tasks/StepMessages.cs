@@ -70,6 +70,16 @@ public enum LeaseState
     Released,
 }
 
+/// <summary>Whether the workstation signed for how a step ended.</summary>
+[JsonConverter(typeof(CamelCaseEnum<ReceiptState>))]
+public enum ReceiptState
+{
+    /// <summary>A receipt is stored that fitted the result when it came.</summary>
+    Signed,
+    /// <summary>None came, as from an agent that knows none.</summary>
+    Missing,
+}
+
 public sealed record StepBody
 {
     public required string Id { get; init; }
@@ -96,6 +106,8 @@ public sealed record StepBody
     public required bool Truncated { get; init; }
     /// <summary>Whether everything that the agent wrote has arrived.</summary>
     public required bool LogsComplete { get; init; }
+    /// <summary>Of a step that its workstation ended: whether it signed a receipt. <c>jobs verify</c> says what that is worth.</summary>
+    public ReceiptState? ReceiptState { get; init; }
 }
 
 /// <summary><c>POST /api/steps/{id}/claim?session=…</c>. The same claim id again gets the same answer, and renews the lease.</summary>
@@ -132,6 +144,8 @@ public sealed record ClaimResponse
     public string? TraceParent { get; init; }
     /// <summary>W3C <c>tracestate</c> that came with it; at most 512 characters.</summary>
     public string? TraceState { get; init; }
+    /// <summary>The server's signature (JWS: <see cref="Tanjiren.Protocol.Assignment"/>) over what this answer grants. Without a good one an agent starts nothing.</summary>
+    public string? Assignment { get; init; }
 }
 
 /// <summary><c>POST /api/steps/{id}/complete?session=…</c>: the result, sent from the outbox until it is answered.</summary>
@@ -154,6 +168,11 @@ public sealed record CompleteRequest
     public string? OutputPreview { get; init; }
     /// <summary>SHA-256 in lower-case hex, made by <see cref="Tanjiren.Protocol.ResultDigest"/>: the same result again is 200, another one 409.</summary>
     public string? ResultDigest { get; init; }
+    /// <summary>
+    /// The workstation's signature (JWS: <see cref="Tanjiren.Protocol.Receipt"/>) over this result, by the key that proves the request. Optional; one that does not fit is refused. Of a
+    /// result that is sent again the first one counts.
+    /// </summary>
+    public string? Receipt { get; init; }
 }
 
 /// <summary><c>POST /api/steps/{id}/release?session=…</c>: gives a step back that provably never started.</summary>

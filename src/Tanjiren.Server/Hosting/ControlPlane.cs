@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Configuration;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Assignments;
 using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Data.Postgres;
@@ -48,6 +49,7 @@ public static class ControlPlane
             .AddWorkstations()
             .AddSessions()
             .AddTasks()
+            .AddAssignments()
             .AddSchedules()
             .AddAudit()
             .AddRetention()
@@ -75,6 +77,7 @@ public static class ControlPlane
         app.MapWorkstations();
         app.MapSessions();
         app.MapTasks();
+        app.MapAssignments();
         app.MapSchedules();
         app.MapAudit();
         app.MapRecords();

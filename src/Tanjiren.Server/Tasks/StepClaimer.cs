@@ -67,7 +67,8 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         var secrets = await vault.OpenAsync(tx, locked.TaskId, locked.ParsedSpec);
         if (secrets.Fault is { } lost) return await EndWithoutSecretsAsync(tx, locked, step, lost);
         // Last, because it uses the approval up.
-        if (await gate.AdmitAsync(tx, locked, step, claimer.Id, claimer.ParseTags()) is { } refusal) return ClaimResult.Refused(refusal, step.State);
+        var (refusal, covering) = await gate.AdmitAsync(tx, locked, step, claimer.Id, claimer.ParseTags());
+        if (refusal is { } why) return ClaimResult.Refused(why, step.State);
 
         var generation = await tx.FirstAsync<long?>("""
             UPDATE steps SET state = 'running', lease_state = 'held', lease_holder = @instanceId, lease_session = @sessionId,
@@ -80,16 +81,17 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         if (generation is null) return ClaimResult.Refused(ClaimRefusal.Moved, step.State);
 
         locked.Also("""
-            INSERT INTO step_claims (step_id, generation, claim_id, instance_id, session_id, claimed_at)
-            VALUES (@stepId, @generation, @claimId, @instanceId, @sessionId, @now);
-            """, new { stepId, generation, claimId, instanceId = device.InstanceId, sessionId = device.SessionId, now = locked.Now });
+            INSERT INTO step_claims (step_id, generation, claim_id, instance_id, session_id, claimed_at, approval_id)
+            VALUES (@stepId, @generation, @claimId, @instanceId, @sessionId, @now, @approvalId);
+            """, new { stepId, generation, claimId, instanceId = device.InstanceId, sessionId = device.SessionId, now = locked.Now, approvalId = covering?.Id });
         if (locked.TaskState == TaskState.Queued) locked.MoveTask(TaskState.Executing);
         locked.Add(active: 1);
         locked.AddEvent("claimed", stepId, generation, device.InstanceId);
         await locked.SaveAsync(wakeUps, metrics);
         tx.OnCommit(() => missed.Claimed(device.InstanceId));
         if (step.Attempts == 0) tx.OnCommit(() => metrics.Dispatched(locked.Now - step.CreatedAt));
-        return ClaimResult.Granted(Answer(locked, step, generation.Value, step.TimeoutMs, options.TtlMs, cancelRequested: false) with { Secrets = secrets.Values });
+        return ClaimResult.Granted(Answer(locked, step, generation.Value, step.TimeoutMs, options.TtlMs, cancelRequested: false) with { Secrets = secrets.Values },
+            covering is null ? null : new StartApproval { Id = covering.Id, ActionHash = covering.ActionHash });
     }
 
     /// <summary>Renews as well: the agent counts its trust from the start of this request. Not past the deadline: nothing starts that must end at once, and may be given up meanwhile.</summary>
@@ -103,10 +105,12 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         if (left is null) return ClaimResult.Refused(ClaimRefusal.Lost, step.State);
         var secrets = await vault.OpenAsync(tx, locked.TaskId, locked.ParsedSpec);
         // They were there a moment ago; without them the job must not run, and the lease goes as that of a claim that nobody heard of.
-        return secrets.Fault is not null
-            ? ClaimResult.Refused(ClaimRefusal.Lost, step.State)
-            : ClaimResult.Granted(
-                Answer(locked, step, step.LeaseGeneration, left.Value, step.LeaseTtlMs, step.CancelRequestedAt is not null) with { Secrets = secrets.Values }, repeated: true);
+        if (secrets.Fault is not null) return ClaimResult.Refused(ClaimRefusal.Lost, step.State);
+        var approval = await tx.FirstAsync<StartApproval>("""
+            SELECT a.id, a.action_hash FROM step_claims c JOIN approvals a ON a.id = c.approval_id WHERE c.step_id = @id AND c.generation = @generation
+            """, new { id = step.Id, generation = step.LeaseGeneration });
+        return ClaimResult.Granted(
+            Answer(locked, step, step.LeaseGeneration, left.Value, step.LeaseTtlMs, step.CancelRequestedAt is not null) with { Secrets = secrets.Values }, approval, repeated: true);
     }
 
     /// <summary>No other workstation could start it either: without an end it would be offered and refused for ever.</summary>
@@ -209,9 +213,17 @@ internal enum ClaimRefusal
     Forbidden,
 }
 
-internal sealed record ClaimResult(ClaimResponse? Response, ClaimRefusal? Refusal, string? CurrentState, bool Repeated)
+/// <summary>What was granted, not signed yet, and the approval that it was granted under; or why it was not.</summary>
+internal sealed record ClaimResult(ClaimResponse? Response, StartApproval? Approval, ClaimRefusal? Refusal, string? CurrentState, bool Repeated)
 {
-    public static ClaimResult Granted(ClaimResponse response, bool repeated = false) => new(response, null, null, repeated);
+    public static ClaimResult Granted(ClaimResponse response, StartApproval? approval, bool repeated = false) => new(response, approval, null, null, repeated);
 
-    public static ClaimResult Refused(ClaimRefusal refusal, string? currentState = null) => new(null, refusal, currentState, false);
+    public static ClaimResult Refused(ClaimRefusal refusal, string? currentState = null) => new(null, null, refusal, currentState, false);
+}
+
+/// <summary>An approval that a step starts under, and what it was given for.</summary>
+internal sealed record StartApproval
+{
+    public string Id { get; init; } = "";
+    public string ActionHash { get; init; } = "";
 }

@@ -1,5 +1,6 @@
 using Microsoft.AspNetCore.Http.HttpResults;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Assignments;
 using Tanjiren.Server.DeviceTrust;
 using Tanjiren.Server.Problems;
 using Tanjiren.Server.Workstations.Sessions;
@@ -19,7 +20,7 @@ internal static class StepEndpoints
     }
 
     private static async Task<Results<Ok<ClaimResponse>, Problem>> ClaimAsync(
-        string id, ClaimRequest request, Device device, StepClaimer claimer, HttpContext context, CancellationToken cancellationToken)
+        string id, ClaimRequest request, Device device, StepClaimer claimer, AssignmentSigner signer, HttpContext context, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
         errors.Require(Ids.IsValid(request.ClaimId, Ids.Claim), "claimId", "must be a claim id (clm_…)");
@@ -29,7 +30,7 @@ internal static class StepEndpoints
         var result = await claimer.ClaimAsync(device, id, request.ClaimId!, request.ExpectedGeneration!.Value, cancellationToken);
         return result.Refusal switch
         {
-            null => TypedResults.Ok(result.Response!),
+            null => TypedResults.Ok(await signer.SignAsync(device, request.ClaimId!, result.Response!, result.Approval, cancellationToken)),
             ClaimRefusal.NotFound => Problem.NotFound("step", id),
             ClaimRefusal.SessionEnded => SessionEnded(),
             ClaimRefusal.SignedOut => SignedOutGate.Refuse(context),
@@ -69,10 +70,11 @@ internal static class StepEndpoints
     }
 
     private static async Task<Results<Ok<StepTransitionResponse>, Problem>> CompleteAsync(
-        string id, CompleteRequest request, Device device, StepResolver resolver, CancellationToken cancellationToken)
+        string id, CompleteRequest request, Device device, StepResolver resolver, ReceiptJudge receipts, CancellationToken cancellationToken)
     {
         var errors = new FieldErrors();
         CheckResult(id, request, errors);
+        if (!errors.Any) await receipts.CheckAsync(device, id, request, errors, cancellationToken);
         if (errors.Any) return errors.ToProblem();
         return Answer(id, await resolver.CompleteAsync(device, id, request, cancellationToken));
     }

@@ -75,6 +75,9 @@ internal sealed class StepResolver(Database database, TimeProvider clock, Approv
             locked.AddEvent(WireNames.Of(to), stepId, generation, device.InstanceId, result.Reason is { } reason ? WireNames.Of(reason) : null);
             if (to == StepState.Failed) await StepEnding.StopRolloutAsync(tx, locked);
         }
+        // With the claim, not the step: a step that is queued again keeps what was signed of its earlier starts.
+        if (result.Receipt is not null)
+            locked.Also("UPDATE step_claims SET receipt = @receipt WHERE step_id = @receiptStep AND generation = @receiptGeneration;", new { receipt = result.Receipt, receiptStep = stepId, receiptGeneration = generation });
         await locked.WakeTargetsAsync(wakeUps, dispatcher);
         await locked.SaveAsync(wakeUps, metrics);
         return new StepMove(StepMoveKind.Applied, WireNames.Of(to));

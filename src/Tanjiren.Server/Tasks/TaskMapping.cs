@@ -81,6 +81,7 @@ internal static class TaskMapping
         LogBytes = step.LogBytes,
         Truncated = step.Truncated != 0,
         LogsComplete = step.FinalLogSeq is { } final && step.LogSeq >= final,
+        ReceiptState = step.CompletedGeneration is null ? null : step.HasReceipt ? ReceiptState.Signed : ReceiptState.Missing,
     };
 
     public static DateTimeOffset Instant(long unixMilliseconds) => DateTimeOffset.FromUnixTimeMilliseconds(unixMilliseconds);

@@ -93,6 +93,8 @@ internal record StepRow
     public string? InstanceName { get; init; }
     public long LogSeq { get; init; }
     public long LogBytes { get; init; }
+    /// <summary>Whether the claim whose result counts, or the newest, has left a receipt.</summary>
+    public bool HasReceipt { get; init; }
 
     public bool IsHeldBy(string instanceId, string sessionId, long generation) =>
         State == "running" && LeaseHolder == instanceId && LeaseSession == sessionId && LeaseGeneration == generation;

@@ -28,7 +28,7 @@ internal sealed class TaskStore(Database database)
         // Most tasks never needed one: they are not asked about.
         var approvals = task.ApprovalStatus == "not_required" && task.ChangedBy is null ? [] : await ApprovalStore.OfTaskAsync(sql, organizationId, taskId);
         var steps = await sql.ListAsync<StepRow>("""
-            SELECT s.*, i.name AS instance_name, coalesce(c.log_seq, 0) AS log_seq, coalesce(c.log_bytes, 0) AS log_bytes
+            SELECT s.*, i.name AS instance_name, coalesce(c.log_seq, 0) AS log_seq, coalesce(c.log_bytes, 0) AS log_bytes, c.receipt IS NOT NULL AS has_receipt
             FROM steps s
             LEFT JOIN instances i ON i.id = coalesce(s.target_instance_id, s.claimed_by)
             LEFT JOIN step_claims c ON c.step_id = s.id AND c.generation =
@@ -112,7 +112,7 @@ internal sealed class TaskStore(Database database)
                 var (generation, seq) = rows.Count == 0 ? after : (rows[^1].Generation, rows[^1].Seq);
                 var take = Math.Min(LogBatch, limit - rows.Count);
                 var batch = await sql.ListAsync<LogRow>("""
-                    SELECT step_id, generation, seq, event_seq, stream, at, data FROM step_logs
+                    SELECT step_id, generation, seq, event_seq, stream, at, signature, data FROM step_logs
                     WHERE step_id = @stepId AND (generation > @generation OR generation = @generation AND seq > @seq) ORDER BY generation, seq LIMIT @take
                     """, new { stepId, generation, seq, take = take + 1 });
                 more = batch.Count > take;
@@ -138,10 +138,12 @@ internal sealed record LogRow
     public long EventSeq { get; init; }
     public string Stream { get; init; } = "";
     public long At { get; init; }
+    /// <summary>Where a query reads it.</summary>
+    public string? Signature { get; init; }
     public byte[] Data { get; init; } = [];
 
     public LogChunkBody ToBody() => new()
     {
-        StepId = StepId, LeaseGeneration = Generation, Seq = Seq, Stream = WireNames.Parse<LogStream>(Stream), At = TaskMapping.Instant(At), Data = Data,
+        StepId = StepId, LeaseGeneration = Generation, Seq = Seq, Stream = WireNames.Parse<LogStream>(Stream), At = TaskMapping.Instant(At), Data = Data, Signature = Signature,
     };
 }

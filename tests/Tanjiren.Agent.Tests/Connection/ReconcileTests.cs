@@ -200,6 +200,24 @@ public sealed class ReconcileTests : IAsyncLifetime
         (step.Result!.Reason, step.Releases).ShouldBe((StepReason.UnknownOutcome, 0));
     }
 
+    [Fact]
+    public async Task An_unknown_outcome_is_signed_over_the_assignment_and_the_output_that_the_earlier_run_left()
+    {
+        ServerHolds();
+        var assignment = Assignment.Sign(server.WorkKey, "kid", new AssignmentClaims { Sdg = "work" });
+        Journalled(Claiming(), Leased(), Spawning(ProcessMarks.New()) with { Assignment = assignment });
+        WriteOutput("before the crash\n");
+
+        await agent.StartAsync();
+
+        await Eventually.TrueAsync(() => step.Result is not null && step.Chunks.Count == 1);
+        var said = Receipt.Read(step.Result!.Receipt)!.Claims;
+        var digest = new LogDigest();
+        var chunk = step.Chunks[1];
+        digest.Add(1, LogStream.Stdout, chunk.At, chunk.Data);
+        (said.Asg, said.Sdg, said.Tsk, said.Rsn, said.Lgd).ShouldBe((assignment, "work", step.TaskId, StepReason.UnknownOutcome, digest.Value));
+    }
+
     /// <summary>The result stands in the journal's state, its sync failed, and so nothing was said: the next heartbeat's word about the lease comes here.</summary>
     [Fact]
     public void A_result_that_could_not_be_synced_is_said_again_and_never_given_back()

@@ -40,6 +40,25 @@ public sealed class ChunkLogTests : IDisposable
     }
 
     [Fact]
+    public void The_digest_of_an_earlier_run_is_read_again_from_its_files_and_unknown_once_one_is_freed()
+    {
+        string? digest;
+        using (var log = Create())
+        {
+            log.Digest().ShouldBe(new LogDigest().Value);
+            for (var i = 0; i < 10; i++) log.Append(i % 2 == 0 ? LogStream.Stdout : LogStream.Stderr, [(byte)i, 1, 2, 3]);
+            log.Sync();
+            digest = log.Digest();
+        }
+        using (var again = Recover()) again.Digest().ShouldBe(digest);
+        digest.ShouldNotBe(new LogDigest().Value);
+
+        foreach (var file in Files()) File.Delete(file);
+        using var gone = ChunkLog.Recover(directory.Path, "clm_1", storedSeq: 10, budget, AgentHarness.Fast, clock, NullLogger.Instance);
+        gone.Digest().ShouldBeNull();
+    }
+
+    [Fact]
     public void Cut_back_to_the_last_sync_it_holds_exactly_what_was_synced()
     {
         long synced;

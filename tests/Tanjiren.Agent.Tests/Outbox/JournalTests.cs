@@ -164,6 +164,12 @@ public sealed class JournalTests : IDisposable
                 ResultDigest = new string('f', 64),
                 Signal = "SIGRTMAX-14", DurationMs = long.MaxValue, LogBytes = long.MaxValue, FinalLogSeq = long.MaxValue, LeaseGeneration = long.MaxValue,
             },
+            Receipt = new ReceiptClaims
+            {
+                Asg = new string('A', Assignment.MaxLength), Tsk = new string('t', 32), Stp = new string('s', 32), Sdg = new string('f', 64), Rdg = new string('f', 64), Pvw = new string('f', 64),
+                Lgd = new string('f', 64), Sig = "SIGRTMAX-14", Out = StepOutcome.Cancelled, Rsn = StepReason.ForbiddenByDoctrine, Exc = int.MinValue, Dur = long.MaxValue, Byt = long.MaxValue,
+                Fin = long.MaxValue, Gen = long.MaxValue, Trc = false, Fat = long.MaxValue,
+            },
         }, durable: true);
 
         (journal.Length - before).ShouldBeLessThan(Journal.ResultRoom);

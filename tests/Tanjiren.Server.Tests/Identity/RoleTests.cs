@@ -62,6 +62,7 @@ public sealed class RoleTests
         ["GET /api/approvals"] = Role.Viewer,
         ["GET /api/approvals/events"] = Role.Viewer,
         ["GET /api/tasks/{id}/steps/{stepId}/logs"] = Role.Viewer,
+        ["GET /api/tasks/{id}/steps/{stepId}/receipt"] = Role.Viewer,
         ["GET /api/tasks/{id}/events"] = Role.Viewer,
         ["POST /api/tasks/{id}/retry"] = Role.Member,
         ["POST /api/schedules"] = Role.Member,

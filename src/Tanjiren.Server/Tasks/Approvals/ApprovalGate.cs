@@ -17,23 +17,22 @@ internal sealed class ApprovalGate(TaskPlanner planner, InstanceDirectory direct
 
     private const string Further = "Further steps wait for it, too.";
 
-    /// <summary>Why the step may not start on this machine now; what follows from it has been written. Null: it may, and its approval is used.</summary>
-    public async Task<ClaimRefusal?> AdmitAsync(WriteTransaction tx, LockedExecution locked, StepRow step, string instanceId, IReadOnlyCollection<string> tags)
+    /// <summary>Why the step may not start on this machine now; what follows from it has been written. None: it may, and the approval that covers it, if it needs one, is used.</summary>
+    public async Task<(ClaimRefusal? Refusal, ApprovalRow? Covering)> AdmitAsync(WriteTransaction tx, LockedExecution locked, StepRow step, string instanceId, IReadOnlyCollection<string> tags)
     {
         var (decision, verdict, covering) = await JudgeAsync(tx, locked.Subject, step.ApprovalFrom, tags);
         switch (verdict)
         {
-            case ClaimRefusal.Forbidden: return await ForbidAsync(tx, locked, step, instanceId, decision);
-            case ClaimRefusal.Frozen: return await FreezeAsync(tx, locked, step, instanceId, decision.FrozenUntil!.Value);
-            case ClaimRefusal.NeedsApproval: return await AskAsync(tx, locked, step, decision);
+            case ClaimRefusal.Forbidden: return (await ForbidAsync(tx, locked, step, instanceId, decision), null);
+            case ClaimRefusal.Frozen: return (await FreezeAsync(tx, locked, step, instanceId, decision.FrozenUntil!.Value), null);
+            case ClaimRefusal.NeedsApproval: return (await AskAsync(tx, locked, step, decision), null);
         }
-        if (covering is null) return null;
-        if (covering.ParsedState == ApprovalState.Approved)
+        if (covering?.ParsedState == ApprovalState.Approved)
         {
-            if (!await ApprovalBook.MoveAsync(tx, covering, ApprovalState.Consumed, locked.Now)) return ClaimRefusal.NeedsApproval;
+            if (!await ApprovalBook.MoveAsync(tx, covering, ApprovalState.Consumed, locked.Now)) return (ClaimRefusal.NeedsApproval, null);
             locked.SetApproval(ApprovalStatus.Consumed);
         }
-        return null;
+        return (null, covering);
     }
 
     /// <summary>

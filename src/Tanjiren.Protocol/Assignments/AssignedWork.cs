@@ -1,0 +1,54 @@
+using System.Globalization;
+
+namespace Tanjiren.Protocol;
+
+/// <summary>
+/// Everything that decides what a step runs on its machine, and no more. The server digests it for the assignment, the agent digests the very fields that it is about to use, and
+/// <c>jobs verify</c> what the task says: all three here. A field of a claim that changes what runs and is not here can be changed on the way; so a new one is added to the
+/// record, to both <c>Of</c> and to <see cref="Digest"/>.
+/// </summary>
+public sealed record AssignedWork
+{
+    public TaskMode Mode { get; init; }
+    public CommandSpec? Command { get; init; }
+    public string? WorkingDirectory { get; init; }
+    public IReadOnlyDictionary<string, string>? Environment { get; init; }
+    public IReadOnlyList<string>? EnvironmentFromMachine { get; init; }
+    public ResourceSpec? Resources { get; init; }
+    /// <summary>Of the modes prompt and investigate.</summary>
+    public string? PromptText { get; init; }
+    /// <summary>Of the same: which coding agent is asked.</summary>
+    public string? CodingAgent { get; init; }
+
+    /// <summary>What a claim's answer asks for. Every claim is of a command today.</summary>
+    public static AssignedWork Of(ClaimResponse claim) => new()
+    {
+        Mode = TaskMode.Command, Command = claim.Command, WorkingDirectory = claim.WorkingDirectory, Environment = claim.Environment,
+        EnvironmentFromMachine = claim.EnvironmentFromMachine, Resources = claim.Resources,
+    };
+
+    /// <summary>What the claims of a task ask for; <paramref name="spec"/> has its defaults filled in.</summary>
+    public static AssignedWork Of(CreateTaskRequest spec) => new()
+    {
+        Mode = spec.Mode ?? TaskMode.Command, Command = spec.Command, WorkingDirectory = spec.WorkingDirectory, Environment = spec.Environment,
+        EnvironmentFromMachine = spec.EnvironmentFromMachine, Resources = spec.Resources,
+    };
+
+    /// <summary>SHA-256 in lower-case hex. The encoding is named in it, so that a later one is another digest and never the same by accident.</summary>
+    public string Digest()
+    {
+        using var digest = new FieldDigest("tanjiren-work-v1");
+        digest.Add(Mode.ToString().ToLowerInvariant());
+        digest.Add(Command?.Argv);
+        digest.Add(Command?.Shell);
+        digest.Add(WorkingDirectory);
+        digest.Add(Environment);
+        digest.Add(EnvironmentFromMachine);
+        digest.Add(Resources?.Cpu?.ToString("R", CultureInfo.InvariantCulture));
+        digest.Add(Resources?.MemoryMb?.ToString(CultureInfo.InvariantCulture));
+        digest.Add(Resources?.GpuCount?.ToString(CultureInfo.InvariantCulture));
+        digest.Add(PromptText);
+        digest.Add(CodingAgent);
+        return digest.Finish();
+    }
+}
