@@ -33,6 +33,11 @@ public sealed record AgentOptions
     /// <summary>What the machine's owner wrote into <c>agent.yaml</c>.</summary>
     public AgentSettings Settings { get; init; } = new();
 
+    /// <summary>
+    /// Told when the agent runs, each time that its loops show life (at least every 6 minutes, with a server or without), and when it begins to stop: for whoever supervises it. Called on any thread; it must not block or throw.
+    /// </summary>
+    public Action<AgentLife>? Life { get; init; }
+
     /// <summary>Version announced to the server.</summary>
     public string AgentVersion { get; init; } = typeof(AgentOptions).Assembly.GetName().Version?.ToString(3) ?? "0.0.0";
 
@@ -58,6 +63,15 @@ public sealed record AgentOptions
 /// <param name="Drain">Cancelled by the first SIGTERM or Ctrl-C.</param>
 /// <param name="Abort">Cancelled by the second one.</param>
 public sealed record AgentSignals(CancellationToken Drain, CancellationToken Abort);
+
+/// <summary>What <see cref="AgentOptions.Life"/> is told.</summary>
+public enum AgentLife
+{
+    /// <summary>The loops run. That there is a server is not waited for.</summary>
+    Ready,
+    Alive,
+    Stopping,
+}
 
 /// <summary>Exit codes of <see cref="AgentRuntime"/>.</summary>
 public static class AgentExit

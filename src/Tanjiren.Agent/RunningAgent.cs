@@ -1,5 +1,6 @@
 using Tanjiren.Agent.Connection;
 using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Idle;
 using Tanjiren.Agent.Keys;
 using Tanjiren.Agent.Leases;
 using Tanjiren.Agent.Outbox;
@@ -28,6 +29,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
     private readonly SessionLoop sessionLoop;
     private readonly LeaseClockLoop leaseClock;
     private readonly KeyRotationLoop keyRotation;
+    private readonly IdleLoop idleLoop;
     private readonly StatusLoop status;
     private readonly AgentMetrics metrics;
 
@@ -41,17 +43,19 @@ internal sealed partial class RunningAgent : IAsyncDisposable
         outbox = new OutboxSender(home, options, client, sessions, journal, clock, logs);
         if (!journal.Damaged) outbox.DeleteOrphans(claimId => journal.Read(s => s.Find(claimId) is not null));
         steps = new StepTable(options.MaxConcurrent);
-        watchdog = new WatchdogKeeper(options, platform, clock, logs.CreateLogger("Tanjiren.Agent.Watchdog"));
+        var idle = new IdleState(TimeSpan.FromSeconds(options.Settings.IdleSuspendSeconds), clock);
+        watchdog = new WatchdogKeeper(options, platform, idle, clock, logs.CreateLogger("Tanjiren.Agent.Watchdog"));
         var machineId = MachineIdentity.MachineId(home.Directory);
         metrics = new AgentMetrics(steps, outbox, () => client.Connected);
-        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, machineId, metrics, clock, logs.CreateLogger("Tanjiren.Agent.Steps"));
+        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, idle, machineId, metrics, clock, logs.CreateLogger("Tanjiren.Agent.Steps"));
         var reconciler = new Reconciler(platform, journal, outbox, machineId, log);
         claimer = new StepClaimer(parts);
         heartbeat = new HeartbeatLoop(parts, claimer, reconciler, MachineLabels.Read(options));
         work = new WorkLoop(parts, claimer);
         sessionLoop = new SessionLoop(parts, reconciler, MachineIdentity.BootId());
         leaseClock = new LeaseClockLoop(platform, steps, sessions, heartbeat, options.Timeouts, clock, log);
-        keyRotation = new KeyRotationLoop(client, transport, new SuccessorKey(home), sessions, identity, options.Timeouts, clock, log);
+        keyRotation = new KeyRotationLoop(client, transport, new SuccessorKey(home), sessions, identity, options.Timeouts, idle, clock, log);
+        idleLoop = new IdleLoop(parts, heartbeat);
         status = new StatusLoop(home, options, identity, parts, heartbeat, sessionLoop, keyRotation, clock, log);
     }
 
@@ -69,8 +73,10 @@ internal sealed partial class RunningAgent : IAsyncDisposable
             ["lease clock"] = Task.Run(() => leaseClock.RunAsync(stop.Token)),
             ["keys"] = Task.Run(() => keyRotation.RunAsync(stop.Token)),
             ["status"] = Task.Run(() => status.RunAsync(stop.Token)),
+            ["idle"] = Task.Run(() => idleLoop.RunAsync(stop.Token)),
             ["steps"] = claimer.Faulted,
         };
+        options.Life?.Invoke(AgentLife.Ready);
         var failure = FirstToEndAsync(loops);
         var aborted = WhenCancelled(signals.Abort);
         var drained = DrainAsync(signals.Drain, stop.Token);
@@ -86,6 +92,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
         {
             if (first == failure) LogLoopEnded(await failure);
             else if (first == sessions.Fatal) LogFatal(await sessions.Fatal);
+            options.Life?.Invoke(AgentLife.Stopping);
             exit = first == aborted ? AgentExit.Aborted : first == failure ? AgentExit.Failed : AgentExit.NeedsAttention;
             await KillAllAsync();
         }
@@ -107,6 +114,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
     private async Task DrainAsync(CancellationToken drain, CancellationToken stop)
     {
         await WhenCancelled(drain).WaitAsync(stop);
+        options.Life?.Invoke(AgentLife.Stopping);
         LogDraining(steps.Active);
         steps.Drain();
         heartbeat.Wake();

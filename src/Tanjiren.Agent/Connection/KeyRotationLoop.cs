@@ -1,3 +1,4 @@
+using Tanjiren.Agent.Idle;
 using Tanjiren.Agent.Keys;
 using Tanjiren.Protocol;
 
@@ -6,10 +7,10 @@ namespace Tanjiren.Agent.Connection;
 /// <summary>
 /// The key loop: as long as a new key waits in the home, asks for it. The request is the same each time, so a lost answer, a crash or a server that forgot cost nothing;
 /// and by asking it learns of the answer soon, since the first request after an approval is refused with <c>key_rotated</c>, upon which <see cref="DeviceTransport"/> goes
-/// on with the new key.
+/// on with the new key. As long as one waits the agent does not suspend itself; in one that is suspended already, it is looked for at each heartbeat.
 /// </summary>
 internal sealed partial class KeyRotationLoop(
-    ControlPlaneClient client, DeviceTransport transport, SuccessorKey successor, SessionKeeper sessions, AgentIdentity identity, AgentTimeouts timeouts, TimeProvider clock, ILogger log)
+    ControlPlaneClient client, DeviceTransport transport, SuccessorKey successor, SessionKeeper sessions, AgentIdentity identity, AgentTimeouts timeouts, IdleState idle, TimeProvider clock, ILogger log)
 {
     private bool asking;
 
@@ -30,6 +31,7 @@ internal sealed partial class KeyRotationLoop(
                 Tell($"The new key can't be used: {e.Message}");
             }
             await Task.Delay(timeouts.SlowRetry, clock, ct);
+            await idle.BeatAsync(ct);
         }
     }
 
@@ -43,6 +45,7 @@ internal sealed partial class KeyRotationLoop(
             return;
         }
         asking = true;
+        idle.Stir();
         if (transport.KeyFingerprint != next.Fingerprint)
         {
             var payload = KeyStatement.PayloadFor(identity.InstanceId, next.Public, identity.ServerKeys.Select(key => key.Thumbprint()).FirstOrDefault(), clock.GetUtcNow());
