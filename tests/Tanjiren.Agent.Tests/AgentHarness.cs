@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Settings;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Agent.Tests;
@@ -33,6 +34,7 @@ internal sealed class AgentHarness : IAsyncDisposable
     public string Home => directory.File("agent");
     public Task<int> Running { get; private set; } = Task.FromResult(AgentExit.Drained);
     public AgentTimeouts Timeouts { get; set; } = Fast;
+    public AgentSettings Settings { get; set; } = new();
     public int MaxConcurrent { get; set; } = 4;
     public long MaxStepLogBytes { get; set; } = 1 << 20;
     public long OutboxBudgetBytes { get; set; } = 64 << 20;
@@ -58,6 +60,7 @@ internal sealed class AgentHarness : IAsyncDisposable
         MaxStepLogBytes = MaxStepLogBytes,
         OutboxBudgetBytes = OutboxBudgetBytes,
         Timeouts = Timeouts,
+        Settings = Settings,
         WatchdogCommand = WatchdogCommand,
     };
 
@@ -68,7 +71,7 @@ internal sealed class AgentHarness : IAsyncDisposable
         var machine = AgentPlatform.OfThisMachine(Logs);
         var platform = machine with { BootNowMs = () => BootClock.NowMs + Slept(), Launcher = new SleptLauncher(machine.Launcher, Slept) };
         Running = Task.Run(() => AgentRuntime.RunAsync(Options(), new AgentSignals(drain.Token, abort.Token), platform, TimeProvider.System, Logs));
-        await Eventually.TrueAsync(() => Server.Sessions.Count > opened && AgentStatus.Load(Home)?.WatchdogAlive == true || Running.IsCompleted);
+        await Eventually.TrueAsync(() => Server.Sessions.Count > opened && AgentStatus.Load(Home) is { } status && (status.WatchdogAlive || status.SuspendedSince is not null) || Running.IsCompleted);
     }
 
     private long Slept() => Interlocked.Read(ref SleptMs);
