@@ -69,7 +69,7 @@ internal static class CommandTree
                 WorkersListCommand.Create(cli), WorkersShowCommand.Create(cli), WorkersRenameCommand.Create(cli)),
             Group("agent", "Run the agent that takes jobs on this machine",
                 AgentRunCommand.Create(cli), AgentPairCommand.Create(cli), AgentStatusCommand.Create(cli), AgentWatchdogCommand.Create(cli),
-                AgentRotateKeyCommand.Create(cli), AgentRecoverCommand.Create(cli)),
+                AgentRotateKeyCommand.Create(cli), AgentRecoverCommand.Create(cli), AgentInstallCommand.Create(cli), AgentUninstallCommand.Create(cli)),
             Group("members", "See who is in the organization, and change what they may do",
                 MembersListCommand.Create(cli), MembersSetRoleCommand.Create(cli), MembersRemoveCommand.Create(cli), MembersLeaveCommand.Create(cli)),
             Group("invitations", "Invite people to the organization by a link",

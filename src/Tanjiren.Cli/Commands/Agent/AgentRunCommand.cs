@@ -36,6 +36,7 @@ internal static class AgentRunCommand
         {
             using var telemetry = Telemetry.Start(cli, TelemetryRole.Agent);
             using var interrupts = cli.ListenForInterrupts();
+            using var service = ServiceNotice.FromEnvironment(cli.Variable);
             using var logs = LoggerFactory.Create(HostLogging.ToStandardError(parse.GetValue(verbose) ? LogLevel.Debug : LogLevel.Information));
             var workspace = place.Workspace(parse);
             var (name, access) = Access(cli, workspace, parse.GetValue(insecure));
@@ -49,6 +50,7 @@ internal static class AgentRunCommand
                 MaxConcurrent = parse.GetValue(maxConcurrent) ?? Math.Clamp(Environment.ProcessorCount, 1, 1000),
                 Labels = LabelWords.Parse(parse.GetValue(label)!),
                 InsecureHttp = parse.GetValue(insecure),
+                Life = service is null ? null : service.Tell,
             }, new AgentSignals(interrupts.First, interrupts.Second), cli.Clock, logs);
         });
         return command;
