@@ -6,6 +6,9 @@ namespace Tanjiren.Agent;
 /// <summary>How one agent runs. Who it is stands in its home (<c>identity.json</c>), made by <see cref="Pairing"/>.</summary>
 public sealed record AgentOptions
 {
+    /// <summary>2 GiB.</summary>
+    public const long DefaultOutboxBudgetBytes = 2L << 30;
+
     /// <summary>Directory of this agent, for example <c>~/.tanvrit/agents/local</c>: identity, key, journal, outbox, lock and status.</summary>
     public required string Home { get; init; }
 
@@ -19,7 +22,7 @@ public sealed record AgentOptions
     public required IReadOnlyList<string> WatchdogCommand { get; init; }
 
     /// <summary>Output on disk that the server has not taken yet, over all steps, in bytes; at least 1 MiB, default 2 GiB. When it is full, jobs wait in their writes.</summary>
-    public long OutboxBudgetBytes { get; init; } = 2L << 30;
+    public long OutboxBudgetBytes { get; init; } = DefaultOutboxBudgetBytes;
 
     /// <summary>Output kept of one step, in bytes; 1 KiB up to and by default <see cref="WireLimits.MaxStepLogBytes"/>. What comes after is counted, marked and dropped.</summary>
     public long MaxStepLogBytes { get; init; } = WireLimits.MaxStepLogBytes;

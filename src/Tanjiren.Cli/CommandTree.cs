@@ -10,6 +10,7 @@ using Tanjiren.Cli.Commands.Approvals;
 using Tanjiren.Cli.Commands.Artifacts;
 using Tanjiren.Cli.Commands.Audit;
 using Tanjiren.Cli.Commands.Auth;
+using Tanjiren.Cli.Commands.Doctor;
 using Tanjiren.Cli.Commands.Doctrine;
 using Tanjiren.Cli.Commands.Investigations;
 using Tanjiren.Cli.Commands.Invitations;
@@ -86,6 +87,7 @@ internal static class CommandTree
             Group("audit", "Read the record of who did what, and prove it",
                 AuditListCommand.Create(cli), AuditExportCommand.Create(cli), AuditVerifyCommand.Create(cli)),
             ServerCommand.Create(cli),
+            DoctorCommand.Create(cli),
             CompletionCommand.Create(cli),
         };
         foreach (var option in root.Options)

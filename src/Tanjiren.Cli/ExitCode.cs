@@ -11,6 +11,9 @@ internal static class ExitCode
     /// <summary><c>audit verify</c> found a chain that is not what was sealed.</summary>
     public const int AuditBroken = 1;
 
+    /// <summary><c>doctor</c> found a problem.</summary>
+    public const int Problems = 1;
+
     /// <summary>The job was stopped at its <c>timeoutSeconds</c>.</summary>
     public const int Timeout = 124;
 

@@ -21,7 +21,7 @@ internal static class WindowsTask
             Path = file,
             IsUtf16 = true,
             Content = Content(service, user),
-            HomeMark = SecurityElement.Escape(Quote(service.Home))!,
+            HomeMark = SecurityElement.Escape(Quote(service.Home)),
             Start = [["schtasks", "/Create", "/F", "/TN", Name, "/XML", file], ["schtasks", "/Run", "/TN", Name]],
             Stop = [["schtasks", "/End", "/TN", Name], ["schtasks", "/Delete", "/F", "/TN", Name]],
             Hints = ["it has the environment of your account: set TANVRIT_HOME and proxies there, if you use any", "tasks are not proven yet: look at `tanvrit-compute agent status`"],
