@@ -62,6 +62,8 @@ internal sealed partial class RunningAgent : IAsyncDisposable
     public async Task<int> RunAsync(AgentSignals signals)
     {
         using var stop = new CancellationTokenSource();
+        // Before any loop can say that it lives.
+        options.Life?.Invoke(AgentLife.Ready);
         Dictionary<string, Task> loops = new()
         {
             ["watchdog"] = Task.Run(() => watchdog.RunAsync(stop.Token)),
@@ -76,7 +78,6 @@ internal sealed partial class RunningAgent : IAsyncDisposable
             ["idle"] = Task.Run(() => idleLoop.RunAsync(stop.Token)),
             ["steps"] = claimer.Faulted,
         };
-        options.Life?.Invoke(AgentLife.Ready);
         var failure = FirstToEndAsync(loops);
         var aborted = WhenCancelled(signals.Abort);
         var drained = DrainAsync(signals.Drain, stop.Token);

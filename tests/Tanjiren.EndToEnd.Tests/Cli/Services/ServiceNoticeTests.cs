@@ -66,11 +66,12 @@ public sealed partial class ServiceNoticeTests
     private static async Task<int> WatchdogAsync(int agent)
     {
         var children = "";
-        await Eventually.TrueAsync(() =>
+        // A thread may end while its children are read.
+        await Eventually.PassesAsync(() =>
         {
             children = string.Concat(Directory.GetDirectories($"/proc/{agent}/task").Select(thread => File.ReadAllText(Path.Combine(thread, "children"))));
-            return children.Trim().Length > 0;
-        }, limit: FaultScene.StartLimit, what: "the agent has its watchdog");
+            children.Trim().ShouldNotBeEmpty();
+        }, FaultScene.StartLimit);
         return int.Parse(children.Split(' ', StringSplitOptions.RemoveEmptyEntries)[0]);
     }
 
