@@ -47,7 +47,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
         watchdog = new WatchdogKeeper(options, platform, idle, clock, logs.CreateLogger("Tanjiren.Agent.Watchdog"));
         var machineId = MachineIdentity.MachineId(home.Directory);
         metrics = new AgentMetrics(steps, outbox, () => client.Connected);
-        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, idle, machineId, metrics, clock, logs.CreateLogger("Tanjiren.Agent.Steps"));
+        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, machineId, metrics, clock, logs.CreateLogger("Tanjiren.Agent.Steps")) { Idle = idle };
         var reconciler = new Reconciler(platform, journal, outbox, machineId, log);
         claimer = new StepClaimer(parts);
         heartbeat = new HeartbeatLoop(parts, claimer, reconciler, MachineLabels.Read(options));

@@ -34,10 +34,10 @@ internal sealed class AgentHarness : IAsyncDisposable
     public string Home => directory.File("agent");
     public Task<int> Running { get; private set; } = Task.FromResult(AgentExit.Drained);
     public AgentTimeouts Timeouts { get; set; } = Fast;
-    public AgentSettings Settings { get; set; } = new();
     public int MaxConcurrent { get; set; } = 4;
     public long MaxStepLogBytes { get; set; } = 1 << 20;
     public long OutboxBudgetBytes { get; set; } = 64 << 20;
+    public AgentSettings Settings { get; set; } = new();
     /// <summary>Added to the machine's clock: a machine that slept for so long.</summary>
     public long SleptMs;
     public IReadOnlyList<string> WatchdogCommand { get; set; } = ["/bin/sh", "-c", "echo ready; while read line; do echo pong; done"];
@@ -60,8 +60,8 @@ internal sealed class AgentHarness : IAsyncDisposable
         MaxStepLogBytes = MaxStepLogBytes,
         OutboxBudgetBytes = OutboxBudgetBytes,
         Timeouts = Timeouts,
-        Settings = Settings,
         WatchdogCommand = WatchdogCommand,
+        Settings = Settings,
     };
 
     public async Task StartAsync()

@@ -6,4 +6,7 @@ namespace Tanjiren.Agent.Execution;
 
 /// <summary>What every runner needs.</summary>
 internal sealed record RunnerParts(AgentOptions Options, AgentPlatform Platform, Journal Journal, ControlPlaneClient Client, SessionKeeper Sessions,
-    OutboxSender Outbox, WatchdogKeeper Watchdog, StepTable Steps, IdleState Idle, string MachineId, AgentMetrics Metrics, TimeProvider Clock, ILogger Log);
+    OutboxSender Outbox, WatchdogKeeper Watchdog, StepTable Steps, string MachineId, AgentMetrics Metrics, TimeProvider Clock, ILogger Log)
+{
+    public required IdleState Idle { get; init; }
+}
