@@ -33,7 +33,7 @@ try
     if (settings.Measures("doctrine"))
         report.Microseconds("The doctrine over one task: 200 rules, a command of 200 characters", "Aim: p50 under 100 µs.", await DoctrineEvaluations.MeasureAsync(settings, stop.Token));
     if (settings.Measures("idle"))
-        report.Table("An agent with nothing to do", "Aim: 80 MB resident, under 0.1 % CPU.", await IdleAgent.MeasureAsync(TimeSpan.FromSeconds(settings.IdleSeconds), stop.Token));
+        report.Table("An agent with nothing to do", "Aim: 80 MB resident, under 0.1 % CPU.", await IdleAgent.MeasureAsync(settings, stop.Token));
     if (settings.Measures("fleet"))
         report.Table($"A fleet that beats every 30 s for {settings.FleetSeconds} s against one server on SQLite", "Each with its own key, token, session and connection; client and server share the machine.",
             await Fleet.MeasureAsync(settings.Workstations, TimeSpan.FromSeconds(settings.FleetSeconds), stop.Token));

@@ -1,7 +1,7 @@
 # Acceptance: an agent without work gives up its watchdog, its polls and memory; a job wakes it at once. Memory and CPU from /proc, the wake-up from the server's own instants.
 # shellcheck shell=bash
 
-idle=20 # idleSuspendSeconds: long enough to be measured before
+idle=25 # idleSuspendSeconds: long enough to be measured before
 
 prove() {
   one_server
@@ -33,13 +33,16 @@ prove() {
   printf 'agent: %s MiB resident, %s ms of CPU in 40 s\n' "$asleep_memory" "$asleep_cpu"
   holds "less memory than awake: $asleep_memory of $awake_memory MiB" "asleep_memory < awake_memory"
   holds "less than a third of the CPU time: $((asleep_cpu * 100 / 40)) of $((awake_cpu * 100 / 12)) (per cent of a millisecond a second)" "3 * asleep_cpu * 12 < awake_cpu * 40"
+  # Those of the last job are kept for a minute.
+  until_is 120 1 connections "$agent"
   is "connections to the server" "$(connections "$agent")" 1
 
   heading "3. A job wakes it"
   local waits=() round
   for round in 1 2 3; do
     until_is 120 true suspended box-1
-    job=$(ask olga .id jobs run --detach --workstation box-1 -- echo "wake-up $round")
+    quiet olga jobs run --detach --workstation box-1 -- echo "wake-up $round"
+    job=$out
     until_is 30 completed ask olga .state jobs show "$job"
     waits+=("$(ask olga "$instants"' (.execution.steps[0].claimedAt | ms) - (.createdAt | ms)' jobs show "$job")")
     is "starts of job $round" "$(ask olga '.execution.steps[0].attempts' jobs show "$job")" 1
