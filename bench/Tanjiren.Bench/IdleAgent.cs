@@ -66,8 +66,18 @@ internal static class IdleAgent
             """));
     }
 
-    private static bool IsSuspended(ControlPlaneProcess server) =>
-        AgentStatus.Load(Path.Combine(server.Home, "agent")) is { SuspendedSince: not null } && ProcessUsage.Tree(server.AgentPid).Count == 1;
+    private static bool IsSuspended(ControlPlaneProcess server)
+    {
+        try
+        {
+            return AgentStatus.Load(Path.Combine(server.Home, "agent")) is { SuspendedSince: not null } && ProcessUsage.Tree(server.AgentPid).Count == 1;
+        }
+        catch (IOException)
+        {
+            // A thread ended while its children were read.
+            return false;
+        }
+    }
 
     private static async Task<double> DispatchAsync(ControlPlaneProcess server, StampFifo fifo, CreateTaskRequest task, CancellationToken cancellation)
     {

@@ -1,4 +1,5 @@
 using System.Xml.Linq;
+using Tanjiren.Cli;
 using Tanjiren.Cli.Hosting;
 using Tanjiren.Cli.Services;
 using Tanjiren.Tests;
@@ -115,9 +116,9 @@ public sealed class ServiceFileTests
     [Fact]
     public void What_no_file_can_hold_is_refused()
     {
-        var refused = Should.Throw<Tanjiren.Cli.CliException>(() => AgentService.Of("local", "/home/a\nExecStartPre=/bin/evil", Variable));
+        var refused = Should.Throw<CliException>(() => AgentService.Of("local", "/home/a\nExecStartPre=/bin/evil", Variable));
         refused.Message.ShouldContain("control character");
-        Should.Throw<Tanjiren.Cli.CliException>(() => AgentService.Of("local", "/home/a", name => name == "NO_PROXY" ? "a\u0007" : Variable(name)));
+        Should.Throw<CliException>(() => AgentService.Of("local", "/home/a", name => name == "NO_PROXY" ? "a\u0007" : Variable(name)));
     }
 
     [Fact]
