@@ -26,13 +26,13 @@ internal sealed partial class IdleLoop(RunnerParts parts, HeartbeatLoop heartbea
                 parts.Idle.Stir();
             }
             if (parts.Idle.Left is var left && left > TimeSpan.Zero) await UntilWorkAsync(left, ct);
-            // A result that waits for its server is looked after until that has it.
+            // A result that waits for its server is looked after until that has it; and a watchdog that does not start is trouble to be seen, not slept over.
             else if (!IsQuiet()) await UntilWorkAsync(parts.Options.Timeouts.SlowRetry, ct);
             else await SuspendAsync(ct);
         }
     }
 
-    private bool IsQuiet() => parts.Steps.Active == 0 && !parts.Steps.Draining && parts.Outbox.IsEmpty && parts.Watchdog.WatchesNothing;
+    private bool IsQuiet() => parts.Steps.Active == 0 && !parts.Steps.Draining && parts.Outbox.IsEmpty && parts.Watchdog is { IsAlive: true, WatchesNothing: true };
 
     private async Task SuspendAsync(CancellationToken ct)
     {
