@@ -110,7 +110,10 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
         if (pending.Count == 0) return;
         // The watchdog first. One that does not start in time is waited for by the polls, which bring the same steps.
         if (parts.Idle.Stir())
+        {
             await parts.Watchdog.ReadyAsync(ct).WaitAsync(parts.Options.Timeouts.Request, parts.Clock, ct).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            parts.Idle.Stir(); // that may have taken longer than idleSuspendSeconds
+        }
         claimer.Offer(session, pending);
     }
 
