@@ -11,7 +11,7 @@ internal sealed record AgentService
     /// </summary>
     private static readonly string[] Kept =
     [
-        "PATH", "DOTNET_ROOT", "LANG", "TANVRIT_HOME", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
+        "PATH", "DOTNET_ROOT", "LANG", "TANVRIT_HOME", "TANVRIT_KEYCHAIN", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
     ];
 
     public required string Workspace { get; init; }
