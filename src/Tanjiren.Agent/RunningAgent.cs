@@ -55,7 +55,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
         sessionLoop = new SessionLoop(parts, reconciler, MachineIdentity.BootId());
         leaseClock = new LeaseClockLoop(platform, steps, sessions, heartbeat, options.Timeouts, clock, log);
         keyRotation = new KeyRotationLoop(client, transport, new SuccessorKey(home), sessions, identity, options.Timeouts, idle, clock, log);
-        idleLoop = new IdleLoop(parts, heartbeat);
+        idleLoop = new IdleLoop(parts, heartbeat, keyRotation);
         status = new StatusLoop(home, options, identity, parts, heartbeat, sessionLoop, keyRotation, clock, log);
     }
 

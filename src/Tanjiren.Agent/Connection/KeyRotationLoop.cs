@@ -12,7 +12,10 @@ namespace Tanjiren.Agent.Connection;
 internal sealed partial class KeyRotationLoop(
     ControlPlaneClient client, DeviceTransport transport, SuccessorKey successor, SessionKeeper sessions, AgentIdentity identity, AgentTimeouts timeouts, IdleState idle, TimeProvider clock, ILogger log)
 {
-    private bool asking;
+    private volatile bool asking;
+
+    /// <summary>A new key waits: the agent is not to suspend itself.</summary>
+    public bool IsAsking => asking;
 
     /// <summary>What a person should know of the new key, or null.</summary>
     public string? Notice { get; private set; }

@@ -7,7 +7,7 @@ namespace Tanjiren.Agent.Idle;
 /// The idle loop: after <c>idleSuspendSeconds</c> without work it has the polls stop, then the watchdog, and gives memory back. The end of a suspension is not its business: whoever finds work
 /// stirs, and each loop goes on by itself, the watchdog first because nothing is claimed without one.
 /// </summary>
-internal sealed partial class IdleLoop(RunnerParts parts, HeartbeatLoop heartbeat)
+internal sealed partial class IdleLoop(RunnerParts parts, HeartbeatLoop heartbeat, KeyRotationLoop keys)
 {
     private readonly ILogger log = parts.Log;
 
@@ -26,13 +26,13 @@ internal sealed partial class IdleLoop(RunnerParts parts, HeartbeatLoop heartbea
                 parts.Idle.Stir();
             }
             if (parts.Idle.Left is var left && left > TimeSpan.Zero) await UntilWorkAsync(left, ct);
-            // A result that waits for its server is looked after until that has it; and a watchdog that does not start is trouble to be seen, not slept over.
+            // A result or a new key that waits for its server is looked after until that has it; and a watchdog that does not start is trouble to be seen, not slept over.
             else if (!IsQuiet()) await UntilWorkAsync(parts.Options.Timeouts.SlowRetry, ct);
             else await SuspendAsync(ct);
         }
     }
 
-    private bool IsQuiet() => parts.Steps.Active == 0 && !parts.Steps.Draining && parts.Outbox.IsEmpty && parts.Watchdog is { IsAlive: true, WatchesNothing: true };
+    private bool IsQuiet() => parts.Steps.Active == 0 && !parts.Steps.Draining && !keys.IsAsking && parts.Outbox.IsEmpty && parts.Watchdog is { IsAlive: true, WatchesNothing: true };
 
     private async Task SuspendAsync(CancellationToken ct)
     {
@@ -47,9 +47,10 @@ internal sealed partial class IdleLoop(RunnerParts parts, HeartbeatLoop heartbea
         heartbeat.Wake();
         var awake = parts.Idle.AwakeAsync(ct);
         await Task.WhenAny(parts.Watchdog.Rests, awake);
-        if (!awake.IsCompleted) Trim();
+        var rested = !awake.IsCompleted;
+        if (rested) Trim();
         await awake;
-        LogResumed();
+        if (rested) LogResumed();
     }
 
     private void Trim()

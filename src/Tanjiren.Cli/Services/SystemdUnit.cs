@@ -48,14 +48,14 @@ internal static class SystemdUnit
             TimeoutStartSec=5min
             # SIGTERM drains: what runs is finished. What takes longer than this is killed, and reported by the next start.
             TimeoutStopSec=2min
-            # Only the agent is told to stop. Its watchdog process outlives it for as long as it takes to end what the agent had started.
+            # Only the agent is told to stop, and its jobs finish. Once it has ended, however it did, what is left of its group is killed at once.
             KillMode=mixed
             Restart=always
             RestartSec=10
             # 2: a person must act (the key is revoked, another agent has this home); to start it again would only repeat it.
             RestartPreventExitStatus=2
             # Groups of its own for the jobs' limits; and a job that runs out of memory takes nobody with it.
-            Delegate=yes
+            Delegate=cpu memory
             OOMPolicy=continue
 
             [Install]

@@ -39,7 +39,7 @@ public sealed class IdleSuspendTests : IAsyncLifetime
         await SuspendedAsync();
         var watchdog = Watchdog();
         await Eventually.TrueAsync(() => !Directory.Exists($"/proc/{watchdog}"));
-        Status.WatchdogAlive.ShouldBeFalse();
+        await Eventually.TrueAsync(() => !Status.WatchdogAlive);
         await Eventually.TrueAsync(() => (server.Hanging("heartbeat"), server.Hanging("work")) == (1, 0));
         var (polls, beats, tokens) = (server.Count("work"), server.Heartbeats.Count, server.TokensIssued);
 
@@ -176,11 +176,16 @@ public sealed class IdleSuspendTests : IAsyncLifetime
     public async Task A_new_key_is_found_with_a_heartbeat_and_keeps_it_awake_until_it_is_in_place()
     {
         server.BoundKey = AgentIdentity.Load(agent.Home)!.KeyFingerprint;
+        agent.Timeouts = agent.Timeouts with { SlowRetry = TimeSpan.FromSeconds(2) }; // between two looks it would have the time to suspend itself
         await SuspendedAsync();
 
         var next = KeyRotation.Start(agent.Home);
         await Eventually.TrueAsync(() => server.Statements.Any(s => s.SubjectFingerprint == next));
         await Eventually.TrueAsync(() => Status.SuspendedSince is null);
+        int Hung() => server.Heartbeats.Count(b => b.WaitSeconds > 0);
+        var (hung, asked) = (Hung(), server.Statements.Count);
+        await Eventually.TrueAsync(() => server.Statements.Count >= asked + 2);
+        Hung().ShouldBe(hung, "an admin is still waited for");
         server.ApproveKey();
 
         await Eventually.TrueAsync(() => AgentIdentity.Load(agent.Home)!.KeyFingerprint == next);

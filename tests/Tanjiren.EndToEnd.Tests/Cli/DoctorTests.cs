@@ -177,6 +177,21 @@ public sealed class DoctorTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_damaged_file_is_a_finding_and_keeps_no_other_check_from_its_answer()
+    {
+        var home = Directory.CreateDirectory(Path.Combine(cli.Home, "agents", "local")).FullName;
+        await File.WriteAllTextAsync(Path.Combine(home, "identity.json"), "{ not", Ct);
+        var report = await ReportAsync(exit: 1);
+        Of(report, "agent").ShouldSatisfyAllConditions(f => f.Verdict.ShouldBe(Verdict.Problem), f => f.Message.ShouldContain("identity.json can't be read"), f => f.Advice!.ShouldContain("agent recover"));
+        Of(report, "server").Verdict.ShouldBe(Verdict.Ok);
+
+        await File.WriteAllTextAsync(Path.Combine(cli.Home, "credentials.json"), "{ not", Ct);
+        report = await ReportAsync(exit: 1);
+        Of(report, "sign-in").ShouldSatisfyAllConditions(f => f.Verdict.ShouldBe(Verdict.Warning), f => f.Message.ShouldContain("not valid JSON"));
+        report.Findings.Count.ShouldBe(11);
+    }
+
+    [Fact]
     public void Too_little_room_is_a_problem_and_less_than_the_outbox_may_need_a_warning()
     {
         DiskCheck.Look("/no/such/home", _ => 1 << 20).Verdict.ShouldBe(Verdict.Problem);

@@ -11,6 +11,8 @@ internal static class AgentCheck
 
     private static Finding Look(DoctorScene scene)
     {
+        if (scene.IdentityTrouble is { } trouble)
+            return Finding.Problem(Name, $"{Path.Combine(scene.Home, "identity.json")} can't be read: {Text.Safe(trouble)}", "bring it back from a backup, or ask an admin for a recovery code ('workstations recover') and run `tanvrit-compute agent recover`");
         if (scene.Identity is not { } identity)
             return Finding.Warning(Name, $"{scene.Home} is not paired: this machine takes no jobs", "run `tanvrit-compute agent run` while you are signed in, or pair it with `tanvrit-compute agent pair`");
         var name = Text.Safe(identity.InstanceName);

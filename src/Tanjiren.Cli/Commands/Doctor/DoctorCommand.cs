@@ -39,7 +39,7 @@ internal static class DoctorCommand
         command.SetAction(async (parse, cancellation) =>
         {
             var workspace = place.Workspace(parse);
-            var home = place.Home(parse, workspace ?? new CredentialFile(cli.Home).Read().Current ?? ServerAccessRules.DefaultWorkspace);
+            var home = place.Home(parse, workspace ?? DoctorScene.CurrentWorkspace(cli) ?? ServerAccessRules.DefaultWorkspace);
             using var scene = DoctorScene.Of(cli, home, new ServerFlags(workspace, parse.GetValue(server), InsecureHttp: true));
             var findings = await ExamineAsync(Checks, scene, cli.Timeouts.DoctorCheck, cancellation);
             if (parse.GetValue(json)) WriteJson(cli, findings);

@@ -13,6 +13,7 @@ internal static class SignInCheck
 
     private static async Task<Finding> RunAsync(DoctorScene scene, CancellationToken cancellation)
     {
+        if (scene.AccessTrouble is { } trouble) return Finding.Warning(Name, Text.Safe(trouble.Message), trouble.Hint ?? "sign in again with `tanvrit-compute auth login`");
         if (scene.Access is not { } access) return Finding.Ok(Name, "nobody is signed in; a paired machine needs nobody");
         using var client = new ClientSession(scene.Cli, access);
         try
