@@ -176,7 +176,8 @@ public sealed class IdleSuspendTests : IAsyncLifetime
     public async Task A_new_key_is_found_with_a_heartbeat_and_keeps_it_awake_until_it_is_in_place()
     {
         server.BoundKey = AgentIdentity.Load(agent.Home)!.KeyFingerprint;
-        agent.Timeouts = agent.Timeouts with { SlowRetry = TimeSpan.FromSeconds(2) }; // between two looks it would have the time to suspend itself
+        // Between two looks it would have the time to suspend itself.
+        agent.Timeouts = agent.Timeouts with { SlowRetry = TimeSpan.FromSeconds(2), SignedOutRetry = TimeSpan.FromSeconds(3) };
         await SuspendedAsync();
 
         var next = KeyRotation.Start(agent.Home);
