@@ -19,6 +19,8 @@ internal sealed record BenchSettings
     /// <summary>Tasks that are stored already where lists and claims are compared, in thousands of them.</summary>
     public int Stored { get; init; } = 1_000_000;
     public int IdleSeconds { get; init; } = 60;
+    /// <summary>How often a suspended agent is woken by a job.</summary>
+    public int Wakes { get; init; } = 50;
     public int Workstations { get; init; } = 10_000;
     public int FleetSeconds { get; init; } = 600;
     /// <summary>Only contenders with this in their name, to look at one of them; null: all.</summary>
@@ -35,7 +37,7 @@ internal sealed record BenchSettings
     public static BenchSettings Parse(string[] args)
     {
         if (args is not [var verb, .. var rest] || !(verb == "all" || Verbs.Contains(verb)) || rest.Length % 2 != 0)
-            throw new FormatException($"usage: eng/bench {string.Join('|', Verbs)}|all [--rounds N] [--samples N] [--jobs N] [--mebibytes N] [--stored N] [--idle-seconds N] [--workstations N] [--fleet-seconds N] [--only TEXT] [--out FILE]");
+            throw new FormatException($"usage: eng/bench {string.Join('|', Verbs)}|all [--rounds N] [--samples N] [--jobs N] [--mebibytes N] [--stored N] [--idle-seconds N] [--wakes N] [--workstations N] [--fleet-seconds N] [--only TEXT] [--out FILE]");
         var settings = new BenchSettings { Verb = verb };
         foreach (var pair in rest.Chunk(2))
         {
@@ -47,6 +49,7 @@ internal sealed record BenchSettings
                 "--mebibytes" => settings with { Mebibytes = Number(pair[1]) },
                 "--stored" => settings with { Stored = Number(pair[1], from: 2 * StoredTasks.Originals) },
                 "--idle-seconds" => settings with { IdleSeconds = Number(pair[1]) },
+                "--wakes" => settings with { Wakes = Number(pair[1]) },
                 "--workstations" => settings with { Workstations = Number(pair[1]) },
                 "--fleet-seconds" => settings with { FleetSeconds = Number(pair[1]) },
                 "--only" => settings with { Only = pair[1] },

@@ -35,7 +35,7 @@ try
     if (settings.Measures("masking"))
         report.Throughput("Masking a job's output, in MiB a second", "Aim: far above what a job's output takes elsewhere on its way (the table of its output), so that it is not felt.", await MaskedOutput.MeasureAsync(settings, stop.Token), MaskedOutput.Baseline);
     if (settings.Measures("idle"))
-        report.Table("An agent with nothing to do", "Aim: 80 MB resident, under 0.1 % CPU.", await IdleAgent.MeasureAsync(TimeSpan.FromSeconds(settings.IdleSeconds), stop.Token));
+        report.Table("An agent with nothing to do", "Aim: 80 MB resident, under 0.1 % CPU.", await IdleAgent.MeasureAsync(settings, stop.Token));
     if (settings.Measures("fleet"))
         report.Table($"A fleet that beats every 30 s for {settings.FleetSeconds} s against one server on SQLite", "Each with its own key, token, session and connection; client and server share the machine.",
             await Fleet.MeasureAsync(settings.Workstations, TimeSpan.FromSeconds(settings.FleetSeconds), stop.Token));

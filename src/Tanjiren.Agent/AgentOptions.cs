@@ -7,6 +7,9 @@ namespace Tanjiren.Agent;
 /// <summary>How one agent runs. Who it is stands in its home (<c>identity.json</c>), made by <see cref="Pairing"/>.</summary>
 public sealed record AgentOptions
 {
+    /// <summary>2 GiB.</summary>
+    public const long DefaultOutboxBudgetBytes = 2L << 30;
+
     /// <summary>Directory of this agent, for example <c>~/.tanvrit/agents/local</c>: identity, key, journal, outbox, lock and status.</summary>
     public required string Home { get; init; }
 
@@ -20,7 +23,7 @@ public sealed record AgentOptions
     public required IReadOnlyList<string> WatchdogCommand { get; init; }
 
     /// <summary>Output on disk that the server has not taken yet, over all steps, in bytes; at least 1 MiB, default 2 GiB. When it is full, jobs wait in their writes.</summary>
-    public long OutboxBudgetBytes { get; init; } = 2L << 30;
+    public long OutboxBudgetBytes { get; init; } = DefaultOutboxBudgetBytes;
 
     /// <summary>Output kept of one step, in bytes; 1 KiB up to and by default <see cref="WireLimits.MaxStepLogBytes"/>. What comes after is counted, marked and dropped.</summary>
     public long MaxStepLogBytes { get; init; } = WireLimits.MaxStepLogBytes;
@@ -42,6 +45,11 @@ public sealed record AgentOptions
     /// While it answers, nothing new is taken. Default: always null.
     /// </summary>
     public Func<string?> SignInGone { get; init; } = static () => null;
+
+    /// <summary>
+    /// Told when the agent runs, each time that its loops show life (at least every 6 minutes, with a server or without), and when it begins to stop: for whoever supervises it. Called on any thread; it must not block or throw.
+    /// </summary>
+    public Action<AgentLife>? Life { get; init; }
 
     /// <summary>Version announced to the server.</summary>
     public string AgentVersion { get; init; } = typeof(AgentOptions).Assembly.GetName().Version?.ToString(3) ?? "0.0.0";
@@ -68,6 +76,15 @@ public sealed record AgentOptions
 /// <param name="Drain">Cancelled by the first SIGTERM or Ctrl-C.</param>
 /// <param name="Abort">Cancelled by the second one.</param>
 public sealed record AgentSignals(CancellationToken Drain, CancellationToken Abort);
+
+/// <summary>What <see cref="AgentOptions.Life"/> is told.</summary>
+public enum AgentLife
+{
+    /// <summary>The loops run. That there is a server is not waited for.</summary>
+    Ready,
+    Alive,
+    Stopping,
+}
 
 /// <summary>Exit codes of <see cref="AgentRuntime"/>.</summary>
 public static class AgentExit

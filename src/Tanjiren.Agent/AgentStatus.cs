@@ -1,6 +1,6 @@
 namespace Tanjiren.Agent;
 
-/// <summary>What <c>agent status</c> shows (<c>status.json</c>), written by the running agent at most once a second, every five seconds while nothing runs.</summary>
+/// <summary>What <c>agent status</c> shows (<c>status.json</c>), written by the running agent at most once a second, every five seconds while nothing runs, with each heartbeat while it is suspended.</summary>
 public sealed record AgentStatus
 {
     public required int ProcessId { get; init; }
@@ -17,7 +17,10 @@ public sealed record AgentStatus
     public DateTimeOffset? LastHeartbeatAt { get; init; }
     public required bool Draining { get; init; }
     public required int MaxConcurrent { get; init; }
+    /// <summary>A suspended agent has none.</summary>
     public required bool WatchdogAlive { get; init; }
+    /// <summary>Since when it is suspended for want of work; absent while it is not.</summary>
+    public DateTimeOffset? SuspendedSince { get; init; }
     public required IReadOnlyList<AgentStepStatus> Steps { get; init; }
     /// <summary>Output on disk that the server has not taken yet, in bytes.</summary>
     public required long OutboxBytes { get; init; }

@@ -18,6 +18,9 @@ public sealed record AgentTimeouts
     /// <summary>What a long-poll is given beyond <see cref="LongPoll"/> before it counts as lost. Default 10 s.</summary>
     public TimeSpan LongPollSlack { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>How long the server may hold the heartbeat of a suspended agent, at most what it asks for between two. Default 60 s; like <see cref="LongPoll"/> once something in between has cut one.</summary>
+    public TimeSpan IdleHang { get; init; } = TimeSpan.FromSeconds(60);
+
     /// <summary>Heartbeats until the server says otherwise. Default 30 s.</summary>
     public TimeSpan Heartbeat { get; init; } = TimeSpan.FromSeconds(30);
 
@@ -111,6 +114,8 @@ public sealed record AgentTimeouts
         if (LimitLook <= TimeSpan.Zero || LimitLook > TimeSpan.FromSeconds(1)) errors.Add($"LimitLook is {LimitLook}; give more than zero and at most a second.");
         if (LongPoll > TimeSpan.FromSeconds(Protocol.WireLimits.MaxWaitSeconds))
             errors.Add($"LongPoll is {LongPoll}; the server holds at most {Protocol.WireLimits.MaxWaitSeconds} s.");
+        if (IdleHang < TimeSpan.FromSeconds(1) || IdleHang > TimeSpan.FromSeconds(Protocol.WireLimits.MaxWaitSeconds))
+            errors.Add($"IdleHang is {IdleHang}; give 1 s to {Protocol.WireLimits.MaxWaitSeconds} s.");
         return errors;
 
         void Ordered(TimeSpan shorter, TimeSpan longer, string shortName, string longName)

@@ -1,6 +1,7 @@
 using Tanjiren.Agent.Assignments;
 using Tanjiren.Agent.Connection;
 using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Idle;
 using Tanjiren.Agent.Keys;
 using Tanjiren.Agent.Leases;
 using Tanjiren.Agent.Limits;
@@ -31,6 +32,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
     private readonly LeaseClockLoop leaseClock;
     private readonly KeyRotationLoop keyRotation;
     private readonly SignInLoop signIn;
+    private readonly IdleLoop idleLoop;
     private readonly StatusLoop status;
     private readonly JobLimiter limits;
     private readonly AgentMetrics metrics;
@@ -45,22 +47,24 @@ internal sealed partial class RunningAgent : IAsyncDisposable
         outbox = new OutboxSender(home, options, client, sessions, journal, clock, logs);
         if (!journal.Damaged) outbox.DeleteOrphans(claimId => journal.Read(s => s.Find(claimId) is not null));
         steps = new StepTable(options.MaxConcurrent);
-        watchdog = new WatchdogKeeper(options, platform, clock, logs.CreateLogger("Tanjiren.Agent.Watchdog"));
+        var idle = new IdleState(TimeSpan.FromSeconds(options.Settings.IdleSuspendSeconds), clock);
+        watchdog = new WatchdogKeeper(options, platform, idle, clock, logs.CreateLogger("Tanjiren.Agent.Watchdog"));
         var machineId = MachineIdentity.MachineId(home.Directory);
         metrics = new AgentMetrics(steps, outbox, () => client.Connected);
         // Before the watchdog starts: a divided cgroup has no room for processes beside the agent's own.
         var gpus = new GpuProbe().Read();
         limits = JobLimiter.OfThisMachine(options, gpus, clock, logs.CreateLogger("Tanjiren.Agent.Limits"));
         var assignments = new AssignmentVerifier(new WorkTrust(home, identity, client, options.Timeouts, clock, log));
-        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, machineId, assignments, metrics, clock, logs.CreateLogger("Tanjiren.Agent.Steps")) { Limits = limits };
+        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, machineId, assignments, metrics, clock, logs.CreateLogger("Tanjiren.Agent.Steps")) { Limits = limits, Idle = idle };
         var reconciler = new Reconciler(platform, journal, outbox, machineId, log);
         claimer = new StepClaimer(parts);
         heartbeat = new HeartbeatLoop(parts, claimer, reconciler, MachineLabels.Read(options, gpus));
         work = new WorkLoop(parts, claimer);
         sessionLoop = new SessionLoop(parts, reconciler, MachineIdentity.BootId());
         leaseClock = new LeaseClockLoop(platform, steps, sessions, heartbeat, options.Timeouts, clock, log);
-        keyRotation = new KeyRotationLoop(client, transport, new SuccessorKey(home), sessions, identity, options.Timeouts, clock, log);
         signIn = new SignInLoop(parts, heartbeat);
+        keyRotation = new KeyRotationLoop(client, transport, new SuccessorKey(home), sessions, identity, options.Timeouts, idle, clock, log);
+        idleLoop = new IdleLoop(parts, heartbeat, keyRotation);
         status = new StatusLoop(home, options, identity, parts, heartbeat, sessionLoop, keyRotation, clock, log);
     }
 
@@ -68,6 +72,8 @@ internal sealed partial class RunningAgent : IAsyncDisposable
     {
         using var stop = new CancellationTokenSource();
         signIn.RunOnce();
+        // Before any loop can say that it lives.
+        options.Life?.Invoke(AgentLife.Ready);
         Dictionary<string, Task> loops = new()
         {
             ["watchdog"] = Task.Run(() => watchdog.RunAsync(stop.Token)),
@@ -81,6 +87,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
             ["sign-in"] = Task.Run(() => signIn.RunAsync(stop.Token)),
             ["status"] = Task.Run(() => status.RunAsync(stop.Token)),
             ["limits"] = Task.Run(() => limits.RunAsync(stop.Token)),
+            ["idle"] = Task.Run(() => idleLoop.RunAsync(stop.Token)),
             ["steps"] = claimer.Faulted,
         };
         var failure = FirstToEndAsync(loops);
@@ -98,6 +105,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
         {
             if (first == failure) LogLoopEnded(await failure);
             else if (first == sessions.Fatal) LogFatal(await sessions.Fatal);
+            options.Life?.Invoke(AgentLife.Stopping);
             exit = first == aborted ? AgentExit.Aborted : first == failure ? AgentExit.Failed : AgentExit.NeedsAttention;
             await KillAllAsync();
         }
@@ -119,6 +127,7 @@ internal sealed partial class RunningAgent : IAsyncDisposable
     private async Task DrainAsync(CancellationToken drain, CancellationToken stop)
     {
         await WhenCancelled(drain).WaitAsync(stop);
+        options.Life?.Invoke(AgentLife.Stopping);
         LogDraining(steps.Active);
         steps.Drain();
         heartbeat.Wake();

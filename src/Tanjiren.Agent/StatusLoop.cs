@@ -1,5 +1,6 @@
 using Tanjiren.Agent.Connection;
 using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Idle;
 
 namespace Tanjiren.Agent;
 
@@ -19,7 +20,8 @@ internal sealed partial class StatusLoop(AgentHome home, AgentOptions options, A
         {
             RunOnce(Now(running: true));
             await Task.Delay(options.Timeouts.StatusWrite, clock, ct);
-            if (parts.Steps.Active == 0) await IdleAsync(ct);
+            if (parts.Idle.Phase == IdlePhase.Suspended) await parts.Idle.BeatAsync(ct);
+            else if (parts.Steps.Active == 0) await IdleAsync(ct);
         }
     }
 
@@ -66,6 +68,7 @@ internal sealed partial class StatusLoop(AgentHome home, AgentOptions options, A
         Draining = parts.Steps.Draining,
         MaxConcurrent = options.MaxConcurrent,
         WatchdogAlive = running && parts.Watchdog.IsAlive,
+        SuspendedSince = running ? parts.Idle.Since : null,
         Steps = [.. parts.Steps.All.Select(r => new AgentStepStatus { StepId = r.StepId, TaskId = r.TaskId, Phase = r.Phase.ToString().ToLowerInvariant(), ProcessId = r.Pid })],
         OutboxBytes = parts.Outbox.Budget.Used,
         Notice = parts.Client.ClockNotice ?? sessionLoop.Notice ?? parts.Sessions.SignIn.Notice ?? keyRotation.Notice,

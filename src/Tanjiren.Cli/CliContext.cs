@@ -39,6 +39,9 @@ internal sealed class CliContext : IDisposable
     /// <summary>Shows a page to whoever sits here. False: there is no display, or nothing that opens it.</summary>
     public Func<Uri, bool> OpenBrowser { get; init; } = static _ => false;
 
+    /// <summary>Runs a small program of the system for its answer.</summary>
+    public Func<IReadOnlyList<string>, CancellationToken, Task<ProgramEnd>> RunProgram { get; init; } = Programs.RunAsync;
+
     /// <summary>Called by the commands that outlive a first Ctrl-C; every other command dies of it as usual.</summary>
     public Func<Interrupts> ListenForInterrupts { get; init; } = Interrupts.FromSignals;
 

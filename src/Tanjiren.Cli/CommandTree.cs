@@ -10,6 +10,7 @@ using Tanjiren.Cli.Commands.Approvals;
 using Tanjiren.Cli.Commands.Artifacts;
 using Tanjiren.Cli.Commands.Audit;
 using Tanjiren.Cli.Commands.Auth;
+using Tanjiren.Cli.Commands.Doctor;
 using Tanjiren.Cli.Commands.Doctrine;
 using Tanjiren.Cli.Commands.Investigations;
 using Tanjiren.Cli.Commands.Invitations;
@@ -69,7 +70,7 @@ internal static class CommandTree
                 WorkersListCommand.Create(cli), WorkersShowCommand.Create(cli), WorkersRenameCommand.Create(cli)),
             Group("agent", "Run the agent that takes jobs on this machine",
                 AgentRunCommand.Create(cli), AgentPairCommand.Create(cli), AgentStatusCommand.Create(cli), AgentWatchdogCommand.Create(cli),
-                AgentRotateKeyCommand.Create(cli), AgentRecoverCommand.Create(cli)),
+                AgentRotateKeyCommand.Create(cli), AgentRecoverCommand.Create(cli), AgentInstallCommand.Create(cli), AgentUninstallCommand.Create(cli)),
             Group("members", "See who is in the organization, and change what they may do",
                 MembersListCommand.Create(cli), MembersSetRoleCommand.Create(cli), MembersRemoveCommand.Create(cli), MembersLeaveCommand.Create(cli)),
             Group("invitations", "Invite people to the organization by a link",
@@ -86,6 +87,7 @@ internal static class CommandTree
             Group("audit", "Read the record of who did what, and prove it",
                 AuditListCommand.Create(cli), AuditExportCommand.Create(cli), AuditVerifyCommand.Create(cli)),
             ServerCommand.Create(cli),
+            DoctorCommand.Create(cli),
             CompletionCommand.Create(cli),
         };
         foreach (var option in root.Options)

@@ -14,6 +14,9 @@ internal static class ExitCode
     /// <summary><c>jobs verify</c> found a step that is not what its workstation signed, or that nobody signed.</summary>
     public const int NotVerified = 1;
 
+    /// <summary><c>doctor</c> found a problem.</summary>
+    public const int Problems = 1;
+
     /// <summary>The job was stopped at its <c>timeoutSeconds</c>.</summary>
     public const int Timeout = 124;
 

@@ -84,7 +84,7 @@ internal sealed class AgentHarness : IAsyncDisposable
         var machine = AgentPlatform.OfThisMachine(Logs);
         var platform = machine with { BootNowMs = () => BootClock.NowMs + Slept(), Launcher = new SleptLauncher(machine.Launcher, Slept) };
         Running = Task.Run(() => AgentRuntime.RunAsync(Options(), new AgentSignals(drain.Token, abort.Token), platform, TimeProvider.System, Logs));
-        await Eventually.TrueAsync(() => Server.Sessions.Count > opened && AgentStatus.Load(Home)?.WatchdogAlive == true || Running.IsCompleted);
+        await Eventually.TrueAsync(() => Server.Sessions.Count > opened && AgentStatus.Load(Home) is { } status && (status.WatchdogAlive || status.SuspendedSince is not null) || Running.IsCompleted);
     }
 
     private long Slept() => Interlocked.Read(ref SleptMs);

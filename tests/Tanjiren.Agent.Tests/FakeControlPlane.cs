@@ -281,21 +281,27 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
         return AnswerAsync(context, 200, new OpenSessionResponse { SessionId = Session!, ServerTime = DateTimeOffset.UnixEpoch, Leases = answers }, WireJson.Default.OpenSessionResponse);
     }
 
-    private Task HeartbeatAsync(HttpContext context, byte[] body)
+    private async Task HeartbeatAsync(HttpContext context, byte[] body)
     {
         var request = JsonSerializer.Deserialize(body, WireJson.Default.HeartbeatRequest)!;
         Heartbeats.Enqueue(request);
+        if (request.WaitSeconds > 0)
+        {
+            Moment("heartbeat hangs");
+            await HangAsync("heartbeat", TimeSpan.FromSeconds(request.WaitSeconds), () => !LetsHang || steps.Values.Any(s => s.Queued) || SignedOut || Session != context.Request.Query["session"], context.RequestAborted);
+            if (context.RequestAborted.IsCancellationRequested) return;
+        }
         List<LeaseAnswer> answers;
         List<PendingStep> pending;
         lock (gate)
         {
-            pending = PendingInHeartbeats ? steps.Values.Where(s => s.Queued).Select(Pending).ToList() : [];
+            pending = PendingInHeartbeats || request.WaitSeconds > 0 ? steps.Values.Where(s => s.Queued).Select(Pending).ToList() : [];
             answers = steps.Values.Where(s => s.Held).Select(s => Held(s, TellsNamedClaims || request.Leases!.All(l => l.StepId != s.Id))).ToList();
             foreach (var lease in request.Leases!)
                 if (answers.All(a => a.StepId != lease.StepId || a.LeaseGeneration != lease.LeaseGeneration))
                     answers.Add(new LeaseAnswer { StepId = lease.StepId, LeaseGeneration = lease.LeaseGeneration, Standing = LeaseStanding.Lost });
         }
-        return AnswerAsync(context, 200, new HeartbeatResponse { ServerTime = DateTimeOffset.UnixEpoch, NextHeartbeatSeconds = 30, PendingTasks = pending, Leases = answers },
+        await AnswerAsync(context, 200, new HeartbeatResponse { ServerTime = DateTimeOffset.UnixEpoch, NextHeartbeatSeconds = 30, PendingTasks = pending, Leases = answers },
             WireJson.Default.HeartbeatResponse);
     }
 
@@ -304,10 +310,8 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
 
     private static PendingStep Pending(FakeStep s) => new() { StepId = s.Id, TaskId = s.TaskId, ExpectedGeneration = s.Generation, Intent = "test", TraceParent = s.TraceParent };
 
-    private async Task WorkAsync(HttpContext context)
+    private async Task WorkAsync(HttpContext context, int capacity, string[] seen)
     {
-        var capacity = int.Parse(context.Request.Query["capacity"]!);
-        var seen = context.Request.Query["cancelsSeen"].ToString().Split(',');
         while (true)
         {
             Task next;

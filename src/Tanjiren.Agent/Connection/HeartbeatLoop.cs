@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Idle;
 using Tanjiren.Agent.Leases;
 using Tanjiren.Protocol;
 
@@ -7,7 +8,7 @@ namespace Tanjiren.Agent.Connection;
 
 /// <summary>
 /// The heartbeat loop: says that this machine is there, renews its leases, and acts on what the server thinks of each. It beats as often as the server asks,
-/// and while leases are held at least every third of the shortest TTL.
+/// and while leases are held at least every third of the shortest TTL. While the agent is suspended it is the only request: it hangs at the server until there is work.
 /// </summary>
 [SuppressMessage("Reliability", "CA1001", Justification = "A semaphore whose wait handle is never asked for holds nothing.")]
 internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claimer, Reconciler reconciler, IReadOnlyDictionary<string, string> labels)
@@ -16,6 +17,7 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
     private readonly Pulse wake = new();
     private readonly SemaphoreSlim beating = new(1, 1);
     private volatile bool beatNow;
+    private bool wasCut;
     private TimeSpan asked = parts.Options.Timeouts.Heartbeat;
 
     public DateTimeOffset? LastBeatAt { get; private set; }
@@ -36,12 +38,16 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
             var session = await parts.Sessions.CurrentAsync(ct);
             beatNow = false;
             var began = parts.Clock.GetTimestamp();
-            var kind = await BeatAsync(session, ct);
+            var hang = Hang();
+            var kind = hang is { } until ? await HangAsync(session, until, ct) : await BeatAsync(session, ct);
+            parts.Idle.Beaten();
+            parts.Options.Life?.Invoke(AgentLife.Alive);
             if (leases.IsFaulted) await leases;
             if (kind == ReplyKind.Ok) backoff.Reset();
             TimeSpan? retry = kind switch
             {
-                ReplyKind.Ok => null,
+                // One that has hung is followed by the next, as long as the agent is suspended.
+                ReplyKind.Ok => hang is not null && parts.Idle.Phase == IdlePhase.Suspended ? TimeSpan.Zero : null,
                 ReplyKind.ClockRefused => parts.Options.Timeouts.SlowRetry,
                 // It holds nothing any more; a poll that is let in again may change that before the next beat.
                 ReplyKind.SignedOut => null,
@@ -60,26 +66,81 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
     /// <summary>One heartbeat. Also called by the lease clock, after the machine has slept.</summary>
     public async Task<ReplyKind> BeatAsync(string session, CancellationToken ct)
     {
+        var (kind, pending) = await AskAsync(session, hangSeconds: 0, ct);
+        await OfferAsync(session, pending, ct);
+        return kind;
+    }
+
+    /// <summary>Set while the heartbeat may hang, until it is cancelled: never while a lease waits to be renewed.</summary>
+    private CancellationToken? Hang()
+    {
+        if (parts.Idle.Hanging is not { } until) return null;
+        if (parts.Steps.Active == 0 && !parts.Outbox.HeldWithoutRunner().Any()) return until;
+        parts.Idle.Stir();
+        return null;
+    }
+
+    /// <summary>The one request of a suspended agent.</summary>
+    private async Task<ReplyKind> HangAsync(string session, CancellationToken until, CancellationToken ct)
+    {
+        var hangSeconds = IdleRules.HangSeconds(asked, wasCut, parts.Options.Timeouts);
+        var began = parts.Clock.GetTimestamp();
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(ct, until);
+        ReplyKind kind;
+        IReadOnlyList<PendingStep> pending;
+        try
+        {
+            (kind, pending) = await AskAsync(session, hangSeconds, either.Token);
+        }
+        catch (OperationCanceledException) when (!ct.IsCancellationRequested)
+        {
+            // Awake for another reason. It has named no lease, and what it might have brought the poll brings; to hang on would hold up the renewals.
+            return ReplyKind.Ok;
+        }
+        var took = parts.Clock.GetElapsedTime(began);
+        if (kind == ReplyKind.Unavailable && IdleRules.IsCut(took, parts.Options.Timeouts)) wasCut = true;
+        if (kind != ReplyKind.Ok) return kind;
+        await OfferAsync(session, pending, ct);
+        return pending.Count == 0 && IdleRules.IsEarly(took, hangSeconds) ? ReplyKind.Unavailable : ReplyKind.Ok;
+    }
+
+    /// <summary>Behind a proxy that lets no request hang this alone brings work (W-05); to a suspended agent it always does. Stirred first, so that no suspension overtakes it.</summary>
+    private async Task OfferAsync(string session, IReadOnlyList<PendingStep> pending, CancellationToken ct)
+    {
+        if (pending.Count == 0) return;
+        // The watchdog first. One that does not start in time is waited for by the polls, which bring the same steps.
+        if (parts.Idle.Stir())
+        {
+            await parts.Watchdog.ReadyAsync(ct).WaitAsync(parts.Options.Timeouts.Request, parts.Clock, ct).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            parts.Idle.Stir(); // that may have taken longer than idleSuspendSeconds
+        }
+        claimer.Offer(session, pending);
+    }
+
+    private async Task<(ReplyKind Kind, IReadOnlyList<PendingStep> Pending)> AskAsync(string session, int hangSeconds, CancellationToken ct)
+    {
         await beating.WaitAsync(ct);
         try
         {
             var runners = parts.Steps.All;
             var inWork = runners.Select(r => r.ClaimId).ToHashSet();
-            var request = Describe(runners);
+            var request = Describe(runners) with { WaitSeconds = hangSeconds };
             var started = parts.Platform.BootNowMs();
-            var reply = await parts.Client.HeartbeatAsync(session, request, Timeout(runners), ct);
+            var timeout = hangSeconds > 0 ? TimeSpan.FromSeconds(hangSeconds) + parts.Options.Timeouts.LongPollSlack : Timeout(runners);
+            var reply = await parts.Client.HeartbeatAsync(session, request, timeout, ct);
             if (!reply.IsOk)
             {
                 if (!parts.Sessions.Concerns(session, reply) && reply.Kind != ReplyKind.SignedOut) LogFailed(reply.Kind, reply.Words);
-                return reply.Kind;
+                return (reply.Kind, []);
             }
             LastBeatAt = parts.Clock.GetUtcNow();
             asked = TimeSpan.FromSeconds(Math.Clamp(reply.Value!.NextHeartbeatSeconds, 1, 300));
             var named = request.Leases!.Select(l => (l.StepId, l.LeaseGeneration)).ToHashSet();
             foreach (var answer in reply.Value.Leases) Act(answer, started, inWork, named.Contains((answer.StepId, answer.LeaseGeneration)));
-            claimer.Offer(session, reply.Value.PendingTasks);
+            // Nobody else asks in a suspended agent; and one that holds nothing is answered only while it is signed in.
+            if (hangSeconds > 0 && reply.Value.Leases.Count == 0) parts.Sessions.SignIn.Back();
             parts.Outbox.Wake();
-            return ReplyKind.Ok;
+            return (ReplyKind.Ok, reply.Value.PendingTasks);
         }
         finally
         {

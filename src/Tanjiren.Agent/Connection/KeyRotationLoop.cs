@@ -1,3 +1,4 @@
+using Tanjiren.Agent.Idle;
 using Tanjiren.Agent.Keys;
 using Tanjiren.Protocol;
 
@@ -6,12 +7,15 @@ namespace Tanjiren.Agent.Connection;
 /// <summary>
 /// The key loop: as long as a new key waits in the home, asks for it. The request is the same each time, so a lost answer, a crash or a server that forgot cost nothing;
 /// and by asking it learns of the answer soon, since the first request after an approval is refused with <c>key_rotated</c>, upon which <see cref="DeviceTransport"/> goes
-/// on with the new key.
+/// on with the new key. As long as one waits the agent does not suspend itself; in one that is suspended already, it is looked for at each heartbeat.
 /// </summary>
 internal sealed partial class KeyRotationLoop(
-    ControlPlaneClient client, DeviceTransport transport, SuccessorKey successor, SessionKeeper sessions, AgentIdentity identity, AgentTimeouts timeouts, TimeProvider clock, ILogger log)
+    ControlPlaneClient client, DeviceTransport transport, SuccessorKey successor, SessionKeeper sessions, AgentIdentity identity, AgentTimeouts timeouts, IdleState idle, TimeProvider clock, ILogger log)
 {
-    private bool asking;
+    private volatile bool asking;
+
+    /// <summary>A new key waits: the agent is not to suspend itself.</summary>
+    public bool IsAsking => asking;
 
     /// <summary>What a person should know of the new key, or null.</summary>
     public string? Notice { get; private set; }
@@ -30,6 +34,7 @@ internal sealed partial class KeyRotationLoop(
                 Tell($"The new key can't be used: {e.Message}");
             }
             await Task.Delay(timeouts.SlowRetry, clock, ct);
+            await idle.BeatAsync(ct);
         }
     }
 
@@ -43,6 +48,7 @@ internal sealed partial class KeyRotationLoop(
             return;
         }
         asking = true;
+        idle.Stir();
         if (transport.KeyFingerprint != next.Fingerprint)
         {
             var payload = KeyStatement.PayloadFor(identity.InstanceId, next.Public, identity.ServerKeys.Select(key => key.Thumbprint()).FirstOrDefault(), clock.GetUtcNow());

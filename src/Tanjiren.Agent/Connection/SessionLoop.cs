@@ -41,6 +41,7 @@ internal sealed partial class SessionLoop(RunnerParts parts, Reconciler reconcil
         while (true)
         {
             sessionId ??= await NewSessionAsync(ct);
+            parts.Options.Life?.Invoke(AgentLife.Alive);
             var reply = await parts.Client.OpenSessionAsync(Request(sessionId, reports), ct);
             if (reply.IsOk)
             {
@@ -105,6 +106,7 @@ internal sealed partial class SessionLoop(RunnerParts parts, Reconciler reconcil
             }
             catch (IOException e)
             {
+                parts.Options.Life?.Invoke(AgentLife.Alive);
                 Tell($"The journal in '{parts.Options.Home}' cannot be written, so no session is opened: {e.Message}");
                 await Task.Delay(parts.Options.Timeouts.SlowRetry, parts.Clock, ct);
             }

@@ -5,7 +5,7 @@ namespace Tanjiren.Agent.Connection;
 
 /// <summary>
 /// The work loop: two long-polls. One asks for work while there is room; the other stays open for cancels while there is none. Two instead of one that is
-/// broken off at each freed slot: a hanging request that is cancelled costs its connection.
+/// broken off at each freed slot: a hanging request that is cancelled costs its connection. They are broken off for a suspension only.
 /// </summary>
 internal sealed class WorkLoop(RunnerParts parts, StepClaimer claimer)
 {
@@ -24,9 +24,10 @@ internal sealed class WorkLoop(RunnerParts parts, StepClaimer claimer)
         var backoff = NewBackoff();
         while (true)
         {
+            await parts.Idle.AwakeAsync(ct);
             await parts.Watchdog.ReadyAsync(ct);
             await parts.Steps.WaitAsync(steps => steps.FreeSlots > 0, ct);
-            await PollAsync(backoff, () => parts.Steps.FreeSlots, ct);
+            await VisitAsync(backoff, () => parts.Steps.FreeSlots, ct);
         }
     }
 
@@ -37,7 +38,26 @@ internal sealed class WorkLoop(RunnerParts parts, StepClaimer claimer)
         while (true)
         {
             await parts.Steps.WaitAsync(steps => steps.FreeSlots <= 0 && steps.Active > 0, ct);
-            await PollAsync(backoff, () => 0, ct);
+            await parts.Idle.AwakeAsync(ct);
+            await VisitAsync(backoff, () => 0, ct);
+        }
+    }
+
+    /// <summary>One poll, unless the agent suspends itself. What a poll that is broken off might have brought waits at the server, and the heartbeat that follows brings it.</summary>
+    private async Task VisitAsync(Backoff backoff, Func<int> capacity, CancellationToken ct)
+    {
+        if (parts.Idle.TryEnter() is not { } visit) return;
+        using (visit)
+        {
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(ct, visit.BreakOff);
+            try
+            {
+                await PollAsync(backoff, capacity, either.Token);
+            }
+            catch (OperationCanceledException) when (!ct.IsCancellationRequested)
+            {
+                // Broken off; the loop waits until the agent is awake again.
+            }
         }
     }
 
@@ -63,6 +83,8 @@ internal sealed class WorkLoop(RunnerParts parts, StepClaimer claimer)
         parts.Sessions.SignIn.Back();
         backoff.Reset();
         var cancelled = reply.Value!.Cancels.Count(Cancel);
+        // Before they are taken on: what stirs can't be overtaken by a suspension.
+        if (reply.Value.Assignments.Count > 0) parts.Idle.Stir();
         var claims = claimer.Offer(session, reply.Value.Assignments);
         if (claims.Count > 0)
         {

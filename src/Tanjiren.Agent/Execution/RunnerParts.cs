@@ -1,5 +1,6 @@
 using Tanjiren.Agent.Assignments;
 using Tanjiren.Agent.Connection;
+using Tanjiren.Agent.Idle;
 using Tanjiren.Agent.Limits;
 using Tanjiren.Agent.Outbox;
 
@@ -10,4 +11,5 @@ internal sealed record RunnerParts(AgentOptions Options, AgentPlatform Platform,
     OutboxSender Outbox, WatchdogKeeper Watchdog, StepTable Steps, string MachineId, AssignmentVerifier Assignments, AgentMetrics Metrics, TimeProvider Clock, ILogger Log)
 {
     public required JobLimiter Limits { get; init; }
+    public required IdleState Idle { get; init; }
 }

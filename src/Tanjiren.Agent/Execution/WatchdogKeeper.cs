@@ -1,21 +1,29 @@
 using System.Collections.Concurrent;
+using Tanjiren.Agent.Idle;
 
 namespace Tanjiren.Agent.Execution;
 
 /// <summary>
 /// The watchdog loop: keeps one watchdog process alive and informed. While there is none nothing is claimed or started; what runs already goes
-/// on under this process's own lease clock, because killing healthy work for a missing helper would turn one failure into many.
+/// on under this process's own lease clock, because killing healthy work for a missing helper would turn one failure into many. A suspended agent
+/// has none: there is nothing to guard.
 /// </summary>
-internal sealed partial class WatchdogKeeper(AgentOptions options, AgentPlatform platform, TimeProvider clock, ILogger log)
+internal sealed partial class WatchdogKeeper(AgentOptions options, AgentPlatform platform, IdleState idle, TimeProvider clock, ILogger log)
 {
     private readonly ConcurrentDictionary<string, Watched> watched = new();
     private readonly Lock gate = new();
     private WatchdogClient? client;
     private TaskCompletionSource ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private TaskCompletionSource rests = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private sealed record Watched(ulong Mark, long DeadlineBootMs, int Pid, long StartTime);
 
     public bool IsAlive { get { lock (gate) return client is { IsAlive: true }; } }
+
+    public bool WatchesNothing => watched.IsEmpty;
+
+    /// <summary>Completes when the agent is suspended and the watchdog has gone for it.</summary>
+    public Task Rests { get { lock (gate) return rests.Task; } }
 
     /// <summary>Completes when a watchdog is alive.</summary>
     public Task ReadyAsync(CancellationToken ct)
@@ -70,10 +78,11 @@ internal sealed partial class WatchdogKeeper(AgentOptions options, AgentPlatform
         {
             while (true)
             {
+                await RestAsync(ct);
                 try
                 {
                     var fresh = await WatchdogClient.StartAsync(options.WatchdogCommand, platform.Execution, clock, log, ct);
-                    if (Introduce(fresh)) await fresh.Died.WaitAsync(ct);
+                    if (Introduce(fresh) && await SentAwayAsync(fresh, ct)) continue;
                 }
                 catch (Exception e) when (e is SpawnFailedException or WatchdogLostException)
                 {
@@ -113,15 +122,52 @@ internal sealed partial class WatchdogKeeper(AgentOptions options, AgentPlatform
         }
     }
 
-    private async Task DismissAsync()
+    private async Task RestAsync(CancellationToken ct)
     {
-        WatchdogClient? old;
+        if (idle.Phase != IdlePhase.Suspended) return;
+        lock (gate) rests.TrySetResult();
+        await idle.AwakeAsync(ct);
+        lock (gate) rests = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+    }
+
+    /// <summary>Waits until it dies, or the agent is suspended: then it is sent away. Answers whether it was.</summary>
+    private async Task<bool> SentAwayAsync(WatchdogClient fresh, CancellationToken ct)
+    {
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(ct);
+        try
+        {
+            while (true)
+            {
+                var suspended = idle.SuspendedAsync(over.Token);
+                if (await Task.WhenAny(fresh.Died, suspended) == fresh.Died) return false;
+                await suspended;
+                // Work may have come already: a claim that saw this watchdog alive must not find it gone at its spawn.
+                WatchdogClient? old = null;
+                if (!idle.WhileSuspended(() => old = Take())) continue;
+                if (old is not null) await old.DisposeAsync();
+                return true;
+            }
+        }
+        finally
+        {
+            await over.CancelAsync();
+        }
+    }
+
+    private WatchdogClient? Take()
+    {
         lock (gate)
         {
-            (old, client) = (client, null);
+            var old = client;
+            client = null;
             if (ready.Task.IsCompleted) ready = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            return old;
         }
-        if (old is not null) await old.DisposeAsync();
+    }
+
+    private async Task DismissAsync()
+    {
+        if (Take() is { } old) await old.DisposeAsync();
     }
 
     [LoggerMessage(Level = LogLevel.Error, Message = "The watchdog '{Command}' does not start; nothing is claimed until it does: {Reason}")]

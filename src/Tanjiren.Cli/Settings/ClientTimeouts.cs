@@ -40,6 +40,9 @@ internal sealed record ClientTimeouts
     /// <summary>How long a job may wait for a workstation before the person is told what it waits for.</summary>
     public TimeSpan TellWaiting { get; init; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>How long each check of <c>doctor</c> has; they run side by side.</summary>
+    public TimeSpan DoctorCheck { get; init; } = TimeSpan.FromSeconds(5);
+
     /// <summary>How long the first try of a webhook's message is waited for: the server gives a receiver 10 s, and may have to wait for a place.</summary>
     public TimeSpan WebhookTry { get; init; } = TimeSpan.FromSeconds(30);
 }

@@ -2,6 +2,7 @@ using System.Text;
 
 using Tanjiren.Agent.Keys;
 using Tanjiren.Cli;
+using Tanjiren.Cli.Hosting;
 using Tanjiren.Cli.Settings;
 
 namespace Tanjiren.EndToEnd.Tests.Cli;
@@ -60,6 +61,9 @@ internal sealed class CliRun : IDisposable
 
     public TimeProvider Clock { get; set; } = TimeProvider.System;
 
+    /// <summary>What programs of the system answer; the real ones unless a test says otherwise.</summary>
+    public Func<IReadOnlyList<string>, CancellationToken, Task<ProgramEnd>> RunProgram { get; set; } = Programs.RunAsync;
+
     /// <summary>How long a command may take; those that wait for other people and processes get more.</summary>
     public TimeSpan Limit { get; set; } = TimeSpan.FromSeconds(90);
 
@@ -97,6 +101,7 @@ internal sealed class CliRun : IDisposable
         OutputIsTerminal = Terminal,
         InputIsTerminal = Terminal,
         ListenForInterrupts = () => Interrupts,
+        RunProgram = RunProgram,
         OpenBrowser = page =>
         {
             Opened.Add(page.AbsoluteUri);

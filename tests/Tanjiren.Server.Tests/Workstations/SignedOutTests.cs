@@ -69,6 +69,21 @@ public sealed class SignedOutTests
         (await services.GetRequiredService<StepClaimer>().ClaimAsync(device, task.StepId(), AgentCalls.NewClaimId(), 0, Cancelled)).Refusal.ShouldBe(ClaimRefusal.SignedOut);
     }
 
+    /// <summary>A suspended agent keeps nothing else.</summary>
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_hanging_heartbeat_ends_at_once_and_the_next_one_is_refused(DatabaseKind kind)
+    {
+        await using var scene = await Scene.StartAsync(kind);
+        var device = new Device(scene.Agent.InstanceId, scene.Server.Owner.OrganizationId, "", scene.Agent.SessionId!);
+        var beat = scene.Server.App.Services.GetRequiredService<HeartbeatService>()
+            .BeatAsync(device, new HeartbeatRequest { MaxConcurrent = 10, WaitSeconds = WireLimits.MaxWaitSeconds }, Cancelled);
+
+        await scene.SignOutAsync();
+
+        (await beat.WaitAsync(TimeSpan.FromSeconds(WireLimits.MaxWaitSeconds / 2.0), Cancelled))!.PendingTasks.ShouldBeEmpty();
+        await scene.Agent.PostAsync("heartbeat", new HeartbeatRequest { MaxConcurrent = 10, WaitSeconds = 1 }).ProblemAsync(HttpStatusCode.Unauthorized, ErrorCode.SignedOut);
+    }
+
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task The_next_sign_in_brings_it_back_by_either_way_of_registering(DatabaseKind kind)
     {

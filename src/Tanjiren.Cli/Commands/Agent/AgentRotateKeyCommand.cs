@@ -13,7 +13,7 @@ internal static class AgentRotateKeyCommand
     {
         var command = new CliCommand("rotate-key", "Make a new key for this machine and have an admin approve it")
         {
-            Details = "The new key is kept where the agent's key is, in the keychain or the agent's home; the running agent asks for it within seconds, any other at its next start. Until an admin has approved it with `workstations approve-key`, the old key goes on; what runs is not disturbed. Run again it shows the key that waits already.",
+            Details = "The new key is kept where the agent's key is, in the keychain or the agent's home; the running agent asks for it within seconds (within a minute while it is suspended), any other at its next start. Until an admin has approved it with `workstations approve-key`, the old key goes on; what runs is not disturbed. Run again it shows the key that waits already.",
             Examples = ["tanvrit-compute agent rotate-key"],
         };
         var place = new AgentHomeOptions(cli, command, "Workspace of the agent (TANVRIT_WORKSPACE; default: the current one)");

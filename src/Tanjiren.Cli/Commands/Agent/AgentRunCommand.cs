@@ -39,6 +39,7 @@ internal static class AgentRunCommand
         {
             using var telemetry = Telemetry.Start(cli, TelemetryRole.Agent);
             using var interrupts = cli.ListenForInterrupts();
+            using var service = ServiceNotice.FromEnvironment(cli.Variable);
             using var logs = LoggerFactory.Create(HostLogging.ToStandardError(parse.GetValue(verbose) ? LogLevel.Debug : LogLevel.Information));
             // First of all: a cap that is not understood must not let anything start.
             if (OwnerSettings.Read(cli) is not { } settings) return AgentExit.Failed;
@@ -59,6 +60,7 @@ internal static class AgentRunCommand
                 Settings = settings,
                 Keychain = cli.Keychain,
                 SignInGone = new SignInWatch(home, cli.Keychain).Gone,
+                Life = service is null ? null : service.Tell,
             }, new AgentSignals(interrupts.First, interrupts.Second), cli.Clock, logs);
         });
         return command;

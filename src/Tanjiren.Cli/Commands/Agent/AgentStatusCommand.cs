@@ -64,7 +64,8 @@ internal static class AgentStatusCommand
                 .Add("connected", status.Connected ? "yes" : "no")
                 .Add("last heartbeat", Text.Ago(status.LastHeartbeatAt, now))
                 .Add("draining", status.Draining ? "yes" : null)
-                .Add("watchdog", status.WatchdogAlive ? "alive" : "NOT alive")
+                .Add("suspended", status.SuspendedSince is { } suspended ? $"since {Text.Instant(suspended, cli.Clock)}, until there is work" : null)
+                .Add("watchdog", status.WatchdogAlive ? "alive" : status.SuspendedSince is not null ? "comes with the next job" : "NOT alive")
                 .Add("steps", $"{status.Steps.Count} of {status.MaxConcurrent}")
                 .Add("not sent yet", Text.Bytes(status.OutboxBytes))
                 .Add("notice", status.Notice);

@@ -39,7 +39,11 @@ internal sealed class HeartbeatService(
         IReadOnlyList<PendingStep> pending;
         while (true)
         {
-            pending = await database.ReadAsync(sql => work.PendingAsync(sql, device.OrganizationId, device.InstanceId), cancellationToken);
+            (var standing, pending) = await database.ReadAsync<(SessionStanding, IReadOnlyList<PendingStep>)>(async sql => (
+                // One that hangs is its agent's only request: what ends a poll ends it too, and the next beat is told why.
+                request.WaitSeconds > 0 ? await SessionStore.StandingAsync(sql, device) : SessionStanding.Open,
+                await work.PendingAsync(sql, device.OrganizationId, device.InstanceId)), cancellationToken);
+            if (standing != SessionStanding.Open) break;
             var left = TimeSpan.FromSeconds(request.WaitSeconds) - clock.GetElapsedTime(until);
             if (pending.Count > 0 || left <= TimeSpan.Zero || wakeUps.IsClosed) break;
             await subscription.WaitAsync(left, clock, cancellationToken);

@@ -186,6 +186,28 @@ public sealed class WorkPollTests
         }
     }
 
+    /// <summary>All that a suspended agent keeps: it is online and ready by it, and found for a step of its own as well as for one that anybody may run.</summary>
+    [Fact]
+    public async Task A_hanging_heartbeat_is_ready_and_woken_from_another_server()
+    {
+        await using var database = await TestDatabase.CreateAsync(DatabaseKind.Postgres, ServerFixture.MigrateAsync);
+        await using var here = await ServerFixture.StartAsync(database.Url);
+        await using var there = await ServerFixture.StartAsync(database.Url);
+        await Eventually.TrueAsync(async () => await here.Database.ReadAsync(sql => sql.FirstAsync<long>(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'"), Cancelled) == 2, what: "both servers listen");
+        using var agent = await there.NewAgentAsync("box", ["gpu"]);
+        foreach (var request in new[] { TaskCalls.On("box"), TaskCalls.AnyTagged("gpu") })
+        {
+            var beat = TimedAsync(agent.BeatAsync(waitSeconds: LongWait));
+            var worker = await here.Client.GetBodyAsync<WorkerBody>("/api/workers/worker:" + agent.InstanceId);
+            (worker.Status, worker.Readiness.Ready).ShouldBe((WorkerStatus.Ready, true));
+            var task = await here.Client.CreateTaskAsync(request);
+            (await beat).PendingTasks.Single().StepId.ShouldBe(task.StepId());
+            await agent.ClaimAsync(task.StepId());
+            await agent.CompleteAsync(task.StepId());
+        }
+    }
+
     [Fact]
     public async Task Hints_go_on_between_servers_when_the_database_cut_their_connections()
     {
