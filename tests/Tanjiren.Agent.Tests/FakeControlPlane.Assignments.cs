@@ -33,9 +33,11 @@ internal sealed partial class FakeControlPlane
 
     public ClaimResponse Signed(string claimId, ClaimResponse answer) => answer with
     {
+        SecretsSalt = answer.Secrets is null ? null : "salt",
         Assignment = Assignment.Sign(WorkKey, Jwk.FromKey(WorkKey).Thumbprint(), Say(new AssignmentClaims
         {
             Iss = ServerKey.Thumbprint(), Aud = InstanceId, Tsk = answer.TaskId, Stp = answer.StepId, Gen = answer.LeaseGeneration, Clm = claimId, Sdg = AssignedWork.Of(answer).Digest(),
+            Sec = AssignedWork.SecretsDigest(answer.Secrets, "salt"),
             Tmo = answer.TimeoutMs, Ttl = answer.LeaseTtlMs, Grc = answer.LeaseGraceMs, Iat = 1000, Exp = 1000 + answer.TimeoutMs / 1000 + 1,
         })),
     };

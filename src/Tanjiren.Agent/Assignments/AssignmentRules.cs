@@ -28,5 +28,6 @@ internal static class AssignmentRules
         : said.Ttl != answer.LeaseTtlMs || said.Grc != answer.LeaseGraceMs ? $"its lease lasts {said.Ttl} and {said.Grc} ms, and the answer says {answer.LeaseTtlMs} and {answer.LeaseGraceMs}"
         : !(said.Tmo > 0 && said.Exp > said.Iat) ? "it has expired"
         : said.Sdg != AssignedWork.Of(answer).Digest() ? "the command, working directory, environment or another part of what is to run is not what the control plane signed"
+        : said.Sec != AssignedWork.SecretsDigest(answer.Secrets, answer.SecretsSalt) ? "the secrets are not those that the control plane signed"
         : null;
 }

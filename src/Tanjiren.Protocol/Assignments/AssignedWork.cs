@@ -19,19 +19,21 @@ public sealed record AssignedWork
     public string? PromptText { get; init; }
     /// <summary>Of the same: which coding agent is asked.</summary>
     public string? CodingAgent { get; init; }
+    /// <summary>In order. Their values are under the signature too, by <see cref="SecretsDigest"/>: a record of the work must not tell them, nor help to guess them.</summary>
+    public IReadOnlyList<string>? SecretNames { get; init; }
 
     /// <summary>What a claim's answer asks for. Every claim is of a command today.</summary>
     public static AssignedWork Of(ClaimResponse claim) => new()
     {
         Mode = TaskMode.Command, Command = claim.Command, WorkingDirectory = claim.WorkingDirectory, Environment = claim.Environment,
-        EnvironmentFromMachine = claim.EnvironmentFromMachine, Resources = claim.Resources,
+        EnvironmentFromMachine = claim.EnvironmentFromMachine, Resources = claim.Resources, SecretNames = NamesOf(claim.Secrets),
     };
 
     /// <summary>What the claims of a task ask for; <paramref name="spec"/> has its defaults filled in.</summary>
     public static AssignedWork Of(CreateTaskRequest spec) => new()
     {
         Mode = spec.Mode ?? TaskMode.Command, Command = spec.Command, WorkingDirectory = spec.WorkingDirectory, Environment = spec.Environment,
-        EnvironmentFromMachine = spec.EnvironmentFromMachine, Resources = spec.Resources,
+        EnvironmentFromMachine = spec.EnvironmentFromMachine, Resources = spec.Resources, SecretNames = NamesOf(spec.Secrets),
     };
 
     /// <summary>SHA-256 in lower-case hex. The encoding is named in it, so that a later one is another digest and never the same by accident.</summary>
@@ -49,6 +51,22 @@ public sealed record AssignedWork
         digest.Add(Resources?.GpuCount?.ToString(CultureInfo.InvariantCulture));
         digest.Add(PromptText);
         digest.Add(CodingAgent);
+        digest.Add(SecretNames);
         return digest.Finish();
     }
+
+    /// <summary>
+    /// The <see cref="AssignmentClaims.Sec"/> of these secrets; null when there are none. <paramref name="salt"/> stands in the claim's answer and is kept nowhere, so an assignment, which is kept,
+    /// tells nobody whether a guess is right.
+    /// </summary>
+    public static string? SecretsDigest(IReadOnlyDictionary<string, string>? secrets, string? salt)
+    {
+        if (secrets is not { Count: > 0 }) return null;
+        using var digest = new FieldDigest("tanjiren-secrets-v1");
+        digest.Add(salt);
+        digest.Add(secrets);
+        return digest.Finish();
+    }
+
+    private static IReadOnlyList<string>? NamesOf(IReadOnlyDictionary<string, string>? secrets) => secrets is { Count: > 0 } ? [.. secrets.Keys.Order(StringComparer.Ordinal)] : null;
 }

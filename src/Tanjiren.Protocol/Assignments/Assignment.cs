@@ -4,7 +4,7 @@ using System.Text.Json.Serialization;
 
 namespace Tanjiren.Protocol;
 
-/// <summary>What a server says when it grants a claim (D-06). All members but the approval's are required.</summary>
+/// <summary>What a server says when it grants a claim (D-06). All members but the approval's and the secrets' are required.</summary>
 public sealed record AssignmentClaims
 {
     /// <summary>Thumbprint of the control plane's first key, the one that workstations get when they pair. It stays when the key that signs work changes.</summary>
@@ -18,6 +18,8 @@ public sealed record AssignmentClaims
     [JsonPropertyName("clm")] public string? Clm { get; init; }
     /// <summary><see cref="AssignedWork.Digest"/>.</summary>
     [JsonPropertyName("sdg")] public string? Sdg { get; init; }
+    /// <summary><see cref="AssignedWork.SecretsDigest"/>; absent: it has no secrets.</summary>
+    [JsonPropertyName("sec")] public string? Sec { get; init; }
     /// <summary>The approval that it starts under, if it needs one.</summary>
     [JsonPropertyName("apr")] public string? Apr { get; init; }
     /// <summary>What that approval was given for.</summary>

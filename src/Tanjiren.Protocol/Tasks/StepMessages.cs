@@ -138,6 +138,8 @@ public sealed record ClaimResponse
     public IReadOnlyList<string>? EnvironmentFromMachine { get; init; }
     /// <summary>The task's secrets by name, for the job's environment: never written down, and masked in everything that the step says .</summary>
     public IReadOnlyDictionary<string, string>? Secrets { get; init; }
+    /// <summary>Random, for this answer alone: with it the signature covers the secrets' values. Absent without secrets.</summary>
+    public string? SecretsSalt { get; init; }
     public ResourceSpec? Resources { get; init; }
     public bool CancelRequested { get; init; }
     /// <summary>W3C <c>traceparent</c> of the task: spans of the step and of its job go under it. Absent for tasks from before tasks had traces.</summary>

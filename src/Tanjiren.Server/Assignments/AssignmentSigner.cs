@@ -15,11 +15,14 @@ internal sealed class AssignmentSigner(WorkKeys keys, TimeProvider clock)
     {
         var current = await keys.CurrentAsync(cancellationToken);
         var now = clock.GetUtcNow().ToUnixTimeSeconds();
+        var salt = granted.Secrets is { Count: > 0 } ? Ids.Secret(256) : null;
         return granted with
         {
+            SecretsSalt = salt,
             Assignment = current.Sign(new AssignmentClaims
             {
                 Iss = current.Issuer, Aud = device.InstanceId, Tsk = granted.TaskId, Stp = granted.StepId, Gen = granted.LeaseGeneration, Clm = claimId, Sdg = AssignedWork.Of(granted).Digest(),
+                Sec = AssignedWork.SecretsDigest(granted.Secrets, salt),
                 Apr = approval?.Id, Act = approval?.ActionHash, Tmo = granted.TimeoutMs, Ttl = granted.LeaseTtlMs, Grc = granted.LeaseGraceMs,
                 Iat = now, Exp = now + (granted.TimeoutMs + 999) / 1000,
             }),

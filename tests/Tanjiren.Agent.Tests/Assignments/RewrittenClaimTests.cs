@@ -32,6 +32,7 @@ public sealed class RewrittenClaimTests : IAsyncLifetime
         ["command by argv"] = ((_, a) => a with { Command = new CommandSpec { Argv = ["/bin/sh", "-c", a.Command.Shell!] } }, "command"),
         ["environment"] = ((_, a) => a with { Environment = new Dictionary<string, string> { ["LD_PRELOAD"] = "/tmp/x.so" } }, "environment"),
         ["environment from the machine"] = ((_, a) => a with { EnvironmentFromMachine = ["SSH_AUTH_SOCK"] }, "environment"),
+        ["a secret that was not given"] = ((_, a) => a with { Secrets = new Dictionary<string, string> { ["LD_PRELOAD"] = "/tmp/x.so" }, SecretsSalt = "salt" }, "what is to run"),
         ["working directory"] = ((_, a) => a with { WorkingDirectory = "/tmp" }, "working directory"),
         ["resources"] = ((_, a) => a with { Resources = new ResourceSpec { GpuCount = 1 } }, "what is to run"),
         ["generation"] = ((_, a) => a with { LeaseGeneration = a.LeaseGeneration + 1 }, "generation"),
@@ -92,6 +93,22 @@ public sealed class RewrittenClaimTests : IAsyncLifetime
         server.Say = Statements[what].Say;
 
         await IsRejectedAsync(Statements[what].Says);
+    }
+
+    [Fact]
+    public async Task A_secret_with_another_value_is_refused()
+    {
+        await agent.StartAsync();
+        server.Rewrite = answer => answer with { Secrets = new Dictionary<string, string> { ["DATABASE"] = "elsewhere" } };
+        server.Add(new FakeStep
+        {
+            Id = Ids.New(Ids.Step, TimeProvider.System), Command = new CommandSpec { Shell = $"touch {agent.File("ran")}" }, Secrets = new Dictionary<string, string> { ["DATABASE"] = "where it was meant" },
+        });
+
+        await Eventually.TrueAsync(() => server.Completes.Any(c => c.Reason == StepReason.RejectedByAgent));
+
+        server.Completes.First().Detail!.ShouldContain("secrets are not those");
+        File.Exists(agent.File("ran")).ShouldBeFalse();
     }
 
     [Fact]

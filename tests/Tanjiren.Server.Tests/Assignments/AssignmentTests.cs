@@ -3,6 +3,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Assignments;
 using Tanjiren.Server.DeviceTrust;
+using Tanjiren.Server.Tests.Secrets;
 using Tanjiren.Server.Tests.Tasks.Http;
 using Tanjiren.Tests;
 
@@ -42,6 +43,25 @@ public sealed class AssignmentTests
         var repeated = Assignment.Parse(again.Assignment, out _)!.Claims;
         (repeated with { Iat = said.Iat, Exp = said.Exp, Tmo = said.Tmo }).ShouldBe(said);
         repeated.Tmo.ShouldBe(again.TimeoutMs);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task It_covers_the_secrets_and_tells_nobody_who_keeps_it_what_they_are(DatabaseKind kind)
+    {
+        using var directory = new TemporaryDirectory();
+        await using var server = await ServerFixture.StartAsync(kind, KeyFile.Named(KeyFile.In(directory)));
+        using var agent = await server.NewAgentAsync("box");
+        var task = await server.Client.CreateTaskAsync(TaskCalls.On("box") with { Secrets = new Dictionary<string, string> { ["PIN"] = "995011" } });
+        var claimId = AgentCalls.NewClaimId();
+
+        var answer = await (await agent.TryClaimAsync(task.StepId(), claimId)).BodyAsync<ClaimResponse>();
+        var again = await (await agent.TryClaimAsync(task.StepId(), claimId)).BodyAsync<ClaimResponse>();
+
+        answer.Secrets.ShouldHaveSingleItem().Value.ShouldBe("995011");
+        Assignment.Parse(answer.Assignment, out _)!.Claims.Sec.ShouldBe(AssignedWork.SecretsDigest(answer.Secrets, answer.SecretsSalt));
+        again.SecretsSalt.ShouldNotBe(answer.SecretsSalt);
+        Assignment.Parse(again.Assignment, out _)!.Claims.Sec.ShouldBe(AssignedWork.SecretsDigest(answer.Secrets, again.SecretsSalt));
+        (await server.Client.ReceiptAsync(task)).Work.SecretNames.ShouldBe(["PIN"]);
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
@@ -151,11 +171,12 @@ public sealed class AssignmentTests
             work with { Resources = new ResourceSpec { GpuCount = 1 } },
             work with { PromptText = "x" },
             work with { CodingAgent = "x" },
+            work with { SecretNames = ["x"] },
         ];
         others.Select(o => o.Digest()).Append(work.Digest()).Distinct().Count().ShouldBe(others.Length + 1);
         (work with { Environment = new Dictionary<string, string> { ["B"] = "2", ["A"] = "1" } }).Digest().ShouldBe(work.Digest());
         // As it is written down in docs/concepts/signed-work.md: whoever changes the encoding breaks every receipt.
-        new AssignedWork { Command = new CommandSpec { Shell = "true" } }.Digest().ShouldBe("e6753ec835cd73b33100d6980506a8079b435da957c841134480a7235096f71d");
+        new AssignedWork { Command = new CommandSpec { Shell = "true" } }.Digest().ShouldBe("cacb5f8b2a6637bfd6f2c87a755e1dbd53401b6d05dad404a5c551d0d778043a");
     }
 
     /// <summary>As it is written down in docs/concepts/signed-work.md.</summary>
