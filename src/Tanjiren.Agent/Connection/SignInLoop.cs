@@ -13,6 +13,7 @@ internal sealed class SignInLoop(RunnerParts parts, HeartbeatLoop heartbeat)
         while (true)
         {
             await Task.Delay(parts.Options.Timeouts.SignInLook, parts.Clock, ct);
+            await parts.Idle.BeatAsync(ct);
             if (RunOnce()) heartbeat.Wake();
         }
     }

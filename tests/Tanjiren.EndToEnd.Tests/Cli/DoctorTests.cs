@@ -30,7 +30,6 @@ public sealed class DoctorTests : IAsyncLifetime
         server.On("GET", "/api/status", new StatusBody { Version = "9.9.9+abc", Database = "sqlite", ServerTime = Wire.Noon, Loops = [] });
         cli.SignedIn(server);
         cli.Variables["HOME"] = cli.Home;
-        cli.RunProgram = (_, _) => Task.FromResult(new ProgramEnd(1, "", ""));
     }
 
     public async ValueTask DisposeAsync()

@@ -42,7 +42,12 @@ internal sealed class DoctorScene : IDisposable
 
     /// <summary>The machine's private key, or null when there is none.</summary>
     /// <exception cref="InvalidDataException">It is no key, or others may read it.</exception>
-    public ECDsa? LoadKey() => new FileKeyStore(new AgentHome(Home).Key).Load();
+    /// <exception cref="KeychainException">It lies in the keychain, which does not give it out.</exception>
+    public ECDsa? LoadKey()
+    {
+        var home = new AgentHome(Home, Cli.Keychain);
+        return home.KeyStore(home.Key).Load();
+    }
 
     public static DoctorScene Of(CliContext cli, string home, ServerFlags flags)
     {
@@ -92,12 +97,16 @@ internal sealed class DoctorScene : IDisposable
     {
         try
         {
-            ServerAccessRules.TryResolve(flags, cli.Variable, new CredentialFile(cli.Home).Read(), out var access);
+            cli.Credentials.TryResolve(flags, cli.Variable, out var access);
             return (access, null);
         }
         catch (CliException e)
         {
             return (null, e);
+        }
+        catch (KeychainException e)
+        {
+            return (null, new CliException(e.What, e.Next));
         }
     }
 

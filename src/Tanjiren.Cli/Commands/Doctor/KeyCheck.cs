@@ -28,6 +28,10 @@ internal static class KeyCheck
         {
             return Finding.Problem(Name, e.Message, "mend what it names, or ask an admin for a recovery code and run `tanvrit-compute agent recover`");
         }
+        catch (KeychainException e)
+        {
+            return Finding.Problem(Name, e.What, e.Next);
+        }
         catch (UnauthorizedAccessException e)
         {
             return Finding.Problem(Name, $"this user may not read the key: {e.Message}", "run this, and the agent, as the user that paired the machine");
