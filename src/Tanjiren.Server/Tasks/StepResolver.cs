@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
@@ -139,7 +140,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, Approv
         CompleteRequest result, long now) =>
         await tx.ExecuteAsync("""
             UPDATE steps SET state = @state, outcome = @outcome, reason = @reason, detail = @detail, exit_code = @exitCode, signal = @signal,
-              duration_ms = @durationMs, output_preview = @preview, completed_generation = @generation, result_digest = @resultDigest,
+              duration_ms = @durationMs, output_preview = @preview, response = @response, usage = @usage, completed_generation = @generation, result_digest = @resultDigest,
               final_log_seq = @finalLogSeq, truncated = @truncated, ended_at = @now, lease_state = 'released', lease_holder = NULL, lease_session = NULL,
               lease_expires_at = NULL, lease_generation = lease_generation + 1
             WHERE id = @id AND state = 'running' AND lease_holder = @instanceId AND lease_session = @sessionId AND lease_generation = @generation
@@ -149,6 +150,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, Approv
                 id = step.Id, instanceId = device.InstanceId, sessionId = device.SessionId, generation, now, state = WireNames.Of(to), outcome = WireNames.Of(outcome),
                 reason = result.Reason is { } reason ? WireNames.Of(reason) : null, detail = result.Detail, exitCode = result.ExitCode, signal = result.Signal, durationMs = result.DurationMs,
                 preview = result.OutputPreview is null ? null : Convert.FromBase64String(result.OutputPreview),
+                response = result.Response, usage = result.Usage is null ? null : JsonSerializer.Serialize(result.Usage, WireJson.Default.TokenUsage),
                 resultDigest = result.ResultDigest, finalLogSeq = result.FinalLogSeq ?? 0, truncated = result.Truncated ? 1 : 0,
             }) == 1;
 

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Server.Tasks;
@@ -16,7 +17,9 @@ internal static class TaskMapping
             Mode = WireNames.Parse<TaskMode>(task.Mode),
             State = WireNames.Parse<TaskState>(task.State),
             ApprovalStatus = WireNames.Parse<ApprovalStatus>(task.ApprovalStatus),
-            Command = spec.Command!,
+            Command = spec.Command,
+            PromptText = spec.PromptText,
+            CodingAgent = spec.CodingAgent,
             Targets = spec.Targets!,
             WorkingDirectory = spec.WorkingDirectory,
             Environment = spec.Environment,
@@ -71,6 +74,8 @@ internal static class TaskMapping
         DurationMs = step.DurationMs,
         // A replacement character per bad byte: the preview is for eyes, the log keeps the bytes.
         OutputPreview = step.OutputPreview is null ? null : Encoding.UTF8.GetString(step.OutputPreview),
+        Response = step.Response,
+        Usage = step.Usage is null ? null : JsonSerializer.Deserialize(step.Usage, WireJson.Default.TokenUsage),
         LeaseState = WireNames.Parse<LeaseState>(step.LeaseState),
         LeaseGeneration = step.LeaseGeneration,
         Attempts = step.Attempts,

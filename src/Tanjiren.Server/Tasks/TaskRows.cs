@@ -66,6 +66,9 @@ internal record StepRow
     public string? Signal { get; init; }
     public long? DurationMs { get; init; }
     public byte[]? OutputPreview { get; init; }
+    public string? Response { get; init; }
+    /// <summary>JSON of a <see cref="TokenUsage"/>.</summary>
+    public string? Usage { get; init; }
     public string OnWorkerLost { get; init; } = "";
     public int Attempts { get; init; }
     public long CreatedAt { get; init; }
