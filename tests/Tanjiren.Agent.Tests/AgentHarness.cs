@@ -82,6 +82,7 @@ internal sealed class AgentHarness : IAsyncDisposable
         {
             public int Pid => inner.Pid;
             public long StartTime => inner.StartTime;
+            public ProcessInput? Input => inner.Input;
             public void Dispose() => inner.Dispose();
 
             public ProcessExit Run(OutputHandler onOutput, Action onTick)

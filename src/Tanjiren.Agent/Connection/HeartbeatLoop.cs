@@ -98,6 +98,8 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
             Draining = parts.Steps.Draining,
             AgentVersion = parts.Options.AgentVersion,
             Labels = labels,
+            // Looked for each time: one that is installed, or goes, is known with the next beat.
+            CodingAgents = parts.CodingAgents.Names(),
             ActiveTaskCount = runners.Count,
             MaxConcurrent = parts.Options.MaxConcurrent,
             Leases = leases,

@@ -11,12 +11,13 @@ internal sealed partial class StepRunner
     {
         var held = Lease!;
         using var run = trace.Run();
-        var argv = JobCommand.Argv(claim.Command);
-        if (argv is null)
+        var (chosen, unfit) = StepWorks.Of(claim, parts);
+        if (chosen is null)
         {
-            await FinishAsync(StepResult.Failed(StepReason.RejectedByAgent, "The assignment names neither a program nor a shell command."), 0);
+            await FinishAsync(StepResult.Failed(StepReason.RejectedByAgent, unfit!), 0);
             return;
         }
+        work = chosen;
         var mark = ProcessMarks.New();
         using var spawn = trace.Spawn();
         if (!await PrepareAsync(held, mark)) return;
@@ -29,9 +30,10 @@ internal sealed partial class StepRunner
             {
                 StepId = StepId,
                 Mark = mark,
-                Argv = argv,
+                Argv = work.Argv,
                 WorkingDirectory = claim.WorkingDirectory ?? JobCommand.HomeDirectory(),
-                Environment = JobEnvironment.Build(claim, run.Context),
+                Environment = JobEnvironment.With(JobEnvironment.Build(claim, run.Context), work.Environment),
+                Input = work.NeedsInput,
             });
         }
         catch (SpawnFailedException e)
@@ -140,12 +142,19 @@ internal sealed partial class StepRunner
             using (process)
             {
                 if (JobEnvironment.WithheldNotice(claim.EnvironmentFromMachine) is { } notice) output!.Write(LogStream.System, notice, Tick);
+                work!.Started(new WorkSeat(process.Input, (stream, data) => output!.Write(stream, data, Tick), () => Retire(process), parts.Platform.BootNowMs));
                 var exit = process.Run((stream, data) =>
                 {
                     Tick();
-                    output!.Write(stream, data, Tick);
-                }, Tick);
+                    work.Take(stream, data);
+                }, () =>
+                {
+                    Tick();
+                    work.Tick();
+                });
                 lock (gate) phase = StepPhase.Exited;
+                kills.RootEnded();
+                work.Ended();
                 output!.Finish(Tick);
                 ended.TrySetResult(exit);
             }
@@ -157,14 +166,22 @@ internal sealed partial class StepRunner
         }
     }
 
+    /// <summary>The work is done and the process is of no more use. It is no stop of the step: the result stands.</summary>
+    private void Retire(ILaunchedProcess process)
+    {
+        process.Input?.Close();
+        kills.Start(tree!, parts.Options.Timeouts.TurnGrace);
+    }
+
     private async Task RecordExitAsync(Lease held, ProcessExit exit, long startedAt)
     {
+        var end = work!.Conclude(exit);
         StopReason reason;
         lock (gate)
         {
             treeEnded = true;
             var deadline = held.DeadlineAt(exit.EndedAtBootMs);
-            reason = StepResult.Effective(stop, exit, firstSignalAt, deadline, Math.Min(deadline, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack)));
+            reason = StepResult.Effective(stop, exit with { EndedAtBootMs = end.EndedAtBootMs }, firstSignalAt, deadline, Math.Min(deadline, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack)));
         }
         // Nothing is said before the tree is dead: with the result the server may offer the step again.
         var survivors = await kills.AllAsync(exit.Leftovers);
@@ -178,7 +195,8 @@ internal sealed partial class StepRunner
             case StopReason.SessionEnded:
                 break; // the journal says "spawned, no result": the next session's report decides
             default:
-                await FinishAsync(StepResult.WithSurvivors(StepResult.Of(reason, exit), survivors), Math.Max(0, exit.EndedAtBootMs - startedAt));
+                var words = (reason == StopReason.None ? end.Words : StepResult.Of(reason, exit)) with { Response = end.Response, Usage = end.Usage };
+                await FinishAsync(StepResult.WithSurvivors(words, survivors), Math.Max(0, exit.EndedAtBootMs - startedAt));
                 break;
         }
     }

@@ -24,6 +24,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private Lease? lease;
     private StepUpload? upload;
     private StepOutput? output;
+    private IStepWork? work;
     private ProcessTree? tree;
     private StepPhase phase = StepPhase.Claimed;
     private StopReason stop;
@@ -188,7 +189,10 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private void Kill(ProcessTree target, StopReason reason)
     {
         if (reason >= StopReason.Abort) output?.Abandon();
-        kills.Start(target, reason == StopReason.Cancel ? parts.Options.Timeouts.CancelGrace : TimeSpan.Zero);
+        var timeouts = parts.Options.Timeouts;
+        // Who can be asked is asked first, and has less time when its own is over. What may not run any more is not asked.
+        if (reason <= StopReason.Timeout && work!.TryAskToStop()) kills.StartAfter(target, reason == StopReason.Cancel ? timeouts.CancelGrace : timeouts.TurnGrace, parts.Clock);
+        else kills.Start(target, reason == StopReason.Cancel ? timeouts.CancelGrace : TimeSpan.Zero);
     }
 
     private void Tick() => Volatile.Write(ref lastTick, parts.Platform.BootNowMs());

@@ -63,7 +63,8 @@ internal sealed partial class StepOutput : IDisposable
     {
         lock (gate)
         {
-            Remember(data);
+            // The preview is for eyes: not for events and the agent's own words.
+            if (stream != LogStream.System) Remember(data);
             var keep = (int)Math.Min(data.Length, Math.Max(0, limit - Kept));
             dropped += data.Length - keep;
             Kept += keep;

@@ -1,0 +1,168 @@
+using System.Text.Json;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Agent.CodingAgents.Acp;
+
+/// <content>What the agent says and asks by itself.</content>
+internal sealed partial class AcpSession
+{
+    /// <summary>Tool calls that are remembered; forgetting them all costs a line in the log for each that goes on.</summary>
+    private const int MaxTools = 10_000;
+
+    private readonly Dictionary<string, ToolCall> tools = [];
+    private readonly Dictionary<string, PermissionQuestion> pending = [];
+    private TokenUsage? usage;
+
+    /// <summary>What it says that the turn cost; null: nothing.</summary>
+    public TokenUsage? Usage => usage;
+
+    /// <summary>Answers a question that is still open.</summary>
+    public void Answer(PermissionQuestion question, PermissionAnswer answer)
+    {
+        if (phase == Phase.Over || !pending.ContainsKey(question.Key)) return;
+        Settle(question, answer.Verdict == PermissionVerdict.Allow ? "allow" : "deny", question.Choose(answer.Verdict), answer.Because);
+    }
+
+    private void Requested(RpcMessage message)
+    {
+        if (message.Method != "session/request_permission")
+        {
+            Events.Enqueue(new RequestRefused(message.Method!));
+            AnswerError(message.Id!.Value, RpcError.MethodNotFound, $"{message.Method} is not offered");
+            return;
+        }
+        if (sessionId is null)
+        {
+            Keep(message);
+            return;
+        }
+        var asked = AcpCodec.Read(message.Params, AcpJson.Default.PermissionParams);
+        if (asked is null || asked.SessionId != sessionId)
+        {
+            AnswerError(message.Id!.Value, RpcError.InvalidParams, "there is no such session");
+            return;
+        }
+        var question = new PermissionQuestion(message.Id!.Value, Upsert(AcpCodec.Read(asked.ToolCall, AcpJson.Default.ToolCallFields)), [.. (asked.Options ?? []).OfType<PermissionOption>()]);
+        Events.Enqueue(new PermissionAsked(question));
+        // Twice under one id: the first of them can't be answered any more.
+        pending[question.Key] = question;
+        if (WasCancelled) Settle(question, "cancelled", null, null);
+        else Questions.Enqueue(question);
+    }
+
+    private void Notified(RpcMessage message)
+    {
+        switch (message.Method)
+        {
+            case "$/cancel_request":
+                Withdraw(AcpCodec.Read(message.Params, AcpJson.Default.CancelRequestParams)?.RequestId);
+                break;
+            case "session/update" when sessionId is null:
+                Keep(message);
+                break;
+            case "session/update":
+                var notification = AcpCodec.Read(message.Params, AcpJson.Default.SessionNotification);
+                if (notification is null) Events.Enqueue(new MessageIgnored("session/update"));
+                else if (notification.SessionId == sessionId) Update(notification.Update);
+                break;
+        }
+    }
+
+    private void Update(JsonElement? element)
+    {
+        if (AcpCodec.Read(element, AcpJson.Default.SessionUpdate) is not { } update)
+        {
+            Events.Enqueue(new MessageIgnored("session/update"));
+            return;
+        }
+        switch (update.Kind)
+        {
+            case "agent_message_chunk":
+                Say(AcpCodec.TextOf(update.Content));
+                break;
+            case "agent_thought_chunk":
+                if (AcpCodec.TextOf(update.Content) is { Length: > 0 } thought) Events.Enqueue(new ThoughtChunk(thought));
+                break;
+            case "tool_call" or "tool_call_update":
+                // What it said before was on the way to its answer.
+                messageIsOver = true;
+                Upsert(AcpCodec.Read(element, AcpJson.Default.ToolCallFields));
+                break;
+            case "plan":
+                Events.Enqueue(new PlanChanged([.. (update.Entries ?? []).OfType<PlanEntry>()]));
+                break;
+            case "current_mode_update" when update.CurrentModeId is { } now:
+                Events.Enqueue(new ModeChanged(mode = now));
+                break;
+            case "usage_update":
+                usage = (usage ?? new TokenUsage()) with
+                {
+                    ContextUsed = Sane(update.Used) ?? usage?.ContextUsed,
+                    ContextSize = Sane(update.Size) ?? usage?.ContextSize,
+                    CostAmount = update.Cost?.Amount is >= 0 and var amount ? amount : usage?.CostAmount,
+                    CostCurrency = update.Cost?.Currency is { Length: <= 16 } currency && !currency.Contains('\0') ? currency : usage?.CostCurrency,
+                };
+                break;
+        }
+    }
+
+    private void Say(string text)
+    {
+        if (text.Length == 0) return;
+        if (messageIsOver) lastMessage.Clear();
+        messageIsOver = false;
+        lastMessage.Append(text);
+        Events.Enqueue(new MessageChunk(text));
+    }
+
+    private ToolCall Upsert(ToolCallFields? fields)
+    {
+        if (fields?.ToolCallId is not { Length: > 0 } id)
+        {
+            Events.Enqueue(new MessageIgnored("a tool call without an id"));
+            return new ToolCall("?").With(fields ?? new ToolCallFields());
+        }
+        if (tools.Count >= MaxTools && !tools.ContainsKey(id)) tools.Clear();
+        var isNew = !tools.TryGetValue(id, out var known);
+        var tool = tools[id] = (known ?? new ToolCall(id)).With(fields);
+        Events.Enqueue(new ToolChanged(tool, isNew));
+        return tool;
+    }
+
+    private void Use(AcpUsage? told)
+    {
+        if (told is null) return;
+        usage = (usage ?? new TokenUsage()) with
+        {
+            InputTokens = Sane(told.InputTokens), OutputTokens = Sane(told.OutputTokens), TotalTokens = Sane(told.TotalTokens), ThoughtTokens = Sane(told.ThoughtTokens),
+            CachedReadTokens = Sane(told.CachedReadTokens), CachedWriteTokens = Sane(told.CachedWriteTokens),
+        };
+    }
+
+    /// <summary>The server takes no number below 0: a result must not be refused for what an agent reckons wrongly.</summary>
+    private static long? Sane(long? number) => number is >= 0 ? number : null;
+
+    private void Withdraw(JsonElement? requestId)
+    {
+        if (requestId?.GetRawText() is not { } key || !pending.Remove(key, out var question)) return;
+        Events.Enqueue(new PermissionSettled(question, "withdrawn", null, null));
+        AnswerError(question.Id, RpcError.Cancelled, "withdrawn by the agent");
+    }
+
+    /// <summary>Without an option the request is cancelled, whatever was answered: nothing that the agent offers says it.</summary>
+    private void Settle(PermissionQuestion question, string answer, PermissionOption? option, string? because)
+    {
+        pending.Remove(question.Key);
+        Events.Enqueue(new PermissionSettled(question, answer, option, because));
+        var outcome = option is null ? new PermissionOutcome { Outcome = "cancelled" } : new PermissionOutcome { Outcome = "selected", OptionId = option.OptionId };
+        Outgoing.Enqueue(AcpCodec.Write(new RpcAnswer<PermissionResult> { Id = question.Id, Result = new PermissionResult { Outcome = outcome } }, AcpJson.Default.PermissionAnswer));
+    }
+
+    private void Keep(RpcMessage message)
+    {
+        if (early.Count < MaxEarly) early.Enqueue(message);
+    }
+
+    private void AnswerError(JsonElement id, int code, string message) =>
+        Outgoing.Enqueue(AcpCodec.Write(new RpcAnswer<PermissionResult> { Id = id, Error = new RpcError { Code = code, Message = message } }, AcpJson.Default.PermissionAnswer));
+}

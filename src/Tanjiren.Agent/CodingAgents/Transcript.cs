@@ -1,0 +1,109 @@
+using System.Text;
+using Tanjiren.Agent.CodingAgents.Acp;
+using Tanjiren.Agent.Execution;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Agent.CodingAgents;
+
+/// <summary>
+/// A session as its step's log: what the agent says on stdout, word by word; what it does in short lines on stderr; and everything once more on the system stream, as events for
+/// programs (<see cref="EventLine"/>). A message and a thought become one event when they are whole. On the step's thread.
+/// </summary>
+internal sealed class Transcript(OutputHandler write)
+{
+    /// <summary>A longer message or thought becomes several events.</summary>
+    private const int MaxEventText = 64 * 1024;
+
+    private readonly StringBuilder message = new();
+    private readonly StringBuilder thought = new();
+    private readonly HashSet<string> failed = [];
+    private bool lineIsOpen;
+
+    public void Tell(SessionEvent happened)
+    {
+        if (happened is not MessageChunk) EndMessage();
+        if (happened is not ThoughtChunk) EndThought();
+        switch (happened)
+        {
+            case MessageChunk chunk:
+                message.Append(chunk.Text);
+                lineIsOpen = !chunk.Text.EndsWith('\n');
+                write(LogStream.Stdout, Encoding.UTF8.GetBytes(chunk.Text));
+                if (message.Length > MaxEventText) EndMessage(isWhole: false);
+                return;
+            case ThoughtChunk chunk:
+                thought.Append(chunk.Text);
+                if (thought.Length > MaxEventText) EndThought();
+                return;
+            case ToolChanged changed:
+                TellTool(changed);
+                break;
+            case PlanChanged plan:
+                var now = plan.Entries.FirstOrDefault(e => e.Status == "in_progress")?.Content;
+                Line($"plan: {plan.Entries.Count(e => e.Status == "completed")} of {plan.Entries.Count} done{(now is null ? "" : ", now: " + now)}");
+                break;
+            case PermissionSettled settled:
+                Line($"permission for {settled.Question.Tool.Words}: {settled.Answer}{(settled.Option is { } option ? $" ({option.Kind})" : "")}{(settled.Because is { } because ? ", " + because : "")}");
+                break;
+            case ModeChanged changed:
+                Line($"mode: {changed.Mode}");
+                break;
+        }
+        write(LogStream.System, EventLine.Of(happened));
+    }
+
+    /// <summary>Writes what is held back for its end.</summary>
+    public void Finish()
+    {
+        EndMessage();
+        EndThought();
+    }
+
+    /// <summary>Something on stdout that is no message of the protocol: whatever it is, people may need it.</summary>
+    public void Junk(ReadOnlySpan<byte> line)
+    {
+        if (line.Length == 0) return;
+        write(LogStream.Stderr, line);
+        write(LogStream.Stderr, "\n"u8);
+    }
+
+    /// <summary>A line of the agent that runs the step.</summary>
+    public void Note(string words) => write(LogStream.System, Encoding.UTF8.GetBytes($"[tanjiren] {OneLine(words)}\n"));
+
+    private void TellTool(ToolChanged changed)
+    {
+        var tool = changed.Tool;
+        if (changed.IsNew) Line($"{tool.Kind ?? "tool"}: {tool.Words}");
+        else if (tool.Status == "failed" && failed.Add(tool.Id)) Line($"{tool.Kind ?? "tool"}: {tool.Words} failed");
+    }
+
+    private void EndMessage(bool isWhole = true)
+    {
+        if (isWhole && lineIsOpen)
+        {
+            // Whatever comes next on a terminal begins its own line.
+            lineIsOpen = false;
+            write(LogStream.Stdout, "\n"u8);
+        }
+        if (message.Length == 0) return;
+        write(LogStream.System, EventLine.Text("message", message.ToString()));
+        message.Clear();
+    }
+
+    private void EndThought()
+    {
+        if (thought.Length == 0) return;
+        write(LogStream.System, EventLine.Text("thought", thought.ToString()));
+        thought.Clear();
+    }
+
+    private void Line(string words) => write(LogStream.Stderr, Encoding.UTF8.GetBytes(OneLine(words) + "\n"));
+
+    /// <summary>Titles come from models: a line stays one, moves no cursor, and has an end.</summary>
+    private static string OneLine(string words)
+    {
+        const int longest = 500;
+        var cut = words.Length > longest ? words[..longest] + "…" : words;
+        return new string([.. cut.Select(c => char.IsControl(c) ? ' ' : c)]);
+    }
+}
