@@ -137,24 +137,25 @@ internal sealed partial class StepRunner
 
     private void RunProcess(ILaunchedProcess process, ClaimResponse claim, TaskCompletionSource<ProcessExit> ended)
     {
+        var job = work!;
         try
         {
             using (process)
             {
                 if (JobEnvironment.WithheldNotice(claim.EnvironmentFromMachine) is { } notice) output!.Write(LogStream.System, notice, Tick);
-                work!.Started(new WorkSeat(process.Input, (stream, data) => output!.Write(stream, data, Tick), () => Retire(process), parts.Platform.BootNowMs));
+                job.Started(new WorkSeat(process.Input, (stream, data) => output!.Write(stream, data, Tick), () => Retire(process), parts.Platform.BootNowMs));
                 var exit = process.Run((stream, data) =>
                 {
                     Tick();
-                    work.Take(stream, data);
+                    job.Take(stream, data);
                 }, () =>
                 {
                     Tick();
-                    work.Tick();
+                    job.Tick();
                 });
                 lock (gate) phase = StepPhase.Exited;
                 kills.RootEnded();
-                work.Ended();
+                job.Ended();
                 output!.Finish(Tick);
                 ended.TrySetResult(exit);
             }

@@ -1,4 +1,5 @@
 using Tanjiren.Agent.CodingAgents;
+using Tanjiren.Agent.CodingAgents.Acp;
 using Tanjiren.Agent.Settings;
 using Tanjiren.Protocol;
 

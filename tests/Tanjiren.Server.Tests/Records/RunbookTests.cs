@@ -22,7 +22,7 @@ public sealed class RunbookTests
             var task = await server.Client.CreateTaskAsync(new CreateTaskRequest { RunbookId = named, Parameters = new Dictionary<string, string> { ["service"] = "$(reboot)" }, Priority = 7 });
             (task.RunbookId, task.Intent, task.TimeoutSeconds, task.Priority).ShouldBe((runbook.Id, "Restart $(reboot)", 60, 7));
             var assignment = await agent.ClaimAsync(task.StepId());
-            assignment.Command.Argv.ShouldBe(["systemctl", "restart", "$(reboot)"]);
+            assignment.Command!.Argv.ShouldBe(["systemctl", "restart", "$(reboot)"]);
             assignment.Environment!["PARAM_FORCE"].ShouldBe("no");
             // What it made stays as it was made.
             (await server.Client.TaskAsync(task.Id)).Environment!["PARAM_SERVICE"].ShouldBe("$(reboot)");
