@@ -48,7 +48,8 @@ public sealed class RunbookTests
         (await server.Client.PostJsonAsync("/api/tasks", run)).StatusCode.ShouldBe(HttpStatusCode.Created);
         (await RunAsync(run with { Parameters = null })).ShouldBe(["parameters.service"]);
         (await RunAsync(run with { RunbookId = null })).ShouldBe(["command", "parameters", "targets"]);
-        (await RunAsync(run with { Mode = TaskMode.Prompt })).ShouldContain("mode");
+        (await RunAsync(run with { Mode = TaskMode.Prompt })).ShouldContain("promptText");
+        (await RunAsync(run with { Mode = TaskMode.Investigate })).ShouldContain("mode");
         (await RunAsync(run with { Targets = TaskCalls.On("nobody").Targets })).ShouldBe(["targets.workstations[0]"]);
         await SetAsync(RunbookStatus.Archived, 2);
         (await RunAsync(run)).ShouldBe(["runbookId"]);
