@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Settings;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Agent.Tests;
@@ -34,6 +35,7 @@ internal sealed class AgentHarness : IAsyncDisposable
     public Task<int> Running { get; private set; } = Task.FromResult(AgentExit.Drained);
     public AgentTimeouts Timeouts { get; set; } = Fast;
     public int MaxConcurrent { get; set; } = 4;
+    public AgentSettings Settings { get; set; } = new();
     public long MaxStepLogBytes { get; set; } = 1 << 20;
     public long OutboxBudgetBytes { get; set; } = 64 << 20;
     /// <summary>Added to the machine's clock: a machine that slept for so long.</summary>
@@ -58,6 +60,7 @@ internal sealed class AgentHarness : IAsyncDisposable
         MaxStepLogBytes = MaxStepLogBytes,
         OutboxBudgetBytes = OutboxBudgetBytes,
         Timeouts = Timeouts,
+        Settings = Settings,
         WatchdogCommand = WatchdogCommand,
     };
 

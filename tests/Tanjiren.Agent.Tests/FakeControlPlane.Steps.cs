@@ -34,7 +34,8 @@ internal sealed partial class FakeControlPlane
         return AnswerAsync(context, 200, new ClaimResponse
         {
             StepId = step.Id, TaskId = step.TaskId, ExecutionId = "exe_1", Intent = "test", LeaseGeneration = step.Generation, LeaseTtlMs = TtlMs,
-            LeaseGraceMs = GraceMs, TimeoutMs = step.TimeoutMs, Command = step.Command, WorkingDirectory = "/", CancelRequested = step.CancelRequested,
+            LeaseGraceMs = GraceMs, TimeoutMs = step.TimeoutMs, Command = step.Command, Mode = step.Mode, PromptText = step.PromptText, CodingAgent = step.CodingAgent,
+            WorkingDirectory = step.WorkingDirectory, CancelRequested = step.CancelRequested,
             TraceParent = step.TraceParent, TraceState = step.TraceState,
         }, WireJson.Default.ClaimResponse);
     }
