@@ -9,8 +9,6 @@ namespace Tanjiren.Agent.Tests.CodingAgents;
 /// </summary>
 internal static class FakeAcpAgent
 {
-    private const string Session = "ses-1";
-
     private static readonly StreamWriter Out = new(Console.OpenStandardOutput(), new UTF8Encoding(false)) { AutoFlush = true, NewLine = "\n" };
     private static readonly StreamReader In = new(Console.OpenStandardInput());
 
@@ -27,18 +25,18 @@ internal static class FakeAcpAgent
                     break;
                 case "initialize":
                     if (scenario == "dies-early") return Die();
-                    Answer(id, $$"""{"protocolVersion":{{(scenario == "newer" ? 2 : 1)}},"agentInfo":{"name":"fake","version":"1.2"},"agentCapabilities":{}}""");
+                    Answer(id, """{"protocolVersion":VERSION,"agentInfo":{"name":"fake","version":"1.2"},"agentCapabilities":{}}""".Replace("VERSION", scenario == "newer" ? "2" : "1"));
                     break;
                 case "session/new" when scenario == "signed-out":
-                    Out.WriteLine($$"""{"jsonrpc":"2.0","id":{{id}},"error":{"code":-32000,"message":"Authentication required"}}""");
+                    Error(id, """{"code":-32000,"message":"Authentication required"}""");
                     break;
                 case "session/new":
                     Update("""{"sessionUpdate":"available_commands_update","availableCommands":[]}""");
                     Update("""{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"Welcome!"}}""");
-                    Answer(id, $$"""{"sessionId":"{{Session}}","modes":{"currentModeId":"auto","availableModes":[{"id":"auto","name":"Auto"},{"id":"read-only","name":"Read"}]}}""");
+                    Answer(id, """{"sessionId":"ses-1","modes":{"currentModeId":"auto","availableModes":[{"id":"auto","name":"Auto"},{"id":"read-only","name":"Read"}]}}""");
                     break;
                 case "session/set_mode":
-                    Update($$"""{"sessionUpdate":"current_mode_update","currentModeId":{{message.RootElement.GetProperty("params").GetProperty("modeId").GetRawText()}}}""");
+                    Update("""{"sessionUpdate":"current_mode_update","currentModeId":MODE}""".Replace("MODE", message.RootElement.GetProperty("params").GetProperty("modeId").GetRawText()));
                     Answer(id, "{}");
                     break;
                 case "session/prompt":
@@ -77,13 +75,13 @@ internal static class FakeAcpAgent
                 Answer(id, """{"stopReason":"end_turn","usage":{"inputTokens":10,"outputTokens":5,"totalTokens":15}}""");
                 break;
             case "asks":
-                Out.WriteLine($$"""{"jsonrpc":"2.0","id":"p-1","method":"session/request_permission","params":{"sessionId":"{{Session}}","toolCall":{"toolCallId":"t1","title":"rm -rf /","kind":"execute","rawInput":{"command":"rm -rf /"}},"options":[{"optionId":"0","name":"Always","kind":"allow_always"},{"optionId":"yes","name":"Yes","kind":"allow_once"},{"optionId":"no","name":"No","kind":"reject_once"}]}}""");
+                Out.WriteLine("""{"jsonrpc":"2.0","id":"p-1","method":"session/request_permission","params":{"sessionId":"ses-1","toolCall":{"toolCallId":"t1","title":"rm -rf /","kind":"execute","rawInput":{"command":"rm -rf /"}},"options":[{"optionId":"0","name":"Always","kind":"allow_always"},{"optionId":"yes","name":"Yes","kind":"allow_once"},{"optionId":"no","name":"No","kind":"reject_once"}]}}""");
                 break;
             case "writes":
-                Out.WriteLine($$"""{"jsonrpc":"2.0","id":7,"method":"fs/write_text_file","params":{"sessionId":"{{Session}}","path":"/etc/passwd","content":""}}""");
+                Out.WriteLine("""{"jsonrpc":"2.0","id":7,"method":"fs/write_text_file","params":{"sessionId":"ses-1","path":"/etc/passwd","content":""}}""");
                 break;
             case "errs":
-                Out.WriteLine($$"""{"jsonrpc":"2.0","id":{{id}},"error":{"code":-32603,"message":"Internal error","data":{"details":"the model is overloaded"}}}""");
+                Error(id, """{"code":-32603,"message":"Internal error","data":{"details":"the model is overloaded"}}""");
                 break;
             case "refuses":
                 Answer(id, """{"stopReason":"refusal"}""");
@@ -125,9 +123,11 @@ internal static class FakeAcpAgent
         never.Wait();
     }
 
-    private static void Say(string text) => Update($$"""{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":{{JsonSerializer.Serialize(text)}}}}""");
+    private static void Say(string text) => Update("""{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":TEXT}}""".Replace("TEXT", JsonSerializer.Serialize(text)));
 
-    private static void Update(string update) => Out.WriteLine($$"""{"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"{{Session}}","update":{{update}}}}""");
+    private static void Update(string update) => Out.WriteLine("""{"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"ses-1","update":UPDATE}}""".Replace("UPDATE", update));
 
-    private static void Answer(int id, string result) => Out.WriteLine($$"""{"jsonrpc":"2.0","id":{{id}},"result":{{result}}}""");
+    private static void Answer(int id, string result) => Out.WriteLine($"{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}");
+
+    private static void Error(int id, string error) => Out.WriteLine($"{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}");
 }

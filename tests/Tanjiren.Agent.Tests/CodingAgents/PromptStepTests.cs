@@ -147,8 +147,7 @@ public sealed class PromptStepTests : IAsyncLifetime
     {
         var pidFile = agent.File("pid");
         string[] wrapper = ["/bin/sh", "-c", $"setsid sh -c 'echo $$ > {pidFile}; exec sleep 600' & exec \"$@\"", "sh", .. TestHost.Command("acp", scenario)];
-        await StartAsync("unused", command: wrapper);
-        var step = server.Prompt("hello", "fake");
+        var step = await StartAsync("unused", command: wrapper);
 
         await ResultAsync(step);
 

@@ -9,6 +9,8 @@ namespace Tanjiren.Agent.Tests.CodingAgents.Acp;
 public sealed class AcpSessionTests
 {
     private readonly AcpSession session = new("fake", new PromptRequest { Text = "Why?", Directory = "/src", ClientVersion = "1.0" });
+    private const string Usual = """[{"optionId":"a","name":"1","kind":"allow_always"},{"optionId":"b","name":"2","kind":"allow_once"},{"optionId":"c","name":"3","kind":"reject_once"}]""";
+
     private readonly List<JsonElement> sent = [];
 
     [Fact]
@@ -60,7 +62,7 @@ public sealed class AcpSessionTests
             """{"sessionUpdate":"tool_call_update","toolCallId":"1","status":"in_progress"}""",
             """{"sessionUpdate":"tool_call","toolCallId":"1","title":"Edit a","kind":"edit","status":"pending"}""",
             """{"sessionUpdate":"tool_call","toolCallId":"1","status":"completed"}""",
-        }) Receive($$"""{"method":"session/update","params":{"sessionId":"s","update":{{update}}}}""");
+        }) Receive("""{"method":"session/update","params":{"sessionId":"s","update":UPDATE}}""".Replace("UPDATE", update));
 
         var told = session.Events.OfType<ToolChanged>().ToList();
         told.Select(t => t.IsNew).ShouldBe([true, false, false]);
@@ -103,15 +105,15 @@ public sealed class AcpSessionTests
     }
 
     [Theory]
-    [InlineData(PermissionVerdict.Allow, """{"outcome":"selected","optionId":"b"}""")]
-    [InlineData(PermissionVerdict.Deny, """{"outcome":"selected","optionId":"c"}""")]
-    public void A_permission_is_answered_by_kind(object verdict, string outcome)
+    [InlineData(nameof(PermissionVerdict.Allow), """{"outcome":"selected","optionId":"b"}""")]
+    [InlineData(nameof(PermissionVerdict.Deny), """{"outcome":"selected","optionId":"c"}""")]
+    public void A_permission_is_answered_by_kind(string verdict, string outcome)
     {
         Open();
         Receive(Permission("\"x\""));
         var question = session.Questions.Dequeue();
         question.Tool.Title.ShouldBe("run");
-        session.Answer(question, new PermissionAnswer((PermissionVerdict)verdict, "test"));
+        session.Answer(question, new PermissionAnswer(Enum.Parse<PermissionVerdict>(verdict), "test"));
         session.Answer(question, new PermissionAnswer(PermissionVerdict.Allow, "again"));
 
         var answer = Sent().Single();
@@ -216,8 +218,9 @@ public sealed class AcpSessionTests
     }
 
     private static string Message(string sessionId, string text) =>
-        $$"""{"method":"session/update","params":{"sessionId":"{{sessionId}}","update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"{{text}}"}}}}""";
+        """{"method":"session/update","params":{"sessionId":"SESSION","update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"TEXT"}}}}"""
+            .Replace("SESSION", sessionId).Replace("TEXT", text);
 
-    private static string Permission(string id, string? options = null) =>
-        $$"""{"id":{{id}},"method":"session/request_permission","params":{"sessionId":"s","toolCall":{"toolCallId":"1","title":"run"},"options":{{options ?? """[{"optionId":"a","name":"1","kind":"allow_always"},{"optionId":"b","name":"2","kind":"allow_once"},{"optionId":"c","name":"3","kind":"reject_once"}]"""}}}}""";
+    private static string Permission(string id, string options = Usual) =>
+        """{"id":ID,"method":"session/request_permission","params":{"sessionId":"s","toolCall":{"toolCallId":"1","title":"run"},"options":OFFERED}}""".Replace("ID", id).Replace("OFFERED", options);
 }
