@@ -65,7 +65,7 @@ internal static class AnswerFrames
         {
             ["delta"] = new JsonObject { ["stop_reason"] = call is null ? "end_turn" : "tool_use", ["stop_sequence"] = null }, ["usage"] = new JsonObject { ["output_tokens"] = OutputTokens },
         });
-        yield return Event("message_stop", []);
+        yield return Event("message_stop", new JsonObject());
     }
 
     private static IEnumerable<string> EndResponses(ModelRequest request, string text, ToolUse? call)
@@ -93,7 +93,7 @@ internal static class AnswerFrames
             var use = new JsonObject { ["index"] = 0, ["id"] = NewId("call_"), ["type"] = "function", ["function"] = new JsonObject { ["name"] = call.Name, ["arguments"] = call.Input } };
             yield return Chunk(request, new JsonObject { ["tool_calls"] = new JsonArray(use) });
         }
-        yield return Chunk(request, [], call is null ? "stop" : "tool_calls");
+        yield return Chunk(request, new JsonObject(), call is null ? "stop" : "tool_calls");
         yield return $"data: {new JsonObject { ["id"] = "chatcmpl-1", ["object"] = "chat.completion.chunk", ["created"] = 1, ["model"] = request.Model, ["choices"] = new JsonArray(), ["usage"] = ChatUsage() }.ToJsonString()}\n\n";
         yield return "data: [DONE]\n\n";
     }

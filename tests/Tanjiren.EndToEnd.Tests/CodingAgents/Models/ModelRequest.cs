@@ -28,30 +28,30 @@ internal sealed record ModelRequest(ModelDialect Dialect, string Model, bool Str
     {
         using var document = JsonDocument.Parse(body);
         var root = document.RootElement.Clone();
-        return new ModelRequest(dialect, Text(root, "model") ?? "model", root.TryGetProperty("stream", out var stream) && stream.ValueKind == JsonValueKind.True,
-            [.. Array(root, "tools").Select(tool => Tool(dialect, tool)).OfType<OfferedTool>()], CountAnswers(dialect, root), body);
+        return new ModelRequest(dialect, StringOf(root, "model") ?? "model", root.TryGetProperty("stream", out var stream) && stream.ValueKind == JsonValueKind.True,
+            [.. ListOf(root, "tools").Select(tool => ToolOf(dialect, tool)).OfType<OfferedTool>()], CountAnswers(dialect, root), body);
     }
 
-    private static OfferedTool? Tool(ModelDialect dialect, JsonElement tool)
+    private static OfferedTool? ToolOf(ModelDialect dialect, JsonElement tool)
     {
         var named = dialect == ModelDialect.Chat && tool.TryGetProperty("function", out var function) ? function : tool;
-        if (Text(named, "name") is not { } name) return null;
+        if (StringOf(named, "name") is not { } name) return null;
         var schema = named.TryGetProperty("input_schema", out var input) ? input : named.TryGetProperty("parameters", out var parameters) ? parameters : default;
         var properties = schema.ValueKind == JsonValueKind.Object && schema.TryGetProperty("properties", out var all) && all.ValueKind == JsonValueKind.Object
             ? all.EnumerateObject().ToDictionary(p => p.Name, p => p.Value) : [];
-        return new OfferedTool(name, Text(tool, "type") == "custom" && properties.Count == 0, properties);
+        return new OfferedTool(name, StringOf(tool, "type") == "custom" && properties.Count == 0, properties);
     }
 
     private static int CountAnswers(ModelDialect dialect, JsonElement root) => dialect switch
     {
-        ModelDialect.Messages => Array(root, "messages").SelectMany(m => Array(m, "content")).Count(block => Text(block, "type") == "tool_result"),
-        ModelDialect.Responses => Array(root, "input").Count(item => Text(item, "type") is "function_call_output" or "custom_tool_call_output"),
-        _ => Array(root, "messages").Count(m => Text(m, "role") == "tool"),
+        ModelDialect.Messages => ListOf(root, "messages").SelectMany(m => ListOf(m, "content")).Count(block => StringOf(block, "type") == "tool_result"),
+        ModelDialect.Responses => ListOf(root, "input").Count(item => StringOf(item, "type") is "function_call_output" or "custom_tool_call_output"),
+        _ => ListOf(root, "messages").Count(m => StringOf(m, "role") == "tool"),
     };
 
-    private static IEnumerable<JsonElement> Array(JsonElement element, string name) =>
+    private static IEnumerable<JsonElement> ListOf(JsonElement element, string name) =>
         element.ValueKind == JsonValueKind.Object && element.TryGetProperty(name, out var list) && list.ValueKind == JsonValueKind.Array ? list.EnumerateArray() : [];
 
-    private static string? Text(JsonElement element, string name) =>
+    private static string? StringOf(JsonElement element, string name) =>
         element.ValueKind == JsonValueKind.Object && element.TryGetProperty(name, out var text) && text.ValueKind == JsonValueKind.String ? text.GetString() : null;
 }
