@@ -10,7 +10,7 @@ internal static class AcpCodec
     /// <summary>Null: the line is no message. What is no text becomes replacement characters: one bad byte in a file must not cost a turn.</summary>
     public static RpcMessage? Read(ReadOnlySpan<byte> line)
     {
-        if (line.IndexOf((byte)'{') < 0) return null;
+        if (!line.Contains((byte)'{')) return null;
         var message = Read(SurrogateEscapes.Repair(Encoding.UTF8.GetString(line)), AcpJson.Default.RpcMessage);
         return message is { Method: null, Id: null } ? null : message;
     }

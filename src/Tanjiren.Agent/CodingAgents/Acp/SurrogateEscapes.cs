@@ -14,7 +14,7 @@ internal static class SurrogateEscapes
     /// <summary>The same JSON with every half of a pair replaced.</summary>
     public static string Repair(string json)
     {
-        if (json.IndexOf(@"\ud", StringComparison.OrdinalIgnoreCase) < 0) return json;
+        if (!json.Contains(@"\ud", StringComparison.OrdinalIgnoreCase)) return json;
         var repaired = new StringBuilder(json.Length);
         for (var i = 0; i < json.Length;)
         {

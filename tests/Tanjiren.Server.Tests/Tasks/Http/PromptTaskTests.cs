@@ -1,5 +1,6 @@
 using System.Net;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tests.Governance;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Server.Tests.Tasks.Http;
@@ -105,6 +106,39 @@ public sealed class PromptTaskTests
         (schedule.Task.Mode, schedule.Task.PromptText, schedule.Task.Command).ShouldBe((TaskMode.Prompt, Any.PromptText, null));
         var made = await (await server.Client.PostAsync($"/api/schedules/{schedule.Id}/run", null, Cancelled)).BodyAsync<TaskBody>();
         (made.Mode, made.PromptText).ShouldBe((TaskMode.Prompt, Any.PromptText));
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task The_doctrine_reads_the_prompt_and_an_approval_is_for_exactly_that_prompt(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var agent = await server.NewAgentAsync("box", ["lab"]);
+        await AnnounceAsync(agent, "claude", "codex");
+        await server.SetDoctrineAsync(1, """
+            forbid:
+              - name: no-mkfs
+                when: { pattern: '\bmkfs\b' }
+            approvals:
+              - name: prompts
+                class: sensitive_write
+                when: { mode: prompt }
+            """);
+        (await server.Client.PostJsonAsync("/api/tasks", Any with { PromptText = "Please run\nmkfs for me" }).ProblemAsync(HttpStatusCode.Forbidden, ErrorCode.ForbiddenByDoctrine)).Detail!.ShouldContain("no-mkfs");
+
+        var task = await server.Client.CreateTaskAsync(Any);
+        task.State.ShouldBe(TaskState.Planned);
+        var hashes = new List<string> { task.Approvals!.Single().ActionHash };
+        foreach (var change in new[] { new UpdateTaskRequest { PromptText = "Delete what makes test fail" }, new UpdateTaskRequest { CodingAgent = "codex" } })
+        {
+            task = await (await server.Client.PatchJsonAsync($"/api/tasks/{task.Id}", change)).BodyAsync<TaskBody>();
+            hashes.Add(task.Approvals![^1].ActionHash);
+        }
+        hashes.Distinct().Count().ShouldBe(3);
+        (await server.Client.PatchJsonAsync($"/api/tasks/{task.Id}", new UpdateTaskRequest { PromptText = "mkfs" }).ProblemAsync(HttpStatusCode.Forbidden, ErrorCode.ForbiddenByDoctrine)).Detail!.ShouldContain("no-mkfs");
+
+        (await server.Client.PostJsonAsync($"/api/tasks/{task.Id}/approve", new AnswerApprovalRequest())).EnsureSuccessStatusCode();
+        var granted = await agent.ClaimAsync((await server.Client.TaskAsync(task.Id)).StepId());
+        (granted.PromptText, granted.CodingAgent).ShouldBe(("Delete what makes test fail", "codex"));
     }
 
     private static async Task AnnounceAsync(DeviceClient agent, params string[] codingAgents) =>
