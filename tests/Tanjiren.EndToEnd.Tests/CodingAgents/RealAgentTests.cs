@@ -19,7 +19,7 @@ public sealed partial class RealAgentTests(RealAgentTests.SharedScene shared) : 
 {
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(3);
 
-    public static TheoryData<string> Agents => ["claude", "codex", "opencode"];
+    public static TheoryData<string> Agents => new() { "claude", "codex", "opencode" };
 
     [Theory, MemberData(nameof(Agents))]
     public async Task It_answers(string name)
