@@ -23,6 +23,7 @@ internal static class EventLine
     {
         SessionOpened opened => Write("session", json =>
         {
+            WriteText(json, "codingAgent", opened.CodingAgent);
             WriteText(json, "agent", opened.Agent);
             WriteText(json, "sessionId", opened.SessionId);
             WriteText(json, "mode", opened.Mode);

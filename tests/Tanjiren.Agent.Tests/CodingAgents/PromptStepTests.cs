@@ -41,7 +41,8 @@ public sealed class PromptStepTests : IAsyncLifetime
             told.ShouldContain(line);
         told.Count(l => l == "read: Read a.txt").ShouldBe(1);
         Events(step).Select(e => e.GetProperty("type").GetString()).ShouldBe(["message", "session", "message", "tool", "tool", "tool", "plan", "message", "usage", "end"]);
-        Events(step).First(e => e.GetProperty("type").GetString() == "session").GetProperty("agent").GetString().ShouldBe("fake 1.2");
+        var opened = Events(step).First(e => e.GetProperty("type").GetString() == "session");
+        (opened.GetProperty("codingAgent").GetString(), opened.GetProperty("agent").GetString()).ShouldBe(("fake", "fake 1.2"));
         // Of the preview only what people read.
         System.Text.Encoding.UTF8.GetString(Convert.FromBase64String(result.OutputPreview!)).ShouldNotContain('\u001e');
     }

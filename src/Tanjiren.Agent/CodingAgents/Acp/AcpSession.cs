@@ -163,7 +163,7 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
 
     private void Prompt()
     {
-        Events.Enqueue(new SessionOpened(agent, sessionId!, mode));
+        Events.Enqueue(new SessionOpened(name, agent, sessionId!, mode));
         phase = Phase.Prompting;
         // What an adapter says before it is asked (a warning, a greeting) is no answer.
         lastMessage.Clear();

@@ -5,10 +5,11 @@ namespace Tanjiren.Agent.CodingAgents.Acp;
 /// <summary>Something that a session tells, in the order in which it happened.</summary>
 internal abstract record SessionEvent;
 
+/// <param name="CodingAgent">By which name it was asked.</param>
 /// <param name="Agent">What the adapter calls itself, with its version.</param>
 /// <param name="SessionId">As the adapter calls it.</param>
 /// <param name="Mode">In which the session is; null: it has no modes.</param>
-internal sealed record SessionOpened(string? Agent, string SessionId, string? Mode) : SessionEvent;
+internal sealed record SessionOpened(string CodingAgent, string? Agent, string SessionId, string? Mode) : SessionEvent;
 
 internal sealed record MessageChunk(string Text) : SessionEvent;
 
