@@ -71,6 +71,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, Approv
         {
             if (to == StepState.Cancelled) outcome = StepOutcome.Cancelled;
             if (!await EndAsync(tx, device, step, generation, to, outcome, result, locked!.Now)) return Lost(step);
+            await KeepResponseAsync(tx, stepId, result);
             var byOperator = to == StepState.Cancelled && step.CancelRequestedAt is not null;
             locked.Add(active: -1, open: -1, failed: to == StepState.Failed ? 1 : 0, cancelled: byOperator ? 1 : 0);
             locked.AddEvent(WireNames.Of(to), stepId, generation, device.InstanceId, result.Reason is { } reason ? WireNames.Of(reason) : null);
@@ -140,7 +141,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, Approv
         CompleteRequest result, long now) =>
         await tx.ExecuteAsync("""
             UPDATE steps SET state = @state, outcome = @outcome, reason = @reason, detail = @detail, exit_code = @exitCode, signal = @signal,
-              duration_ms = @durationMs, output_preview = @preview, response = @response, usage = @usage, completed_generation = @generation, result_digest = @resultDigest,
+              duration_ms = @durationMs, output_preview = @preview, completed_generation = @generation, result_digest = @resultDigest,
               final_log_seq = @finalLogSeq, truncated = @truncated, ended_at = @now, lease_state = 'released', lease_holder = NULL, lease_session = NULL,
               lease_expires_at = NULL, lease_generation = lease_generation + 1
             WHERE id = @id AND state = 'running' AND lease_holder = @instanceId AND lease_session = @sessionId AND lease_generation = @generation
@@ -150,9 +151,16 @@ internal sealed class StepResolver(Database database, TimeProvider clock, Approv
                 id = step.Id, instanceId = device.InstanceId, sessionId = device.SessionId, generation, now, state = WireNames.Of(to), outcome = WireNames.Of(outcome),
                 reason = result.Reason is { } reason ? WireNames.Of(reason) : null, detail = result.Detail, exitCode = result.ExitCode, signal = result.Signal, durationMs = result.DurationMs,
                 preview = result.OutputPreview is null ? null : Convert.FromBase64String(result.OutputPreview),
-                response = result.Response, usage = result.Usage is null ? null : JsonSerializer.Serialize(result.Usage, WireJson.Default.TokenUsage),
                 resultDigest = result.ResultDigest, finalLogSeq = result.FinalLogSeq ?? 0, truncated = result.Truncated ? 1 : 0,
             }) == 1;
+
+    /// <summary>A step ends once, so there is none yet.</summary>
+    private static async Task KeepResponseAsync(WriteTransaction tx, string stepId, CompleteRequest result)
+    {
+        if (result.Response is null && result.Usage is null) return;
+        var usage = result.Usage is null ? null : JsonSerializer.Serialize(result.Usage, WireJson.Default.TokenUsage);
+        await tx.ExecuteAsync("INSERT INTO step_responses (step_id, response, usage) VALUES (@stepId, @Response, @usage)", new { stepId, result.Response, usage });
+    }
 
     /// <summary>With what its holder said, so that the same words again are answered and not refused.</summary>
     private static async Task<bool> RequeueAsync(WriteTransaction tx, Device device, LockedExecution locked, StepRow step, long generation, string answer)

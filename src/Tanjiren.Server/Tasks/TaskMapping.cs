@@ -60,7 +60,7 @@ internal static class TaskMapping
         };
     }
 
-    public static StepBody ToBody(StepRow step) => new()
+    public static StepBody ToBody(StepRow step, ResponseRow? response) => new()
     {
         Id = step.Id,
         State = WireNames.Parse<StepState>(step.State),
@@ -74,8 +74,8 @@ internal static class TaskMapping
         DurationMs = step.DurationMs,
         // A replacement character per bad byte: the preview is for eyes, the log keeps the bytes.
         OutputPreview = step.OutputPreview is null ? null : Encoding.UTF8.GetString(step.OutputPreview),
-        Response = step.Response,
-        Usage = step.Usage is null ? null : JsonSerializer.Deserialize(step.Usage, WireJson.Default.TokenUsage),
+        Response = response?.Response,
+        Usage = response?.Usage is { } usage ? JsonSerializer.Deserialize(usage, WireJson.Default.TokenUsage) : null,
         LeaseState = WireNames.Parse<LeaseState>(step.LeaseState),
         LeaseGeneration = step.LeaseGeneration,
         Attempts = step.Attempts,

@@ -66,9 +66,6 @@ internal record StepRow
     public string? Signal { get; init; }
     public long? DurationMs { get; init; }
     public byte[]? OutputPreview { get; init; }
-    public string? Response { get; init; }
-    /// <summary>JSON of a <see cref="TokenUsage"/>.</summary>
-    public string? Usage { get; init; }
     public string OnWorkerLost { get; init; } = "";
     public int Attempts { get; init; }
     public long CreatedAt { get; init; }
@@ -99,4 +96,13 @@ internal record StepRow
 
     public bool IsHeldBy(string instanceId, string sessionId, long generation) =>
         State == "running" && LeaseHolder == instanceId && LeaseSession == sessionId && LeaseGeneration == generation;
+}
+
+/// <summary>A row of <c>step_responses</c>.</summary>
+internal sealed record ResponseRow
+{
+    public string StepId { get; init; } = "";
+    public string? Response { get; init; }
+    /// <summary>JSON of a <see cref="TokenUsage"/>.</summary>
+    public string? Usage { get; init; }
 }

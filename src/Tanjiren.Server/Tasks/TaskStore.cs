@@ -19,7 +19,11 @@ internal sealed class TaskStore(Database database)
     public Task<TaskBody?> FindAsync(string organizationId, string taskId, CancellationToken cancellationToken) =>
         database.ReadAsync(sql => FindAsync(sql, organizationId, taskId), cancellationToken);
 
-    public static async Task<TaskBody?> FindAsync(SqlSession sql, string organizationId, string taskId)
+    /// <param name="sql">A connection or transaction.</param>
+    /// <param name="organizationId">Whose.</param>
+    /// <param name="taskId">Which.</param>
+    /// <param name="onlyWhenEnded">Responses of coding agents only once the task has ended: for who asks at every change.</param>
+    public static async Task<TaskBody?> FindAsync(SqlSession sql, string organizationId, string taskId, bool onlyWhenEnded = false)
     {
         var task = await FindRowAsync(sql, organizationId, taskId);
         if (task is null) return null;
@@ -35,9 +39,11 @@ internal sealed class TaskStore(Database database)
               coalesce(s.completed_generation, (SELECT max(latest.generation) FROM step_claims latest WHERE latest.step_id = s.id))
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId });
+        var responses = task.Mode == "command" || (onlyWhenEnded && task.EndedAt is null) ? [] : (await sql.ListAsync<ResponseRow>(
+            "SELECT r.step_id, r.response, r.usage FROM step_responses r JOIN steps s ON s.id = r.step_id WHERE s.task_id = @taskId", new { taskId })).ToDictionary(r => r.StepId);
         return TaskMapping.ToBody(task, new ExecutionBody
         {
-            Id = execution.Id, ActiveSteps = execution.ActiveSteps, Steps = [.. steps.Select(TaskMapping.ToBody)],
+            Id = execution.Id, ActiveSteps = execution.ActiveSteps, Steps = [.. steps.Select(s => TaskMapping.ToBody(s, responses.GetValueOrDefault(s.Id)))],
         }, [.. approvals.Select(a => a.ToBody())]);
     }
 

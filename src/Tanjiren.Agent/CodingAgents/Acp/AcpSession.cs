@@ -128,7 +128,7 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
 
     private void Initialized(InitializeResult? result)
     {
-        if (result?.ProtocolVersion != ProtocolVersion)
+        if (result is not { ProtocolVersion: ProtocolVersion })
         {
             Fail($"{name} speaks version {result?.ProtocolVersion?.ToString() ?? "?"} of the Agent Client Protocol; this agent speaks {ProtocolVersion}");
             return;
