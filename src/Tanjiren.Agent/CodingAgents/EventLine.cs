@@ -12,12 +12,12 @@ namespace Tanjiren.Agent.CodingAgents;
 internal static class EventLine
 {
     /// <summary>Longer text is cut; what the log is for is not a copy of every file.</summary>
-    private const int MaxText = 64 * 1024;
+    public const int MaxText = 64 * 1024;
 
     private static readonly JsonWriterOptions Options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>A message or a thought.</summary>
-    public static byte[] Text(string type, string text) => Write(type, json => json.WriteString("text", Cut(text)));
+    public static byte[] Text(string type, string text) => Write(type, json => WriteText(json, "text", text));
 
     public static byte[] Of(SessionEvent happened) => happened switch
     {
@@ -140,19 +140,13 @@ internal static class EventLine
     private static void WriteText(Utf8JsonWriter json, string name, string? text)
     {
         if (text is null) return;
-        json.WriteString(name, Cut(text));
+        json.WriteString(name, TextCut.Keep(text, MaxText));
         if (text.Length > MaxText) json.WriteBoolean(name + "Cut", true);
     }
 
     private static void WriteNumber(Utf8JsonWriter json, string name, long? number)
     {
         if (number is { } value) json.WriteNumber(name, value);
-    }
-
-    private static string Cut(string text)
-    {
-        if (text.Length <= MaxText) return text;
-        return text[..(char.IsHighSurrogate(text[MaxText - 1]) ? MaxText - 1 : MaxText)];
     }
 
     private static byte[] Write(string type, Action<Utf8JsonWriter> members)

@@ -23,6 +23,7 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
     private long startedAt;
     private long? overAt;
     private bool died;
+    private bool tailIsCut;
 
     public IReadOnlyList<string> Argv => agent.Settings.Command;
 
@@ -176,12 +177,14 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
 
     private string WithTail(string words)
     {
-        var last = Encoding.UTF8.GetString(tail.ToArray()).Replace("\0", "", StringComparison.Ordinal).Trim();
+        var last = Encoding.UTF8.GetString(tail.ToArray()).Replace("\0", "", StringComparison.Ordinal);
+        last = (tailIsCut ? TextCut.WholeWords(last) : last).Trim();
         return last.Length == 0 ? words + "." : $"{words}. Its last words: {last}";
     }
 
     private void Remember(ReadOnlySpan<byte> data)
     {
+        tailIsCut |= tail.Count + data.Length > TailBytes;
         if (data.Length > TailBytes) data = data[^TailBytes..];
         tail.AddRange(data);
         if (tail.Count > TailBytes) tail.RemoveRange(0, tail.Count - TailBytes);

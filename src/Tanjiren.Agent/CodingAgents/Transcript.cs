@@ -11,11 +11,8 @@ namespace Tanjiren.Agent.CodingAgents;
 /// </summary>
 internal sealed class Transcript(OutputHandler write)
 {
-    /// <summary>A longer message or thought becomes several events.</summary>
-    private const int MaxEventText = 64 * 1024;
-
-    private readonly StringBuilder message = new();
-    private readonly StringBuilder thought = new();
+    private readonly EventText message = new("message");
+    private readonly EventText thought = new("thought");
     private readonly HashSet<string> failed = [];
     private bool lineIsOpen;
 
@@ -29,11 +26,9 @@ internal sealed class Transcript(OutputHandler write)
                 message.Append(chunk.Text);
                 lineIsOpen = !chunk.Text.EndsWith('\n');
                 write(LogStream.Stdout, Encoding.UTF8.GetBytes(chunk.Text));
-                if (message.Length > MaxEventText) EndMessage(isWhole: false);
                 return;
             case ThoughtChunk chunk:
                 thought.Append(chunk.Text);
-                if (thought.Length > MaxEventText) EndThought();
                 return;
             case ToolChanged changed:
                 TellTool(changed);
@@ -77,24 +72,20 @@ internal sealed class Transcript(OutputHandler write)
         else if (tool.Status == "failed" && failed.Add(tool.Id)) Line($"{tool.Kind ?? "tool"}: {tool.Words} failed");
     }
 
-    private void EndMessage(bool isWhole = true)
+    private void EndMessage()
     {
-        if (isWhole && lineIsOpen)
+        if (lineIsOpen)
         {
             // Whatever comes next on a terminal begins its own line.
             lineIsOpen = false;
             write(LogStream.Stdout, "\n"u8);
         }
-        if (message.Length == 0) return;
-        write(LogStream.System, EventLine.Text("message", message.ToString()));
-        message.Clear();
+        if (message.Take() is { } said) write(LogStream.System, said);
     }
 
     private void EndThought()
     {
-        if (thought.Length == 0) return;
-        write(LogStream.System, EventLine.Text("thought", thought.ToString()));
-        thought.Clear();
+        if (thought.Take() is { } thinking) write(LogStream.System, thinking);
     }
 
     private void Line(string words) => write(LogStream.Stderr, Encoding.UTF8.GetBytes(OneLine(words) + "\n"));
@@ -103,7 +94,28 @@ internal sealed class Transcript(OutputHandler write)
     private static string OneLine(string words)
     {
         const int longest = 500;
-        var cut = words.Length > longest ? words[..longest] + "…" : words;
+        var cut = words.Length > longest ? TextCut.Keep(words, longest) + "…" : words;
         return new string([.. cut.Select(c => char.IsControl(c) ? ' ' : c)]);
+    }
+
+    /// <summary>Collects the pieces of one message or thought into one event. What is longer than an event holds is on stdout, and not in another event: cut in two, a masked value would be found in neither.</summary>
+    private sealed class EventText(string type)
+    {
+        private readonly StringBuilder text = new();
+
+        public void Append(string words)
+        {
+            // One more than an event takes, so that it says that it was cut.
+            if (text.Length <= EventLine.MaxText) text.Append(words);
+        }
+
+        /// <summary>Null: there is none.</summary>
+        public byte[]? Take()
+        {
+            if (text.Length == 0) return null;
+            var line = EventLine.Text(type, text.ToString());
+            text.Clear();
+            return line;
+        }
     }
 }

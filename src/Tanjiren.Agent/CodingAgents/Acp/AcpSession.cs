@@ -196,7 +196,7 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
     private static string Words(RpcError error)
     {
         var more = error.Data is { } data ? AcpCodec.StringOf(data) ?? AcpCodec.StringOf(data, "details") ?? AcpCodec.StringOf(data, "message") ?? data.GetRawText() : null;
-        var words = string.Join(": ", new[] { error.Message, more }.Where(w => !string.IsNullOrWhiteSpace(w)).Select(w => w!.Length > 800 ? w[..800] + "…" : w));
+        var words = string.Join(": ", new[] { error.Message, more }.Where(w => !string.IsNullOrWhiteSpace(w)).Select(w => w!.Length > 800 ? TextCut.Keep(w, 800) + "…" : w));
         return words.Length == 0 ? $"error {error.Code}" : $"{words} (error {error.Code})";
     }
 }
