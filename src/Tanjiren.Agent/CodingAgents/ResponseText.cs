@@ -41,7 +41,7 @@ internal sealed class ResponseText
         // Half a surrogate pair is no text either: by way of UTF-8 it becomes a replacement character.
         var whole = Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(text.Replace("\0", "").ToString()));
         var length = Fitting(whole);
-        return length == whole.Length && !cut ? whole : TextCut.Keep(whole, Math.Min(length, whole.Length - 1)) + Marker;
+        return length == whole.Length && !cut ? whole : TextCut.Keep(whole, Math.Max(0, Math.Min(length, whole.Length - 1))) + Marker;
     }
 
     private static int Fitting(string whole)
