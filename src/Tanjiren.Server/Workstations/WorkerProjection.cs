@@ -20,7 +20,7 @@ internal static class WorkerProjection
             Capacity = new WorkerCapacity { MaxConcurrent = (int)row.MaxConcurrent, Active = (int)row.ActiveSteps },
             Capabilities =
             [
-                .. row.Labels.OrderBy(l => l.Key, StringComparer.Ordinal).Select(l => $"{l.Key}={l.Value}"), 
+                .. row.Labels.OrderBy(l => l.Key, StringComparer.Ordinal).Select(l => $"{l.Key}={l.Value}"),
                 .. row.Tags.Select(t => "tag:" + t), .. row.CodingAgents.Select(a => CodingAgentName.CapabilityPrefix + a),
             ],
             Readiness = new WorkerReadiness { Ready = reasons.Count == 0, Reasons = reasons },
