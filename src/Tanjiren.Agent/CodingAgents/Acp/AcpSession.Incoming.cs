@@ -143,8 +143,12 @@ internal sealed partial class AcpSession
         if (told is null) return;
         usage = (usage ?? new TokenUsage()) with
         {
-            InputTokens = Sane(told.InputTokens), OutputTokens = Sane(told.OutputTokens), TotalTokens = Sane(told.TotalTokens), ThoughtTokens = Sane(told.ThoughtTokens),
-            CachedReadTokens = Sane(told.CachedReadTokens), CachedWriteTokens = Sane(told.CachedWriteTokens),
+            InputTokens = Sane(told.InputTokens),
+            OutputTokens = Sane(told.OutputTokens),
+            TotalTokens = Sane(told.TotalTokens),
+            ThoughtTokens = Sane(told.ThoughtTokens),
+            CachedReadTokens = Sane(told.CachedReadTokens),
+            CachedWriteTokens = Sane(told.CachedWriteTokens),
         };
     }
 
