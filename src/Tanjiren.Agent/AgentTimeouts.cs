@@ -63,6 +63,12 @@ public sealed record AgentTimeouts
     /// <summary>Time between SIGTERM and SIGKILL of a cancelled step. Default 5 s.</summary>
     public TimeSpan CancelGrace { get; init; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>What a coding agent may take from its start to an open session; on an idle machine up to 3 s, on one that is overloaded one took 52 s. Default 90 s.</summary>
+    public TimeSpan CodingAgentStart { get; init; } = TimeSpan.FromSeconds(90);
+
+    /// <summary>Time between SIGTERM and SIGKILL of a coding agent whose turn is over, and between the words that end a turn whose time is over and SIGKILL. Default 2 s.</summary>
+    public TimeSpan TurnGrace { get; init; } = TimeSpan.FromSeconds(2);
+
     /// <summary>What the watchdog gives a step beyond its hard deadline, so that the agent, when it can, ends it first and with grace. Default 10 s.</summary>
     public TimeSpan WatchdogSlack { get; init; } = TimeSpan.FromSeconds(10);
 
@@ -107,6 +113,7 @@ public sealed record AgentTimeouts
         // The lease clock must notice a passed deadline inside the margin, or the server could offer the step first.
         Ordered(LeaseTick, LeaseMargin, "LeaseTick", "LeaseMargin");
         // A step over its deadline has had its grace before the watchdog kills it.
+        Ordered(TurnGrace, CancelGrace, "TurnGrace", "CancelGrace");
         Ordered(CancelGrace, WatchdogSlack, "CancelGrace", "WatchdogSlack");
         // A cancelled tree is dead before an abort stops waiting for it.
         Ordered(CancelGrace, AbortWait, "CancelGrace", "AbortWait");

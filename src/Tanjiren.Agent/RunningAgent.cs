@@ -1,4 +1,5 @@
 using Tanjiren.Agent.Assignments;
+using Tanjiren.Agent.CodingAgents;
 using Tanjiren.Agent.Connection;
 using Tanjiren.Agent.Execution;
 using Tanjiren.Agent.Idle;
@@ -55,7 +56,12 @@ internal sealed partial class RunningAgent : IAsyncDisposable
         var gpus = new GpuProbe().Read();
         limits = JobLimiter.OfThisMachine(options, gpus, clock, logs.CreateLogger("Tanjiren.Agent.Limits"));
         var assignments = new AssignmentVerifier(new WorkTrust(home, identity, client, options.Timeouts, clock, log));
-        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, machineId, assignments, metrics, clock, logs.CreateLogger("Tanjiren.Agent.Steps")) { Limits = limits, Idle = idle };
+        var parts = new RunnerParts(options, platform, journal, client, sessions, outbox, watchdog, steps, machineId, assignments, metrics, clock, logs.CreateLogger("Tanjiren.Agent.Steps"))
+        {
+            Limits = limits,
+            Idle = idle,
+            CodingAgents = CodingAgentDirectory.OfThisMachine(options.Settings),
+        };
         var reconciler = new Reconciler(platform, journal, outbox, machineId, log);
         claimer = new StepClaimer(parts);
         heartbeat = new HeartbeatLoop(parts, claimer, reconciler, MachineLabels.Read(options, gpus));

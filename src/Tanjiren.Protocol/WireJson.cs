@@ -74,6 +74,7 @@ namespace Tanjiren.Protocol;
 [JsonSerializable(typeof(ClaimRequest))]
 [JsonSerializable(typeof(ClaimResponse))]
 [JsonSerializable(typeof(CompleteRequest))]
+[JsonSerializable(typeof(TokenUsage))]
 [JsonSerializable(typeof(StepTransitionResponse))]
 [JsonSerializable(typeof(ReleaseRequest))]
 [JsonSerializable(typeof(AppendLogsRequest))]

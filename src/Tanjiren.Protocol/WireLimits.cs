@@ -62,6 +62,12 @@ public static class WireLimits
     /// <summary>Longest text that people write into an investigation, a runbook, a prompt or a note, in bytes of UTF-8 (64 KiB).</summary>
     public const int MaxProseBytes = 64 * 1024;
 
+    /// <summary>Largest response of a coding agent that is kept on a step, in bytes of UTF-8 (256 KiB).</summary>
+    public const int MaxResponseBytes = 256 * 1024;
+
+    /// <summary>Coding agents that one machine announces at most.</summary>
+    public const int MaxCodingAgents = 32;
+
     public const int MaxTitleLength = 200;
     public const int MaxUrlLength = 2000;
     public const int MaxRunbookParameters = 50;

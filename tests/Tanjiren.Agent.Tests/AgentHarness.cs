@@ -37,6 +37,7 @@ internal sealed class AgentHarness : IAsyncDisposable
     public Task<int> Running { get; private set; } = Task.FromResult(AgentExit.Drained);
     public AgentTimeouts Timeouts { get; set; } = Fast;
     public int MaxConcurrent { get; set; } = 4;
+    public AgentSettings Settings { get; set; } = new();
     public long MaxStepLogBytes { get; set; } = 1 << 20;
     public long OutboxBudgetBytes { get; set; } = 64 << 20;
     public AgentSettings Settings { get; set; } = new();
@@ -98,6 +99,7 @@ internal sealed class AgentHarness : IAsyncDisposable
         {
             public int Pid => inner.Pid;
             public long StartTime => inner.StartTime;
+            public ProcessInput? Input => inner.Input;
             public void Dispose() => inner.Dispose();
 
             public ProcessExit Run(OutputHandler onOutput, Action onTick)

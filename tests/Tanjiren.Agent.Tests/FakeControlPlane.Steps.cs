@@ -34,7 +34,8 @@ internal sealed partial class FakeControlPlane
         return AnswerAsync(context, 200, Rewrite(Signed(request.ClaimId!, new ClaimResponse
         {
             StepId = step.Id, TaskId = step.TaskId, ExecutionId = "exe_1", Intent = "test", LeaseGeneration = step.Generation, LeaseTtlMs = TtlMs,
-            LeaseGraceMs = GraceMs, TimeoutMs = step.TimeoutMs, Command = step.Command, WorkingDirectory = "/", Environment = step.Environment, Secrets = step.Secrets, CancelRequested = step.CancelRequested,
+            LeaseGraceMs = GraceMs, TimeoutMs = step.TimeoutMs, Command = step.Command, Mode = step.Mode, PromptText = step.PromptText, CodingAgent = step.CodingAgent,
+            WorkingDirectory = step.WorkingDirectory, Environment = step.Environment, Secrets = step.Secrets, CancelRequested = step.CancelRequested,
             TraceParent = step.TraceParent, TraceState = step.TraceState, Resources = step.Resources,
         })), WireJson.Default.ClaimResponse);
     }

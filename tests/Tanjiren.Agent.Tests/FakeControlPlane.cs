@@ -112,6 +112,11 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
     public FakeStep Shell(string text, ResourceSpec resources) =>
         Add(new FakeStep { Id = Ids.New(Ids.Step, TimeProvider.System), Command = new CommandSpec { Shell = text }, Resources = resources, OfferedAgain = true });
 
+    public FakeStep Prompt(string text, string? codingAgent = null, string workingDirectory = "/", long timeoutMs = 60_000) => Add(new FakeStep
+    {
+        Id = Ids.New(Ids.Step, TimeProvider.System), Mode = TaskMode.Prompt, PromptText = text, CodingAgent = codingAgent, WorkingDirectory = workingDirectory, TimeoutMs = timeoutMs,
+    });
+
     public FakeStep Add(FakeStep step)
     {
         lock (gate) steps[step.Id] = step;

@@ -6,7 +6,11 @@ namespace Tanjiren.Agent.Tests;
 internal sealed class FakeStep
 {
     public required string Id { get; init; }
-    public required CommandSpec Command { get; init; }
+    public CommandSpec? Command { get; init; }
+    public TaskMode? Mode { get; init; }
+    public string? PromptText { get; init; }
+    public string? CodingAgent { get; init; }
+    public string WorkingDirectory { get; init; } = "/";
     public string TaskId { get; } = Ids.New(Ids.Task, TimeProvider.System);
     public long Generation { get; set; }
     public string? ClaimId { get; set; }

@@ -159,6 +159,8 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
             Draining = parts.Steps.TakesNothing,
             AgentVersion = parts.Options.AgentVersion,
             Labels = labels,
+            // Looked for each time: one that is installed, or goes, is known with the next beat.
+            CodingAgents = parts.CodingAgents.Names(),
             ActiveTaskCount = runners.Count,
             MaxConcurrent = parts.Options.MaxConcurrent,
             Leases = leases,

@@ -15,6 +15,8 @@ internal sealed record LaunchRequest
     public required IReadOnlyDictionary<string, string> Environment { get; init; }
     /// <summary>Where it and whatever it starts may run, from its first instruction on (Linux); absent: anywhere.</summary>
     public IReadOnlyList<int>? Processors { get; init; }
+    /// <summary>Whether it can be spoken to (<see cref="ILaunchedProcess.Input"/>); otherwise its standard input is empty.</summary>
+    public bool Input { get; init; }
 }
 
 /// <summary>Starts a step's root process. The seam between Linux, proven here, and the portable implementation.</summary>
@@ -34,6 +36,9 @@ internal interface ILaunchedProcess : IDisposable
 
     /// <summary>With <see cref="Pid"/> it names the process for good: a pid alone may be another process tomorrow. Opaque; comparable within one boot.</summary>
     long StartTime { get; }
+
+    /// <summary>Its standard input; null unless <see cref="LaunchRequest.Input"/> asked for it. Closed with the process.</summary>
+    ProcessInput? Input { get; }
 
     /// <summary>
     /// Blocks the calling thread until the step has ended. A step ends with its root process, as on a CI runner: what is left of its tree is then

@@ -6,9 +6,9 @@ namespace Tanjiren.Agent.Execution;
 internal static class JobCommand
 {
     /// <summary>Program and arguments as they are, or the platform's shell with the text; null when the assignment names neither.</summary>
-    public static IReadOnlyList<string>? Argv(CommandSpec command) =>
-        command.Argv is { Count: > 0 } argv ? argv
-        : command.Shell is not { } shell ? null
+    public static IReadOnlyList<string>? Argv(CommandSpec? command) =>
+        command?.Argv is { Count: > 0 } argv ? argv
+        : command?.Shell is not { } shell ? null
         : OperatingSystem.IsWindows() ? ["cmd.exe", "/d", "/s", "/c", shell]
         : ["/bin/sh", "-c", shell];
 

@@ -68,6 +68,16 @@ internal static class JobEnvironment
         }
     }
 
+    /// <summary>What the machine's owner sets on top, for one program only; the agent's own names are nobody's to set.</summary>
+    public static IReadOnlyDictionary<string, string> With(IReadOnlyDictionary<string, string> environment, IReadOnlyDictionary<string, string> more)
+    {
+        if (more.Count == 0) return environment;
+        var result = new Dictionary<string, string>(environment, Names);
+        foreach (var (name, value) in more)
+            if (!IsOwn(name)) result[name] = value;
+        return result;
+    }
+
     /// <summary>Names that a task asked of the machine and does not get, because they are the agent's own.</summary>
     public static IReadOnlyList<string> Withheld(IReadOnlyList<string>? fromMachine) => [.. (fromMachine ?? []).Where(IsOwn)];
 

@@ -31,8 +31,8 @@ internal sealed class PortableProcessLauncher(ExecutionOptions options) : IProce
         {
             var process = MarkedSpawn.Run(0, () => Process.Start(start))
                 ?? throw new SpawnFailedException($"'{request.Argv[0]}' could not be started.");
-            process.StandardInput.Close();
-            return new PortableProcess(process, options);
+            if (!request.Input) process.StandardInput.Close();
+            return new PortableProcess(process, request.Input, options);
         }
         catch (Win32Exception e)
         {
@@ -57,7 +57,7 @@ internal sealed class PortableProcessLauncher(ExecutionOptions options) : IProce
 }
 
 /// <summary>Two readers hand their buffers to the thread that runs the step, which calls the handlers one at a time, as on Linux.</summary>
-internal sealed class PortableProcess(Process process, ExecutionOptions options) : ILaunchedProcess
+internal sealed class PortableProcess(Process process, bool input, ExecutionOptions options) : ILaunchedProcess
 {
     private const int BufferSize = 64 * 1024;
     /// <summary>After the root has ended, a stream that stays silent this long is held open by somebody else and is left.</summary>
@@ -68,6 +68,8 @@ internal sealed class PortableProcess(Process process, ExecutionOptions options)
     public int Pid { get; } = process.Id;
 
     public long StartTime { get; } = PortableTree.StartTimeOf(process);
+
+    public ProcessInput? Input { get; } = input ? new ProcessInput(process.StandardInput.BaseStream) : null;
 
     public ProcessExit Run(OutputHandler onOutput, Action onTick)
     {
@@ -98,6 +100,7 @@ internal sealed class PortableProcess(Process process, ExecutionOptions options)
 
     public void Dispose()
     {
+        Input?.Close();
         if (!_finished) _ = PortableTree.KillAsync(Pid, StartTime, CancellationToken.None).GetAwaiter().GetResult();
         process.Dispose();
     }

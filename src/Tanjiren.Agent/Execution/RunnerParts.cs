@@ -1,4 +1,5 @@
 using Tanjiren.Agent.Assignments;
+using Tanjiren.Agent.CodingAgents;
 using Tanjiren.Agent.Connection;
 using Tanjiren.Agent.Idle;
 using Tanjiren.Agent.Limits;
@@ -12,4 +13,5 @@ internal sealed record RunnerParts(AgentOptions Options, AgentPlatform Platform,
 {
     public required JobLimiter Limits { get; init; }
     public required IdleState Idle { get; init; }
+    public required CodingAgentDirectory CodingAgents { get; init; }
 }

@@ -14,12 +14,13 @@ internal sealed partial class StepRunner
         var held = Lease!;
         using var run = trace.Run();
         if (!await VerifyAsync(claim)) return;
-        var argv = JobCommand.Argv(claim.Command);
-        if (argv is null)
+        var (chosen, unfit) = StepWorks.Of(claim, parts);
+        if (chosen is null)
         {
-            await FinishAsync(StepResult.Failed(StepReason.RejectedByAgent, "The assignment names neither a program nor a shell command."), 0);
+            await FinishAsync(StepResult.Failed(StepReason.RejectedByAgent, unfit!), 0);
             return;
         }
+        work = chosen;
         if (given.Refusal is { } refusal)
         {
             await FinishAsync(StepResult.Failed(StepReason.RejectedByAgent, refusal), 0);
@@ -30,7 +31,7 @@ internal sealed partial class StepRunner
             await EndUnspawnedAsync();
             return;
         }
-        var environment = given.Equip(JobEnvironment.Build(claim, run.Context));
+        var environment = given.Equip(JobEnvironment.With(JobEnvironment.Build(claim, run.Context), work.Environment));
         masks = StepMasks.Of(parts.Options.Settings.Mask, environment, claim.Secrets);
         if (masks.TooShort.Count > 0) LogNotMasked(StepId, string.Join(", ", masks.TooShort));
         var mark = ProcessMarks.New();
@@ -45,10 +46,11 @@ internal sealed partial class StepRunner
             {
                 StepId = StepId,
                 Mark = mark,
-                Argv = argv,
+                Argv = work.Argv,
                 WorkingDirectory = claim.WorkingDirectory ?? JobCommand.HomeDirectory(),
                 Environment = environment,
                 Processors = given.Processors,
+                Input = work.NeedsInput,
             });
         }
         catch (SpawnFailedException e)
@@ -96,7 +98,7 @@ internal sealed partial class StepRunner
         }
         try
         {
-            parts.Journal.ReserveResult(ClaimId);
+            parts.Journal.ReserveResult(ClaimId, work!.Responds ? Journal.ResponseRoom : Journal.ResultRoom);
             parts.Watchdog.Watch(StepId, mark, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack));
             parts.Journal.Append(new JournalEntry { Kind = JournalKind.Spawning, ClaimId = ClaimId, Mark = mark, MachineId = parts.MachineId, Assignment = assignment }, durable: true);
             // The disk may have taken long: look again, now that nothing but the spawn itself lies ahead.
@@ -175,18 +177,26 @@ internal sealed partial class StepRunner
 
     private void RunProcess(ILaunchedProcess process, ClaimResponse claim, TaskCompletionSource<ProcessExit> ended)
     {
+        var job = work!;
         try
         {
             using (process)
             {
                 if (JobEnvironment.WithheldNotice(claim.EnvironmentFromMachine) is { } notice) output!.Write(LogStream.System, notice, Tick);
                 if (masks.Notice() is { } unmasked) output!.Write(LogStream.System, unmasked, Tick);
+                job.Started(new WorkSeat(process.Input, (stream, data) => output!.Write(stream, data, Tick), () => Retire(process), parts.Platform.BootNowMs, masks));
                 var exit = process.Run((stream, data) =>
                 {
                     Tick();
-                    output!.Write(stream, data, Tick);
-                }, Tick);
+                    job.Take(stream, data);
+                }, () =>
+                {
+                    Tick();
+                    job.Tick();
+                });
                 lock (gate) phase = StepPhase.Exited;
+                kills.RootEnded();
+                job.Ended();
                 output!.Finish(Tick);
                 ended.TrySetResult(exit);
             }
@@ -198,8 +208,16 @@ internal sealed partial class StepRunner
         }
     }
 
+    /// <summary>The work is done and the process is of no more use. It is no stop of the step: the result stands.</summary>
+    private void Retire(ILaunchedProcess process)
+    {
+        process.Input?.Close();
+        kills.Start(tree!, parts.Options.Timeouts.TurnGrace);
+    }
+
     private async Task RecordExitAsync(Lease held, ProcessExit exit, long startedAt, StepShare given)
     {
+        var end = work!.Conclude(exit);
         StopReason reason;
         var overMemory = given.Group?.WasOverMemory() == true;
         lock (gate)
@@ -207,7 +225,7 @@ internal sealed partial class StepRunner
             if (overMemory) exceeded ??= given.Caps.OverMemory(given.Group!.PeakBytes() ?? given.Caps.MemoryBytes ?? 0);
             treeEnded = true;
             var deadline = held.DeadlineAt(exit.EndedAtBootMs);
-            reason = StepResult.Effective(stop, exit, firstSignalAt, deadline, Math.Min(deadline, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack)), overMemory);
+            reason = StepResult.Effective(stop, exit with { EndedAtBootMs = end.EndedAtBootMs }, firstSignalAt, deadline, Math.Min(deadline, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack)), overMemory);
         }
         // Nothing is said before the tree is dead: with the result the server may offer the step again.
         var survivors = await kills.AllAsync(exit.Leftovers);
@@ -222,7 +240,8 @@ internal sealed partial class StepRunner
             case StopReason.SessionEnded:
                 break; // the journal says "spawned, no result": the next session's report decides
             default:
-                await FinishAsync(StepResult.WithSurvivors(StepResult.Of(reason, exit, exceeded), survivors), Math.Max(0, exit.EndedAtBootMs - startedAt));
+                var words = (reason == StopReason.None ? end.Words : StepResult.Of(reason, exit, exceeded)) with { Response = end.Response, Usage = end.Usage };
+                await FinishAsync(StepResult.WithSurvivors(words, survivors), Math.Max(0, exit.EndedAtBootMs - startedAt));
                 break;
         }
     }

@@ -27,6 +27,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private StepUpload? upload;
     private StepOutput? output;
     private StepMasks masks = StepMasks.None;
+    private IStepWork? work;
     private ProcessTree? tree;
     private StepPhase phase = StepPhase.Claimed;
     private StopReason stop;
@@ -213,9 +214,16 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private void Kill(ProcessTree target, StopReason reason)
     {
         if (reason >= StopReason.Abort) output?.Abandon();
+        var timeouts = parts.Options.Timeouts;
+        // Who can be asked is asked first, and has less time when its own is over. What may not run any more is not asked.
+        if (reason <= StopReason.Timeout && work!.TryAskToStop())
+        {
+            kills.StartAfter(target, reason == StopReason.Cancel ? timeouts.CancelGrace : timeouts.TurnGrace, parts.Clock);
+            return;
+        }
         // The kernel's own kill leaves no moment for a fork; the other one follows it, and finds what is not in the group.
         if (reason != StopReason.Cancel) share?.Group?.Kill();
-        kills.Start(target, reason == StopReason.Cancel ? parts.Options.Timeouts.CancelGrace : TimeSpan.Zero);
+        kills.Start(target, reason == StopReason.Cancel ? timeouts.CancelGrace : TimeSpan.Zero);
     }
 
     private void Tick() => Volatile.Write(ref lastTick, parts.Platform.BootNowMs());

@@ -5,6 +5,7 @@ internal sealed partial class TreeKills(string stepId, ILogger log)
 {
     private readonly Lock gate = new();
     private readonly ILogger log = log;
+    private readonly TaskCompletionSource rootEnded = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private Task all = Task.CompletedTask;
     private KillReport? survivors;
 
@@ -13,6 +14,19 @@ internal sealed partial class TreeKills(string stepId, ILogger log)
     {
         lock (gate) all = Task.WhenAll(all, Task.Run(async () => Note(await tree.KillAsync(grace, CancellationToken.None))));
     }
+
+    /// <summary>The same without SIGTERM, after <paramref name="patience"/>, unless the root has ended by then: it was asked in its own words.</summary>
+    public void StartAfter(ProcessTree tree, TimeSpan patience, TimeProvider clock)
+    {
+        lock (gate) all = Task.WhenAll(all, Task.Run(async () =>
+        {
+            await rootEnded.Task.WaitAsync(patience, clock).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (!rootEnded.Task.IsCompleted) Note(await tree.KillAsync(TimeSpan.Zero, CancellationToken.None));
+        }));
+    }
+
+    /// <summary>Nobody need be waited for any more; what the root left behind is killed by whoever ran it.</summary>
+    public void RootEnded() => rootEnded.TrySetResult();
 
     /// <summary>Waits for every kill started so far. What could not be killed, <paramref name="leftovers"/> of the root's end included; null when nothing is left.</summary>
     public async Task<KillReport?> AllAsync(KillReport? leftovers)

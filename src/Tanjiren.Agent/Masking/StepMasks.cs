@@ -60,6 +60,17 @@ internal sealed class StepMasks
         return Masked(Encoding.UTF8.GetBytes(text)) is { } masked ? Encoding.UTF8.GetString(masked) : text;
     }
 
+    /// <summary>Text of which the end was cut away. What could be the first half of a value goes as well.</summary>
+    public string Beginning(string text)
+    {
+        if (set is null || text.Length == 0) return text;
+        return Encoding.UTF8.GetString(new StreamMasker(set).Write(Encoding.UTF8.GetBytes(text)));
+    }
+
+    /// <summary>What the agent itself writes on the system stream, which comes whole: a line, or an event, which stays one.</summary>
+    public ReadOnlySpan<byte> Own(ReadOnlySpan<byte> words) =>
+        set is null ? words : words is [MaskedJson.RecordSeparator, ..] ? MaskedJson.Record(words, this) : Masked(words) is { } masked ? masked : words;
+
     /// <summary>A whole event: every string, name and number in it, read as what it means and not as it is written.</summary>
     public JsonElement Json(JsonElement element) => set is null ? element : MaskedJson.Of(element, this);
 

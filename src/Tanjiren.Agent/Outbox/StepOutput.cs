@@ -33,6 +33,7 @@ internal sealed partial class StepOutput : IDisposable
     private long? lastFlush;
     private long tailCount;
     private long dropped;
+    private bool eventIsOpen;
     private bool troubled;
     private bool finished;
 
@@ -78,9 +79,8 @@ internal sealed partial class StepOutput : IDisposable
                 case LogStream.Stderr when stderr is not null:
                     TakeLocked(stream, stderr.Write(data), tick);
                     break;
-                case LogStream.System when masks.Masked(data) is { } masked:
-                    // The agent's own words come whole.
-                    TakeLocked(stream, masked, tick);
+                case LogStream.System:
+                    TakeLocked(stream, masks.Own(data), tick);
                     break;
                 default:
                     TakeLocked(stream, data, tick);
@@ -100,9 +100,10 @@ internal sealed partial class StepOutput : IDisposable
             if (pendingLength > 0) FlushLocked(tick);
             if (dropped > 0)
             {
-                var marker = Kept >= limit
+                // In the middle of an event the marker would be a part of it.
+                var marker = (eventIsOpen ? "\n" : "") + (Kept >= limit
                     ? $"[tanjiren] output truncated: the limit of {limit} bytes was reached, {dropped} more bytes were dropped\n"
-                    : $"[tanjiren] output truncated: {dropped} bytes were dropped when the step was given up\n";
+                    : $"[tanjiren] output truncated: {dropped} bytes were dropped when the step was given up\n");
                 AppendWhenPossible(LogStream.System, Encoding.UTF8.GetBytes(marker), tick);
             }
         }
@@ -125,7 +126,8 @@ internal sealed partial class StepOutput : IDisposable
     private void TakeLocked(LogStream stream, ReadOnlySpan<byte> data, Action tick)
     {
         if (data.Length == 0) return; // all of it is held back
-        Remember(data);
+        // The preview is for eyes: not for events and the agent's own words.
+        if (stream != LogStream.System) Remember(data);
         var keep = (int)Math.Min(data.Length, Math.Max(0, limit - Kept));
         dropped += data.Length - keep;
         Kept += keep;
@@ -183,6 +185,7 @@ internal sealed partial class StepOutput : IDisposable
             Tell(e);
             return false;
         }
+        Appended(pendingStream, pending.AsSpan(0, pendingLength));
         Flushed();
         onChunk();
         return true;
@@ -215,11 +218,17 @@ internal sealed partial class StepOutput : IDisposable
         }
         if (UntilDone(() => chunks.Append(stream, data), tick))
         {
+            Appended(stream, data);
             onChunk();
             return true;
         }
         budget.Give(size);
         return false;
+    }
+
+    private void Appended(LogStream stream, ReadOnlySpan<byte> data)
+    {
+        if (stream == LogStream.System) eventIsOpen = data[^1] != '\n';
     }
 
     private bool UntilDone(Action write, Action tick)

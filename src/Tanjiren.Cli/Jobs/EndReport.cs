@@ -33,7 +33,7 @@ internal static class EndReport
         return Text.Safe(string.IsNullOrEmpty(step.Detail) ? what : $"{what}: {step.Detail}");
     }
 
-    private static bool SpeaksForItself(StepBody step) => step is { Reason: null or StepReason.ExitCode, ExitCode: not null, Signal: null };
+    private static bool SpeaksForItself(StepBody step) => step is { Reason: null or StepReason.ExitCode, ExitCode: not null, Signal: null, Detail: null or "" };
 
     private static string Name(StepBody step) => Text.Safe(step.InstanceName ?? step.Id);
 }

@@ -13,11 +13,12 @@ internal enum PrefixMode
     Never,
 }
 
-/// <summary>Where the pieces of a job's output go: stdout to ours, stderr and the agent's own words to our stderr, raw or with a name before each line.</summary>
+/// <summary>Where the pieces of a job's output go: stdout to ours, stderr and the agent's own words to our stderr (events of coding agents nowhere), raw or with a name before each line.</summary>
 internal sealed class JobOutput(Stream stdout, Stream stderr, PrefixMode mode)
 {
     private readonly Dictionary<string, string> names = [];
     private readonly Dictionary<(string Step, bool Out), LinePrefixer> prefixers = [];
+    private readonly Dictionary<string, EventFilter> filters = [];
     private int steps;
 
     public bool Prefixed => mode == PrefixMode.Always || (mode == PrefixMode.Auto && steps > 1);
@@ -34,9 +35,11 @@ internal sealed class JobOutput(Stream stdout, Stream stderr, PrefixMode mode)
     {
         var toOut = chunk.Stream == LogStream.Stdout;
         var target = toOut ? stdout : stderr;
+        var data = WordsOf(chunk);
+        if (data.Length == 0) return;
         if (!Prefixed)
         {
-            target.Write(chunk.Data);
+            target.Write(data);
             target.Flush();
             return;
         }
@@ -45,7 +48,14 @@ internal sealed class JobOutput(Stream stdout, Stream stderr, PrefixMode mode)
             var name = Text.Safe(names.GetValueOrDefault(chunk.StepId, chunk.StepId));
             prefixers[(chunk.StepId, toOut)] = prefixer = new LinePrefixer(target, Encoding.UTF8.GetBytes($"{name} | "));
         }
-        prefixer.Write(chunk.Data);
+        prefixer.Write(data);
+    }
+
+    private byte[] WordsOf(LogChunkBody chunk)
+    {
+        if (chunk.Stream != LogStream.System) return chunk.Data;
+        if (!filters.TryGetValue(chunk.StepId, out var filter)) filters[chunk.StepId] = filter = new EventFilter();
+        return filter.Words(chunk.Data);
     }
 
     /// <summary>Writes what is held back for the end of its line.</summary>

@@ -46,5 +46,14 @@ internal static class Words
         _ => Output.Cell.Good(Of(worker.Status)),
     };
 
+    /// <summary>What a coding agent says that it cost; empty: nothing that is told in words.</summary>
+    public static string Of(TokenUsage usage) => string.Join(", ", new[]
+    {
+        usage.InputTokens is { } input ? $"{input} tokens in" : null,
+        usage.OutputTokens is { } output ? $"{output} out" : null,
+        usage.InputTokens is null && usage.OutputTokens is null && usage.TotalTokens is { } total ? $"{total} tokens" : null,
+        usage.CostAmount is { } amount ? Text.Safe($"{amount} {usage.CostCurrency}".TrimEnd()) : null,
+    }.Where(w => w is not null));
+
     public static string Command(CommandSpec command) => command.Shell ?? Text.CommandLine(command.Argv ?? []);
 }

@@ -22,18 +22,18 @@ public sealed record AssignedWork
     /// <summary>In order. Their values are under the signature too, by <see cref="SecretsDigest"/>: a record of the work must not tell them, nor help to guess them.</summary>
     public IReadOnlyList<string>? SecretNames { get; init; }
 
-    /// <summary>What a claim's answer asks for. Every claim is of a command today.</summary>
+    /// <summary>What a claim's answer asks for.</summary>
     public static AssignedWork Of(ClaimResponse claim) => new()
     {
-        Mode = TaskMode.Command, Command = claim.Command, WorkingDirectory = claim.WorkingDirectory, Environment = claim.Environment,
-        EnvironmentFromMachine = claim.EnvironmentFromMachine, Resources = claim.Resources, SecretNames = NamesOf(claim.Secrets),
+        Mode = claim.Mode ?? TaskMode.Command, Command = claim.Command, WorkingDirectory = claim.WorkingDirectory, Environment = claim.Environment,
+        EnvironmentFromMachine = claim.EnvironmentFromMachine, Resources = claim.Resources, PromptText = claim.PromptText, CodingAgent = claim.CodingAgent, SecretNames = NamesOf(claim.Secrets),
     };
 
     /// <summary>What the claims of a task ask for; <paramref name="spec"/> has its defaults filled in.</summary>
     public static AssignedWork Of(CreateTaskRequest spec) => new()
     {
         Mode = spec.Mode ?? TaskMode.Command, Command = spec.Command, WorkingDirectory = spec.WorkingDirectory, Environment = spec.Environment,
-        EnvironmentFromMachine = spec.EnvironmentFromMachine, Resources = spec.Resources, SecretNames = NamesOf(spec.Secrets),
+        EnvironmentFromMachine = spec.EnvironmentFromMachine, Resources = spec.Resources, PromptText = spec.PromptText, CodingAgent = spec.CodingAgent, SecretNames = NamesOf(spec.Secrets),
     };
 
     /// <summary>SHA-256 in lower-case hex. The encoding is named in it, so that a later one is another digest and never the same by accident.</summary>

@@ -26,7 +26,7 @@ public sealed record ReceiptClaims
     [JsonPropertyName("fin")] public long? Fin { get; init; }
     [JsonPropertyName("byt")] public long? Byt { get; init; }
     [JsonPropertyName("trc")] public bool? Trc { get; init; }
-    /// <summary><see cref="ResultDigest"/>: all of these once more, with the detail.</summary>
+    /// <summary><see cref="ResultDigest"/>: all of these once more, with the detail, and with the response and usage of a coding agent.</summary>
     [JsonPropertyName("rdg")] public string? Rdg { get; init; }
     /// <summary>SHA-256 of the preview's bytes, lower-case hex; absent when there is none.</summary>
     [JsonPropertyName("pvw")] public string? Pvw { get; init; }
@@ -61,7 +61,7 @@ public sealed record ReceiptClaims
         : Byt != result.LogBytes ? "logBytes"
         : (Trc ?? false) != result.Truncated ? "truncated"
         : Pvw != PreviewDigest(result.OutputPreview) ? "outputPreview"
-        : Rdg != result.ResultDigest ? "detail"
+        : Rdg != result.ResultDigest ? result is { Response: null, Usage: null } ? "detail" : "detail, response or usage"
         : null;
 
     /// <summary>None and an empty one are the same.</summary>

@@ -17,6 +17,9 @@ public sealed record StepReceiptBody
     public long? DurationMs { get; init; }
     /// <summary>Base64 in JSON: its bytes, where the step itself shows text.</summary>
     public byte[]? OutputPreview { get; init; }
+    /// <summary>Of a coding agent: whole, whatever the task's own answer leaves out.</summary>
+    public string? Response { get; init; }
+    public TokenUsage? Usage { get; init; }
     public long? FinalLogSeq { get; init; }
     public required bool Truncated { get; init; }
     public string? ResultDigest { get; init; }

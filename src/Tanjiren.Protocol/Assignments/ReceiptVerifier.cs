@@ -143,6 +143,7 @@ public sealed class ReceiptVerifier
         {
             LeaseGeneration = step.CompletedGeneration, Outcome = said.Out, Reason = step.Reason, Detail = step.Detail, ExitCode = step.ExitCode, Signal = step.Signal, DurationMs = step.DurationMs,
             FinalLogSeq = step.FinalLogSeq, LogBytes = said.Byt, Truncated = step.Truncated, OutputPreview = step.OutputPreview is null ? null : Convert.ToBase64String(step.OutputPreview),
+            Response = step.Response, Usage = step.Usage,
         };
         var field = said.DiffersIn(shown with { ResultDigest = ResultDigest.Compute(step.StepId, shown) });
         if (field is null && step.ResultDigest != said.Rdg) field = "resultDigest";

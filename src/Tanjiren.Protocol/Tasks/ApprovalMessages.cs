@@ -113,6 +113,10 @@ public sealed record UpdateTaskRequest
 {
     public string? Intent { get; init; }
     public CommandSpec? Command { get; init; }
+    /// <summary>Of a task in mode prompt; a task's mode stays.</summary>
+    public string? PromptText { get; init; }
+    /// <summary>Of a task in mode prompt; empty: whichever the machine has.</summary>
+    public string? CodingAgent { get; init; }
     /// <summary>As a whole.</summary>
     public TargetSpec? Targets { get; init; }
     public string? WorkingDirectory { get; init; }

@@ -95,6 +95,12 @@ public sealed record StepBody
     public long? DurationMs { get; init; }
     /// <summary>The last lines of output, decoded leniently, at most 4 KiB.</summary>
     public string? OutputPreview { get; init; }
+    /// <summary>Of a prompt: what the coding agent said last, at most 256 KiB of UTF-8. Absent in lists.</summary>
+    public string? Response { get; init; }
+    /// <summary>It has a response for which there is no room here: all of a task together have 4 Mi characters, in the order of the steps. The step's log has its words.</summary>
+    public bool? ResponseLeftOut { get; init; }
+    /// <summary>Of a prompt, where the coding agent says it.</summary>
+    public TokenUsage? Usage { get; init; }
     public required LeaseState LeaseState { get; init; }
     public required long LeaseGeneration { get; init; }
     /// <summary>How often it was claimed.</summary>
@@ -132,7 +138,14 @@ public sealed record ClaimResponse
     public required long LeaseGraceMs { get; init; }
     /// <summary>Milliseconds that the step may still run: its hard deadline.</summary>
     public required long TimeoutMs { get; init; }
-    public required CommandSpec Command { get; init; }
+    /// <summary>Absent: <c>command</c>.</summary>
+    public TaskMode? Mode { get; init; }
+    /// <summary>Of the mode command.</summary>
+    public CommandSpec? Command { get; init; }
+    /// <summary>Of the other modes: what the coding agent is asked.</summary>
+    public string? PromptText { get; init; }
+    /// <summary>Which coding agent; absent: the machine's first.</summary>
+    public string? CodingAgent { get; init; }
     public string? WorkingDirectory { get; init; }
     public IReadOnlyDictionary<string, string>? Environment { get; init; }
     public IReadOnlyList<string>? EnvironmentFromMachine { get; init; }
@@ -168,6 +181,10 @@ public sealed record CompleteRequest
     public bool Truncated { get; init; }
     /// <summary>Base64 of the last bytes of output, at most 4 KiB.</summary>
     public string? OutputPreview { get; init; }
+    /// <summary>Of a prompt: what the coding agent said last, at most 256 KiB of UTF-8 without a NUL character.</summary>
+    public string? Response { get; init; }
+    /// <summary>Of a prompt, where the coding agent says it.</summary>
+    public TokenUsage? Usage { get; init; }
     /// <summary>SHA-256 in lower-case hex, made by <see cref="Tanjiren.Protocol.ResultDigest"/>: the same result again is 200, another one 409.</summary>
     public string? ResultDigest { get; init; }
     /// <summary>
@@ -196,4 +213,24 @@ public enum TransitionResult
     Applied,
     /// <summary>The same request was applied before; nothing moved.</summary>
     AlreadyDone,
+}
+
+/// <summary>What a coding agent says that a prompt cost. What it does not say is absent; nothing is reckoned.</summary>
+public sealed record TokenUsage
+{
+    public long? InputTokens { get; init; }
+    public long? OutputTokens { get; init; }
+    /// <summary>Of the input, what came out of the model's cache.</summary>
+    public long? CachedReadTokens { get; init; }
+    /// <summary>Of the input, what went into it.</summary>
+    public long? CachedWriteTokens { get; init; }
+    /// <summary>Of the output, what the model thought.</summary>
+    public long? ThoughtTokens { get; init; }
+    public long? TotalTokens { get; init; }
+    /// <summary>Tokens of the context that were taken at the end.</summary>
+    public long? ContextUsed { get; init; }
+    public long? ContextSize { get; init; }
+    public decimal? CostAmount { get; init; }
+    /// <summary>ISO 4217, for example <c>USD</c>; at most 16 characters.</summary>
+    public string? CostCurrency { get; init; }
 }

@@ -35,12 +35,13 @@ public enum ApprovalStatus
     Expired,
 }
 
-/// <summary>What a task asks of a machine (T-02). Only <see cref="Command"/> is served today.</summary>
+/// <summary>What a task asks of a machine (T-02). <see cref="Investigate"/> is not served yet.</summary>
 [JsonConverter(typeof(SnakeCaseEnum<TaskMode>))]
 public enum TaskMode
 {
     /// <summary>A shell command on each target; the exit code decides.</summary>
     Command,
+    /// <summary>A prompt to a coding agent on each target; how its turn ends decides.</summary>
     Prompt,
     Investigate,
 }
@@ -98,10 +99,11 @@ public sealed record ResourceSpec
 /// <summary><c>POST /api/tasks</c>. Takes <c>Idempotency-Key</c>.</summary>
 public sealed record CreateTaskRequest
 {
-    /// <summary>What it is for, in a person's words, 1-500 characters. Absent: the command line.</summary>
+    /// <summary>What it is for, in a person's words, 1-500 characters. Absent: the command line, or the prompt.</summary>
     public string? Intent { get; init; }
     /// <summary>Default <c>command</c>.</summary>
     public TaskMode? Mode { get; init; }
+    /// <summary>Of the mode command, which needs it.</summary>
     public CommandSpec? Command { get; init; }
     public TargetSpec? Targets { get; init; }
     /// <summary>Absolute path on the workstation; absent: the home directory of the agent's user.</summary>
@@ -122,7 +124,7 @@ public sealed record CreateTaskRequest
     public int? TimeoutSeconds { get; init; }
     /// <summary>How long it may wait for its first claim, 1-2,592,000 s; default 604,800 (7 days). Then the task fails.</summary>
     public int? QueueTimeoutSeconds { get; init; }
-    /// <summary>How long a stale lease waits for its holder, 1-3,600 s; default 120 for commands.</summary>
+    /// <summary>How long a stale lease waits for its holder, 1-3,600 s; default 120 for commands, 600 for prompts.</summary>
     public int? LeaseGraceSeconds { get; init; }
     /// <summary>Default <c>fail</c>.</summary>
     public OnWorkerLost? OnWorkerLost { get; init; }
@@ -135,6 +137,8 @@ public sealed record CreateTaskRequest
     public RetryPolicy? Retry { get; init; }
     /// <summary>What a coding agent is asked, in the modes prompt and investigate; at most 64 KiB of UTF-8.</summary>
     public string? PromptText { get; init; }
+    /// <summary>The coding agent that is to be asked, in those modes: <see cref="CodingAgentName"/>. Absent: whichever the machine has.</summary>
+    public string? CodingAgent { get; init; }
     /// <summary>Id or name of an active runbook: it fills in what this request leaves out.</summary>
     public string? RunbookId { get; init; }
     /// <summary>Values of the runbook's parameters by name, each at most 4096 characters.</summary>
@@ -155,7 +159,12 @@ public sealed record TaskBody
     public required TaskMode Mode { get; init; }
     public required TaskState State { get; init; }
     public required ApprovalStatus ApprovalStatus { get; init; }
-    public required CommandSpec Command { get; init; }
+    /// <summary>Of the mode command.</summary>
+    public CommandSpec? Command { get; init; }
+    /// <summary>What a coding agent is asked, in the other modes.</summary>
+    public string? PromptText { get; init; }
+    /// <summary>Which is asked. Absent: whichever the machine has.</summary>
+    public string? CodingAgent { get; init; }
     public required TargetSpec Targets { get; init; }
     public string? WorkingDirectory { get; init; }
     /// <summary>Names and values as given at creation.</summary>

@@ -86,7 +86,7 @@ public sealed record WorkerBody
     /// </summary>
     public required int HealthScore { get; init; }
     public required WorkerCapacity Capacity { get; init; }
-    /// <summary>Labels as <c>key=value</c>, tags as <c>tag:name</c>.</summary>
+    /// <summary>Labels as <c>key=value</c>, tags as <c>tag:name</c>, coding agents as <c>agent:name</c>.</summary>
     public required IReadOnlyList<string> Capabilities { get; init; }
     public required WorkerReadiness Readiness { get; init; }
     public DateTimeOffset? LastHeartbeatAt { get; init; }

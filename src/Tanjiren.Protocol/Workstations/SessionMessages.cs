@@ -61,6 +61,8 @@ public sealed record HeartbeatRequest
     public string? AgentVersion { get; init; }
     /// <summary>os, arch, cpuCount, memoryMb, hostname and the configured ones; at most 100 of 64 + 256 characters.</summary>
     public IReadOnlyDictionary<string, string>? Labels { get; init; }
+    /// <summary>Coding agents that it can drive, by <see cref="CodingAgentName"/>; at most 32. Absent: none.</summary>
+    public IReadOnlyList<string>? CodingAgents { get; init; }
     /// <summary>Steps that the agent works on.</summary>
     public int ActiveTaskCount { get; init; }
     /// <summary>Steps that it runs at once at most, 1-1000.</summary>

@@ -14,7 +14,7 @@ internal sealed class StepReceipts(Database database, KeyRecords keyRecords, Wor
     {
         var (step, claims) = await database.ReadAsync<(SignedStep?, IReadOnlyList<ClaimRow>)>(async sql =>
             await sql.FirstAsync<SignedStep>("""
-                SELECT s.*, t.spec, t.logs_deleted_at FROM steps s JOIN tasks t ON t.id = s.task_id
+                SELECT s.*, t.spec, t.logs_deleted_at, r.response, r.usage FROM steps s JOIN tasks t ON t.id = s.task_id LEFT JOIN step_responses r ON r.step_id = s.id
                 WHERE s.id = @stepId AND s.task_id = @taskId AND s.organization_id = @organizationId
                 """, new { organizationId, taskId, stepId }) is { } found
                 ? (found, await sql.ListAsync<ClaimRow>("SELECT generation, instance_id, receipt FROM step_claims WHERE step_id = @stepId ORDER BY generation", new { stepId }))
@@ -35,6 +35,8 @@ internal sealed class StepReceipts(Database database, KeyRecords keyRecords, Wor
             Signal = step.Signal,
             DurationMs = step.DurationMs,
             OutputPreview = step.OutputPreview,
+            Response = step.Response,
+            Usage = step.Usage is null ? null : JsonSerializer.Deserialize(step.Usage, WireJson.Default.TokenUsage),
             FinalLogSeq = step.FinalLogSeq,
             Truncated = step.Truncated != 0,
             ResultDigest = step.ResultDigest,
@@ -51,6 +53,8 @@ internal sealed class StepReceipts(Database database, KeyRecords keyRecords, Wor
     {
         public string Spec { get; init; } = "";
         public long? LogsDeletedAt { get; init; }
+        public string? Response { get; init; }
+        public string? Usage { get; init; }
     }
 
     private sealed record ClaimRow

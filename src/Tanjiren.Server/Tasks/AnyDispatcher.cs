@@ -134,7 +134,7 @@ internal sealed partial class AnyDispatcher(
         while (true)
         {
             // Looked through no further than needed: of ten thousand that match, the first few.
-            var fitting = fleet.Ready.Where(m => !asked.Contains(m.Id) && selector.Matches(m.Id, m.Tags, m.Labels));
+            var fitting = fleet.Ready.Where(m => !asked.Contains(m.Id) && selector.Matches(m.Id, m.Tags, m.Labels, m.CodingAgents));
             foreach (var few in fitting.Where(m => !IsSpokenFor(m)).Concat(fitting).DistinctBy(m => m.Id).Chunk(Shortlist))
             {
                 var now = await database.ReadAsync(sql => directory.OfIdsAsync(sql, step.OrganizationId, [.. few.Select(m => m.Id)]), cancellationToken);

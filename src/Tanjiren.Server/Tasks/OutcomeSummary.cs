@@ -27,7 +27,7 @@ internal static class OutcomeSummary
     public static string HowItEnded(StepRow step) => step.Reason switch
     {
         "exitCode" when step.Signal is not null => $"ended by {step.Signal}",
-        "exitCode" => $"exit code {step.ExitCode}",
+        "exitCode" => $"exit code {step.ExitCode}{(step.Detail is null ? "" : $" ({step.Detail.TrimEnd('.')})")}",
         null => step.State,
         _ => step.Detail is null ? step.Reason : $"{step.Reason} ({step.Detail.TrimEnd('.')})",
     };

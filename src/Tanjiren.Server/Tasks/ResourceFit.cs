@@ -14,12 +14,12 @@ internal static class ResourceFit
 {
     /// <summary>As far as anybody knows.</summary>
     public static bool MayRun(TargetSelector selector, MachineTraits machine) =>
-        selector.Unmet(machine.Id, machine.Tags, machine.Labels).All(c => c.Kind == ConditionKind.Resource && machine.Labels.Count == 0);
+        selector.Unmet(machine.Id, machine.Tags, machine.Labels, machine.CodingAgents).All(c => c.Kind == ConditionKind.Resource && machine.Labels.Count == 0);
 
     /// <summary>It is a target, and has announced too little.</summary>
     public static bool LacksOnlyResources(TargetSelector selector, MachineTraits machine)
     {
-        var unmet = selector.Unmet(machine.Id, machine.Tags, machine.Labels).ToList();
+        var unmet = selector.Unmet(machine.Id, machine.Tags, machine.Labels, machine.CodingAgents).ToList();
         return machine.Labels.Count > 0 && unmet.Count > 0 && unmet.TrueForAll(c => c.Kind == ConditionKind.Resource);
     }
 
@@ -29,7 +29,7 @@ internal static class ResourceFit
     /// <param name="errors">Takes one error a field.</param>
     public static void Explain(TargetSelector selector, IReadOnlyList<MachineTraits> lacking, FieldErrors errors)
     {
-        var poor = lacking.Select(m => (Machine: m, Unmet: selector.Unmet(m.Id, m.Tags, m.Labels).ToList())).ToList();
+        var poor = lacking.Select(m => (Machine: m, Unmet: selector.Unmet(m.Id, m.Tags, m.Labels, m.CodingAgents).ToList())).ToList();
         var nowhere = selector.Resources.Keys.Where(name => poor.TrueForAll(p => p.Unmet.Exists(c => c.Name == name))).ToList();
         foreach (var name in nowhere)
         {

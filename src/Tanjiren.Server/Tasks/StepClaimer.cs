@@ -43,7 +43,7 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
 
         // The workstation's row is locked before its running steps are counted, or two claims of one machine on two tasks would both fit its capacity.
         var claimer = await tx.FirstAsync<ClaimerRow>(
-            "SELECT id, draining, agent_draining, max_concurrent, tags, labels FROM instances WHERE id = @id AND removed_at IS NULL" + tx.ForUpdate,
+            "SELECT id, draining, agent_draining, max_concurrent, tags, labels, coding_agents FROM instances WHERE id = @id AND removed_at IS NULL" + tx.ForUpdate,
             new { id = device.InstanceId });
         if (claimer is null) return ClaimResult.Refused(ClaimRefusal.NotFound);
         // The standing is asked for anew, not read from the lock's own statement: that one may have waited with an old snapshot while a successor opened its
@@ -126,7 +126,7 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
     {
         if (step.TargetInstanceId is { } target) return target == claimer.Id;
         var canonical = await tx.FirstAsync<string>("SELECT canonical FROM selectors WHERE id = @id", new { id = step.SelectorId });
-        return TargetSelector.Parse(canonical!).Matches(claimer.Id, claimer.ParseTags(), claimer.ParseLabels());
+        return TargetSelector.Parse(canonical!).Matches(claimer.Id, claimer.ParseTags(), claimer.ParseLabels(), claimer.ParseCodingAgents());
     }
 
     /// <summary>By the first of them.</summary>
@@ -150,7 +150,11 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
             LeaseTtlMs = ttlMs,
             LeaseGraceMs = step.LeaseGraceMs,
             TimeoutMs = timeoutMs,
-            Command = spec.Command!,
+            // An agent of before there were prompts is never offered one: it announces no coding agents.
+            Mode = spec.Mode is null or TaskMode.Command ? null : spec.Mode,
+            Command = spec.Command,
+            PromptText = spec.PromptText,
+            CodingAgent = spec.CodingAgent,
             WorkingDirectory = spec.WorkingDirectory,
             Environment = spec.Environment,
             EnvironmentFromMachine = spec.EnvironmentFromMachine,
@@ -176,6 +180,7 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
         public int MaxConcurrent { get; init; }
         public string Tags { get; init; } = "[]";
         public string Labels { get; init; } = "{}";
+        public string CodingAgents { get; init; } = "[]";
 
         /// <summary>It is there, and is who it says: its request proved that. That its sign-in stands was asked with its session.</summary>
         public WorkerState AsWorker(long active) => new()
@@ -185,6 +190,7 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
 
         public IReadOnlyCollection<string> ParseTags() => JsonSerializer.Deserialize<string[]>(Tags)!;
         public IReadOnlyDictionary<string, string> ParseLabels() => JsonSerializer.Deserialize<Dictionary<string, string>>(Labels)!;
+        public IReadOnlyCollection<string> ParseCodingAgents() => JsonSerializer.Deserialize<string[]>(CodingAgents)!;
     }
 }
 

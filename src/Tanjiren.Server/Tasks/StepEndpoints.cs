@@ -1,3 +1,4 @@
+using System.Text;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Assignments;
@@ -140,8 +141,26 @@ internal static class StepEndpoints
         errors.Require(result.FinalLogSeq is >= 0, "finalLogSeq", "is required, 0 or more");
         errors.Require(result.OutputPreview is null || IsPreview(result.OutputPreview), "outputPreview",
             $"must be base64 of at most {WireLimits.MaxOutputPreviewBytes} bytes");
+        errors.Require(result.Response is null || Encoding.UTF8.GetByteCount(result.Response) <= WireLimits.MaxResponseBytes, "response", $"has more than {WireLimits.MaxResponseBytes} bytes of UTF-8");
+        errors.Require(result.Response?.Contains('\0') != true, "response", "must not contain a NUL character");
+        CheckUsage(result.Usage, errors);
         if (!errors.Any)
             errors.Require(result.ResultDigest == ResultDigest.Compute(stepId, result), "resultDigest", "does not match the other fields");
+    }
+
+    private static void CheckUsage(TokenUsage? usage, FieldErrors errors)
+    {
+        if (usage is null) return;
+        errors.Range(usage.InputTokens, 0, long.MaxValue, "usage.inputTokens");
+        errors.Range(usage.OutputTokens, 0, long.MaxValue, "usage.outputTokens");
+        errors.Range(usage.CachedReadTokens, 0, long.MaxValue, "usage.cachedReadTokens");
+        errors.Range(usage.CachedWriteTokens, 0, long.MaxValue, "usage.cachedWriteTokens");
+        errors.Range(usage.ThoughtTokens, 0, long.MaxValue, "usage.thoughtTokens");
+        errors.Range(usage.TotalTokens, 0, long.MaxValue, "usage.totalTokens");
+        errors.Range(usage.ContextUsed, 0, long.MaxValue, "usage.contextUsed");
+        errors.Range(usage.ContextSize, 0, long.MaxValue, "usage.contextSize");
+        errors.Require(usage.CostAmount is null or >= 0, "usage.costAmount", "must be 0 or more");
+        errors.OptionalText(usage.CostCurrency, 16, "usage.costCurrency");
     }
 
     private static bool IsPreview(string base64)

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.DeviceTrust;
@@ -70,6 +71,7 @@ internal sealed class StepResolver(Database database, TimeProvider clock, Approv
         {
             if (to == StepState.Cancelled) outcome = StepOutcome.Cancelled;
             if (!await EndAsync(tx, device, step, generation, to, outcome, result, locked!.Now)) return Lost(step);
+            await KeepResponseAsync(tx, stepId, result);
             var byOperator = to == StepState.Cancelled && step.CancelRequestedAt is not null;
             locked.Add(active: -1, open: -1, failed: to == StepState.Failed ? 1 : 0, cancelled: byOperator ? 1 : 0);
             locked.AddEvent(WireNames.Of(to), stepId, generation, device.InstanceId, result.Reason is { } reason ? WireNames.Of(reason) : null);
@@ -154,6 +156,14 @@ internal sealed class StepResolver(Database database, TimeProvider clock, Approv
                 preview = result.OutputPreview is null ? null : Convert.FromBase64String(result.OutputPreview),
                 resultDigest = result.ResultDigest, finalLogSeq = result.FinalLogSeq ?? 0, truncated = result.Truncated ? 1 : 0,
             }) == 1;
+
+    /// <summary>A step ends once, so there is none yet.</summary>
+    private static async Task KeepResponseAsync(WriteTransaction tx, string stepId, CompleteRequest result)
+    {
+        if (result.Response is null && result.Usage is null) return;
+        var usage = result.Usage is null ? null : JsonSerializer.Serialize(result.Usage, WireJson.Default.TokenUsage);
+        await tx.ExecuteAsync("INSERT INTO step_responses (step_id, response, usage) VALUES (@stepId, @Response, @usage)", new { stepId, result.Response, usage });
+    }
 
     /// <summary>With what its holder said, so that the same words again are answered and not refused.</summary>
     private static async Task<bool> RequeueAsync(WriteTransaction tx, Device device, LockedExecution locked, StepRow step, long generation, string answer)

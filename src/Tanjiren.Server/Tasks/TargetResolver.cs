@@ -23,11 +23,12 @@ internal sealed class TargetResolver(InstanceDirectory directory)
         }
         if (errors.Any) return ResolvedTargets.None;
 
-        var selector = TargetSelector.Create(names.Count == 0 ? null : named, spec.Targets, spec.Resources);
+        var selector = TargetSelector.Of(spec, names.Count == 0 ? null : named);
         // Steps stand in the order in which the machines were named, or registered.
         var matching = machines.Where(m => ResourceFit.MayRun(selector, m)).OrderBy(m => named.IndexOf(m.Id)).ToList();
         var lacking = selector.Resources.Count == 0 ? [] : machines.Where(m => ResourceFit.LacksOnlyResources(selector, m)).ToList();
         if (matching.Count == 0 && lacking.Count > 0) ResourceFit.Explain(selector, lacking, errors);
+        else if (LacksCodingAgent(selector, machines, matching)) errors.Add("codingAgent", $"no workstation that matches has {Words(selector.CodingAgent!)}; `workers show` lists what each has (agent:NAME), its agent.yaml may name one");
         else if (matching.Count == 0) errors.Add("targets", "no workstation of this organization matches; `workstations list` shows their tags and labels");
         IReadOnlyList<IReadOnlyCollection<string>> tags = [.. matching.Select(m => m.Tags)];
         if (spec.Targets.Placement == Placement.Any) return new ResolvedTargets([], selector, tags);
@@ -40,6 +41,16 @@ internal sealed class TargetResolver(InstanceDirectory directory)
         }
         return new ResolvedTargets([.. matching.Select(m => m.Id)], null, tags);
     }
+
+    /// <summary>Whether nothing but the coding agent keeps all of them from matching.</summary>
+    private static bool LacksCodingAgent(TargetSelector selector, IReadOnlyList<MachineTraits> machines, List<MachineTraits> matching)
+    {
+        if (selector.CodingAgent is null || matching.Count > 0) return false;
+        var without = selector with { CodingAgent = null };
+        return machines.Any(m => ResourceFit.MayRun(without, m));
+    }
+
+    private static string Words(string codingAgent) => codingAgent == TargetSelector.AnyCodingAgent ? "a coding agent" : $"the coding agent '{codingAgent}'";
 }
 
 /// <summary><see cref="Tags"/>: those of each machine that could run it, for the doctrine.</summary>

@@ -7,16 +7,25 @@ namespace Tanjiren.Server.Tasks;
 
 /// <summary>
 /// Which workstations may run a step, in one canonical JSON form: equal selectors are equal text, so they are stored once. Resource requests are
-/// conditions on the labels that agents announce (cpuCount, memoryMb, gpuCount).
+/// conditions on the labels that agents announce (cpuCount, memoryMb, gpuCount), and a prompt is one on the coding agents that they announce.
 /// </summary>
 internal sealed record TargetSelector
 {
+    /// <summary>Any coding agent will do. No name looks like it.</summary>
+    public const string AnyCodingAgent = "*";
+
     /// <summary>Ids, sorted; null: any workstation.</summary>
     public IReadOnlyList<string>? Instances { get; init; }
     public IReadOnlyList<string> Tags { get; init; } = [];
     public IReadOnlyDictionary<string, string> Labels { get; init; } = new Dictionary<string, string>();
     /// <summary>Resource requests, beside the label conditions: where both name one label, both must hold.</summary>
     public IReadOnlyDictionary<string, string> Resources { get; init; } = new Dictionary<string, string>();
+    /// <summary>The coding agent that the machine must have, or <see cref="AnyCodingAgent"/>; null: it needs none, and the canonical text does not mention it.</summary>
+    public string? CodingAgent { get; init; }
+
+    /// <summary>Where this task may run.</summary>
+    public static TargetSelector Of(CreateTaskRequest spec, IReadOnlyCollection<string>? instanceIds) =>
+        Create(instanceIds, spec.Targets!, spec.Resources) with { CodingAgent = spec.Mode is null or TaskMode.Command ? null : spec.CodingAgent ?? AnyCodingAgent };
 
     public static TargetSelector Create(IReadOnlyCollection<string>? instanceIds, TargetSpec targets, ResourceSpec? resources)
     {
@@ -39,10 +48,16 @@ internal sealed record TargetSelector
 
     public static TargetSelector Parse(string canonical) => JsonSerializer.Deserialize(canonical, SelectorJson.Default.TargetSelector)!;
 
-    public bool Matches(string instanceId, IReadOnlyCollection<string> tags, IReadOnlyDictionary<string, string> labels) => !Unmet(instanceId, tags, labels).Any();
+    /// <param name="instanceId">The machine.</param>
+    /// <param name="tags">Those that people gave it.</param>
+    /// <param name="labels">Those that it announces.</param>
+    /// <param name="codingAgents">Those that it announces; null: none.</param>
+    public bool Matches(string instanceId, IReadOnlyCollection<string> tags, IReadOnlyDictionary<string, string> labels, IReadOnlyCollection<string>? codingAgents = null) =>
+        !Unmet(instanceId, tags, labels, codingAgents).Any();
 
     /// <summary>The conditions that this machine does not meet; none: it matches.</summary>
-    public IEnumerable<UnmetCondition> Unmet(string instanceId, IReadOnlyCollection<string> tags, IReadOnlyDictionary<string, string> labels)
+    public IEnumerable<UnmetCondition> Unmet(
+        string instanceId, IReadOnlyCollection<string> tags, IReadOnlyDictionary<string, string> labels, IReadOnlyCollection<string>? codingAgents = null)
     {
         if (Instances is not null && !Instances.Contains(instanceId)) yield return new UnmetCondition(ConditionKind.Name, instanceId, "", null);
         foreach (var tag in Tags)
@@ -51,6 +66,8 @@ internal sealed record TargetSelector
             if (!IsMet(name, required, labels, out var actual)) yield return new UnmetCondition(ConditionKind.Label, name, required, actual);
         foreach (var (name, required) in Resources)
             if (!IsMet(name, required, labels, out var actual)) yield return new UnmetCondition(ConditionKind.Resource, name, required, actual);
+        if (CodingAgent is { } agent && (agent == AnyCodingAgent ? codingAgents is not { Count: > 0 } : codingAgents?.Contains(agent) != true))
+            yield return new UnmetCondition(ConditionKind.CodingAgent, agent, "", null);
     }
 
     private static bool IsMet(string name, string required, IReadOnlyDictionary<string, string> labels, out string? actual) =>
@@ -90,6 +107,8 @@ internal enum ConditionKind
     Tag,
     Label,
     Resource,
+    /// <summary>It announces no such coding agent, or none at all.</summary>
+    CodingAgent,
 }
 
 /// <summary>What a machine lacks. <see cref="Required"/>: of a label or resource, as the selector has it; <see cref="Actual"/>: what the machine announces, null when nothing.</summary>

@@ -97,7 +97,7 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
             SELECT EXISTS (SELECT 1 FROM steps s JOIN step_claims c ON c.step_id = s.id AND c.generation = s.completed_generation
               WHERE s.task_id = @taskId AND c.log_seq < s.final_log_seq)
             """, new { taskId });
-        var task = await TaskStore.FindAsync(sql, organizationId, taskId);
+        var task = await TaskStore.FindAsync(sql, organizationId, taskId, onlyWhenEnded: true);
         return new Stretch(logs, approvals, stateSeq, task!, horizon < committed, awaitsLogs);
     }, cancellationToken);
 

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Secrets;
 
@@ -17,7 +18,9 @@ internal static class TaskMapping
             Mode = WireNames.Parse<TaskMode>(task.Mode),
             State = WireNames.Parse<TaskState>(task.State),
             ApprovalStatus = WireNames.Parse<ApprovalStatus>(task.ApprovalStatus),
-            Command = spec.Command!,
+            Command = spec.Command,
+            PromptText = spec.PromptText,
+            CodingAgent = spec.CodingAgent,
             Targets = spec.Targets!,
             WorkingDirectory = spec.WorkingDirectory,
             Environment = spec.Environment,
@@ -59,7 +62,7 @@ internal static class TaskMapping
         };
     }
 
-    public static StepBody ToBody(StepRow step) => new()
+    public static StepBody ToBody(StepRow step, ResponseRow? response) => new()
     {
         Id = step.Id,
         State = WireNames.Parse<StepState>(step.State),
@@ -73,6 +76,9 @@ internal static class TaskMapping
         DurationMs = step.DurationMs,
         // A replacement character per bad byte: the preview is for eyes, the log keeps the bytes.
         OutputPreview = step.OutputPreview is null ? null : Encoding.UTF8.GetString(step.OutputPreview),
+        Response = response?.Response,
+        ResponseLeftOut = response is { Response: null, Length: not null } ? true : null,
+        Usage = response?.Usage is { } usage ? JsonSerializer.Deserialize(usage, WireJson.Default.TokenUsage) : null,
         LeaseState = WireNames.Parse<LeaseState>(step.LeaseState),
         LeaseGeneration = step.LeaseGeneration,
         Attempts = step.Attempts,

@@ -14,15 +14,17 @@ internal static class TaskRequestRules
     private const int DefaultTimeoutSeconds = 86_400;
     private const int DefaultQueueTimeoutSeconds = 604_800;
 
+    /// <summary>A coding agent's turn is not thrown away for two minutes without a network.</summary>
+    private const int DefaultPromptGraceSeconds = 600;
+
     /// <summary>The request as it is stored; meaningful only when no error was added.</summary>
     public static CreateTaskRequest Normalize(CreateTaskRequest request, int defaultGraceSeconds, FieldErrors errors)
     {
-        if (request.Mode is TaskMode.Prompt or TaskMode.Investigate)
-            errors.Add("mode", "only 'command' is served by this version");
-        errors.Require(request.PromptText is null || request.Mode is TaskMode.Prompt or TaskMode.Investigate, "promptText", "is for the modes prompt and investigate");
-        RecordRules.CheckProse(errors, request.PromptText, "promptText");
+        var mode = request.Mode ?? TaskMode.Command;
+        errors.Require(mode != TaskMode.Investigate, "mode", "'investigate' is not served by this version; give 'command' or 'prompt'");
         errors.Require(request.Parameters is null || request.RunbookId is not null, "parameters", "are a runbook's: give runbookId");
-        CheckCommand(request.Command, errors);
+        if (mode == TaskMode.Command) CheckCommand(request.Command, errors);
+        CheckPrompt(request, mode, errors);
         CheckTargets(request.Targets, errors);
         CheckEnvironment(request, errors);
         SecretRules.Check(request, errors);
@@ -36,12 +38,12 @@ internal static class TaskRequestRules
         errors.Range(request.LeaseGraceSeconds, 1, 3600, "leaseGraceSeconds");
         errors.Range(request.Priority, -100, 100, "priority");
         var retry = RetryRules.Normalize(request.Retry, errors);
-        var intent = request.Intent is null ? DefaultIntent(request.Command) : errors.Text(request.Intent, WireLimits.MaxIntentLength, "intent");
+        var intent = request.Intent is null ? DefaultIntent(request) : errors.Text(request.Intent, WireLimits.MaxIntentLength, "intent");
 
         return request with
         {
             Intent = intent,
-            Mode = TaskMode.Command,
+            Mode = mode,
             Targets = (request.Targets ?? new TargetSpec()) with
             {
                 Placement = request.Targets?.Placement ?? (request.Targets?.Workstations is { Count: > 0 } ? Placement.All : Placement.Any),
@@ -49,7 +51,7 @@ internal static class TaskRequestRules
             MaxParallel = request.MaxParallel ?? 1,
             TimeoutSeconds = request.TimeoutSeconds ?? DefaultTimeoutSeconds,
             QueueTimeoutSeconds = request.QueueTimeoutSeconds ?? DefaultQueueTimeoutSeconds,
-            LeaseGraceSeconds = request.LeaseGraceSeconds ?? defaultGraceSeconds,
+            LeaseGraceSeconds = request.LeaseGraceSeconds ?? (mode == TaskMode.Command ? defaultGraceSeconds : DefaultPromptGraceSeconds),
             OnWorkerLost = request.OnWorkerLost ?? OnWorkerLost.Fail,
             Priority = request.Priority ?? 0,
             Retry = retry,
@@ -64,9 +66,11 @@ internal static class TaskRequestRules
             "can be raised, not lowered; cancel the task and create another");
         return Normalize(stored with
         {
-            // An intent that nobody gave was the old command line.
-            Intent = change.Intent ?? (change.Command is not null && stored.Intent == DefaultIntent(stored.Command) ? null : stored.Intent),
+            // An intent that nobody gave was the old command line, or the old prompt.
+            Intent = change.Intent ?? ((change.Command is not null || change.PromptText is not null) && stored.Intent == DefaultIntent(stored) ? null : stored.Intent),
             Command = change.Command ?? stored.Command,
+            PromptText = change.PromptText ?? stored.PromptText,
+            CodingAgent = change.CodingAgent is "" ? null : change.CodingAgent ?? stored.CodingAgent,
             Targets = change.Targets ?? stored.Targets,
             WorkingDirectory = change.WorkingDirectory ?? stored.WorkingDirectory,
             Environment = change.Environment ?? stored.Environment,
@@ -117,6 +121,21 @@ internal static class TaskRequestRules
         if (argv.Count > 0) errors.Require(!string.IsNullOrWhiteSpace(argv[0]), "command.argv[0]", "must name a program");
         errors.Require(argv.Sum(a => a is null ? 0 : Encoding.UTF8.GetByteCount(a) + 1) <= WireLimits.MaxCommandBytes, "command.argv",
             $"has more than {WireLimits.MaxCommandBytes} bytes in all");
+    }
+
+    /// <summary>What runs is said in one way, and in the mode's own.</summary>
+    private static void CheckPrompt(CreateTaskRequest request, TaskMode mode, FieldErrors errors)
+    {
+        RecordRules.CheckProse(errors, request.PromptText, "promptText");
+        if (mode == TaskMode.Command)
+        {
+            errors.Require(request.PromptText is null, "promptText", "is for the modes prompt and investigate");
+            errors.Require(request.CodingAgent is null, "codingAgent", "is for the modes prompt and investigate");
+            return;
+        }
+        errors.Require(request.Command is null, "command", "is for the mode command; give promptText");
+        errors.Require(mode != TaskMode.Prompt || !string.IsNullOrWhiteSpace(request.PromptText), "promptText", "is required in the mode prompt: what the coding agent is asked");
+        errors.Require(request.CodingAgent is null || CodingAgentName.IsValid(request.CodingAgent), "codingAgent", CodingAgentName.Rule);
     }
 
     private static void CheckTargets(TargetSpec? targets, FieldErrors errors)
@@ -179,7 +198,8 @@ internal static class TaskRequestRules
         errors.Range(resources.GpuCount, 0, 1024, "resources.gpuCount");
     }
 
-    private static string DefaultIntent(CommandSpec? command) => AsIntent(command?.Shell ?? string.Join(' ', command?.Argv ?? []));
+    private static string DefaultIntent(CreateTaskRequest request) =>
+        AsIntent(request.Mode is null or TaskMode.Command ? request.Command?.Shell ?? string.Join(' ', request.Command?.Argv ?? []) : request.PromptText ?? "");
 
     /// <summary>Any text as one line of at most 500 characters.</summary>
     public static string AsIntent(string text)

@@ -99,3 +99,15 @@ internal record StepRow
     public bool IsHeldBy(string instanceId, string sessionId, long generation) =>
         State == "running" && LeaseHolder == instanceId && LeaseSession == sessionId && LeaseGeneration == generation;
 }
+
+/// <summary>A row of <c>step_responses</c>.</summary>
+internal sealed record ResponseRow
+{
+    public string StepId { get; init; } = "";
+    /// <summary>Null also where there was no room for it.</summary>
+    public string? Response { get; init; }
+    /// <summary>Characters of the response, if there is one.</summary>
+    public long? Length { get; init; }
+    /// <summary>JSON of a <see cref="TokenUsage"/>.</summary>
+    public string? Usage { get; init; }
+}

@@ -101,7 +101,7 @@ internal sealed class TaskService(
         await tx.ExecuteAsync("""
             INSERT INTO tasks (id, organization_id, intent, mode, state, approval_status, spec, priority, created_by, created_at, trace_parent, trace_state,
               schedule_id, schedule_tick_at, runbook_id, by_person, investigation_id, retry_of_task_id, root_task_id, attempt, approval_class, doctrine_version, action_hash, frozen_until)
-            VALUES (@taskId, @organizationId, @intent, 'command', @state, 'not_required', @json, @priority, @userId, @now, @traceParent, @traceState,
+            VALUES (@taskId, @organizationId, @intent, @mode, @state, 'not_required', @json, @priority, @userId, @now, @traceParent, @traceState,
               @ScheduleId, @ScheduleTickAt, @RunbookId, @byPerson, @InvestigationId, @RetryOfTaskId, @RootTaskId, @Attempt, @approvalClass, @doctrineVersion, @ActionHash, @frozenUntil);
             INSERT INTO executions (id, task_id, organization_id, max_parallel, stop_after_failures, active_steps, open_steps, failed_steps, cancelled_steps,
               event_seq, created_at)
@@ -110,7 +110,7 @@ internal sealed class TaskService(
             """,
             new
             {
-                taskId, executionId, organizationId = caller.OrganizationId, intent = spec.Parsed.Intent, json = spec.Text, priority = spec.Parsed.Priority,
+                taskId, executionId, organizationId = caller.OrganizationId, intent = spec.Parsed.Intent, mode = WireNames.Of(spec.Parsed.Mode!.Value), json = spec.Text, priority = spec.Parsed.Priority,
                 userId = caller.UserId, now, maxParallel = spec.Parsed.MaxParallel, stopAfterFailures = spec.Parsed.StopAfterFailures,
                 state = WireNames.Of(free ? TaskState.Queued : TaskState.Planned), stepCount = free ? StepWriter.CountOf(plan.Targets) : 0,
                 traceParent = trace.Parent, traceState = trace.State,

@@ -8,6 +8,9 @@ namespace Tanjiren.Server.Tasks;
 /// <summary>Reading tasks, within one organization.</summary>
 internal sealed class TaskStore(Database database)
 {
+    /// <summary>Of all responses in one answer.</summary>
+    public const int MaxResponseCharacters = 4 * 1024 * 1024;
+
     private const int LogBatch = 16;
 
     private const string Select = """
@@ -19,7 +22,11 @@ internal sealed class TaskStore(Database database)
     public Task<TaskBody?> FindAsync(string organizationId, string taskId, CancellationToken cancellationToken) =>
         database.ReadAsync(sql => FindAsync(sql, organizationId, taskId), cancellationToken);
 
-    public static async Task<TaskBody?> FindAsync(SqlSession sql, string organizationId, string taskId)
+    /// <param name="sql">A connection or transaction.</param>
+    /// <param name="organizationId">Whose.</param>
+    /// <param name="taskId">Which.</param>
+    /// <param name="onlyWhenEnded">Responses of coding agents only once the task has ended: for who asks at every change.</param>
+    public static async Task<TaskBody?> FindAsync(SqlSession sql, string organizationId, string taskId, bool onlyWhenEnded = false)
     {
         var task = await FindRowAsync(sql, organizationId, taskId);
         if (task is null) return null;
@@ -35,11 +42,19 @@ internal sealed class TaskStore(Database database)
               coalesce(s.completed_generation, (SELECT max(latest.generation) FROM step_claims latest WHERE latest.step_id = s.id))
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId });
+        var responses = task.Mode == "command" || (onlyWhenEnded && task.EndedAt is null) ? [] : (await ResponsesAsync(sql, taskId)).ToDictionary(r => r.StepId);
         return TaskMapping.ToBody(task, new ExecutionBody
         {
-            Id = execution.Id, ActiveSteps = execution.ActiveSteps, Steps = [.. steps.Select(TaskMapping.ToBody)],
+            Id = execution.Id, ActiveSteps = execution.ActiveSteps, Steps = [.. steps.Select(s => TaskMapping.ToBody(s, responses.GetValueOrDefault(s.Id)))],
         }, [.. approvals.Select(a => a.ToBody())]);
     }
+
+    /// <summary>As many as fit: a thousand machines may have answered with 256 KiB each.</summary>
+    private static Task<IReadOnlyList<ResponseRow>> ResponsesAsync(SqlSession sql, string taskId) => sql.ListAsync<ResponseRow>("""
+        SELECT r.step_id, r.usage, length(r.response) AS length,
+          CASE WHEN sum(coalesce(length(r.response), 0)) OVER (ORDER BY s.ordinal) <= @MaxResponseCharacters THEN r.response END AS response
+        FROM step_responses r JOIN steps s ON s.id = r.step_id WHERE s.task_id = @taskId
+        """, new { taskId, MaxResponseCharacters });
 
     /// <summary>The row alone, without its steps.</summary>
     public static Task<TaskRow?> FindRowAsync(SqlSession sql, string organizationId, string taskId) =>

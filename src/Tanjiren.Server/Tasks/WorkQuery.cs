@@ -17,7 +17,7 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
     {
         var now = clock.GetUtcNow().ToUnixTimeMilliseconds();
         var machine = await sql.FirstAsync<MachineRow>("""
-            SELECT draining, agent_draining, tags, labels, last_heartbeat_at,
+            SELECT draining, agent_draining, tags, labels, coding_agents, last_heartbeat_at,
               EXISTS (SELECT 1 FROM oauth_grants g WHERE g.id = i.grant_id AND g.revoked_at IS NOT NULL) AS signed_out
             FROM instances i WHERE id = @instanceId AND removed_at IS NULL
             """, new { instanceId });
@@ -83,7 +83,8 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
         if (waiting.Count == 0) return [];
         var tags = JsonSerializer.Deserialize<string[]>(machine.Tags)!;
         var labels = JsonSerializer.Deserialize<Dictionary<string, string>>(machine.Labels)!;
-        return waiting.Where(s => TargetSelector.Parse(s.Canonical).Matches(instanceId, tags, labels)).OrderByDescending(s => s.Priority).ThenBy(s => s.FirstStepId, StringComparer.Ordinal);
+        var codingAgents = JsonSerializer.Deserialize<string[]>(machine.CodingAgents)!;
+        return waiting.Where(s => TargetSelector.Parse(s.Canonical).Matches(instanceId, tags, labels, codingAgents)).OrderByDescending(s => s.Priority).ThenBy(s => s.FirstStepId, StringComparer.Ordinal);
     }
 
     private sealed record MachineRow
@@ -94,6 +95,7 @@ internal sealed class WorkQuery(TimeProvider clock, WorkstationOptions workstati
         public bool SignedOut { get; init; }
         public string Tags { get; init; } = "[]";
         public string Labels { get; init; } = "{}";
+        public string CodingAgents { get; init; } = "[]";
 
         /// <summary>That it is who it says is proved by its request. At full capacity it is told what waits all the same: when it has room again, nobody knows sooner than itself.</summary>
         public WorkerState AsWorker(long now, WorkstationOptions options) => new()

@@ -9,7 +9,7 @@ internal sealed class InstanceDirectory
 {
     // The running steps are counted from their rows: a counter beside them could drift. The index steps_by_holder makes it cheap.
     private const string Select = """
-        SELECT i.id, i.organization_id, i.name, i.worker_name, i.machine_id, i.tags AS tags_json, i.labels AS labels_json, i.draining, i.agent_draining, i.agent_version,
+        SELECT i.id, i.organization_id, i.name, i.worker_name, i.machine_id, i.tags AS tags_json, i.labels AS labels_json, i.coding_agents AS coding_agents_json, i.draining, i.agent_draining, i.agent_version,
                i.max_concurrent, i.last_heartbeat_at, i.created_at, i.grant_id, g.revoked_at AS signed_out_at, k.jkt AS active_jkt,
                (SELECT count(*) FROM steps s WHERE s.lease_holder = i.id AND s.state = 'running') AS active_steps
         FROM instances i LEFT JOIN instance_keys k ON k.instance_id = i.id AND k.revoked_at IS NULL
@@ -35,7 +35,7 @@ internal sealed class InstanceDirectory
     /// </summary>
     public Task<IReadOnlyList<MachineTraits>> TraitsAsync(SqlSession session, string organizationId, IReadOnlyList<string> idsOrNames) =>
         session.ListAsync<MachineTraits>($"""
-            SELECT i.id, i.name, i.tags AS tags_json, i.labels AS labels_json FROM instances i WHERE i.organization_id = @organizationId AND i.removed_at IS NULL
+            SELECT i.id, i.name, i.tags AS tags_json, i.labels AS labels_json, i.coding_agents AS coding_agents_json FROM instances i WHERE i.organization_id = @organizationId AND i.removed_at IS NULL
             {(idsOrNames.Count == 0 ? "" : $"AND ({session.IsOneOf("i.id", "idsOrNames")} OR {session.IsOneOf("i.name", "idsOrNames")})")} ORDER BY i.id
             """, new { organizationId, idsOrNames = JsonSerializer.Serialize(idsOrNames) });
 
@@ -78,12 +78,15 @@ internal sealed record MachineTraits
 {
     private IReadOnlyList<string>? _tags;
     private IReadOnlyDictionary<string, string>? _labels;
+    private IReadOnlyList<string>? _codingAgents;
 
     public string Id { get; init; } = "";
     public string Name { get; init; } = "";
     public string TagsJson { get; init; } = "[]";
     public string LabelsJson { get; init; } = "{}";
+    public string CodingAgentsJson { get; init; } = "[]";
 
     public IReadOnlyList<string> Tags => _tags ??= TagRules.Parse(TagsJson);
     public IReadOnlyDictionary<string, string> Labels => _labels ??= JsonSerializer.Deserialize<Dictionary<string, string>>(LabelsJson) ?? [];
+    public IReadOnlyList<string> CodingAgents => _codingAgents ??= JsonSerializer.Deserialize<string[]>(CodingAgentsJson) ?? [];
 }

@@ -8,6 +8,7 @@ internal sealed record InstanceRow
 {
     private IReadOnlyList<string>? _tags;
     private IReadOnlyDictionary<string, string>? _labels;
+    private IReadOnlyList<string>? _codingAgents;
 
     public string Id { get; init; } = "";
     public string OrganizationId { get; init; } = "";
@@ -17,6 +18,7 @@ internal sealed record InstanceRow
     public string? MachineId { get; init; }
     public string TagsJson { get; init; } = "[]";
     public string LabelsJson { get; init; } = "{}";
+    public string CodingAgentsJson { get; init; } = "[]";
     /// <summary>By an admin.</summary>
     public long Draining { get; init; }
     /// <summary>By the agent, while it stops.</summary>
@@ -38,6 +40,9 @@ internal sealed record InstanceRow
 
     /// <summary>As announced: os, arch, cpuCount …</summary>
     public IReadOnlyDictionary<string, string> Labels => _labels ??= JsonSerializer.Deserialize<Dictionary<string, string>>(LabelsJson) ?? [];
+
+    /// <summary>As announced, sorted.</summary>
+    public IReadOnlyList<string> CodingAgents => _codingAgents ??= JsonSerializer.Deserialize<string[]>(CodingAgentsJson) ?? [];
 
     public bool IsDraining => Draining != 0 || AgentDraining != 0;
 

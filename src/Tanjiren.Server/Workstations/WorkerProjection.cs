@@ -18,7 +18,11 @@ internal static class WorkerProjection
             Status = WorkerRules.Status(state),
             HealthScore = WorkerRules.Health(state),
             Capacity = new WorkerCapacity { MaxConcurrent = (int)row.MaxConcurrent, Active = (int)row.ActiveSteps },
-            Capabilities = [.. row.Labels.OrderBy(l => l.Key, StringComparer.Ordinal).Select(l => $"{l.Key}={l.Value}"), .. row.Tags.Select(t => "tag:" + t)],
+            Capabilities =
+            [
+                .. row.Labels.OrderBy(l => l.Key, StringComparer.Ordinal).Select(l => $"{l.Key}={l.Value}"),
+                .. row.Tags.Select(t => "tag:" + t), .. row.CodingAgents.Select(a => CodingAgentName.CapabilityPrefix + a),
+            ],
             Readiness = new WorkerReadiness { Ready = reasons.Count == 0, Reasons = reasons },
             LastHeartbeatAt = row.LastHeartbeatAt is { } at ? DateTimeOffset.FromUnixTimeMilliseconds(at) : null,
         };

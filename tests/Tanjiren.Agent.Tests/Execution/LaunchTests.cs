@@ -239,4 +239,37 @@ public sealed class LaunchTests(ITestOutputHelper log)
         using var chmod = RunningStep.Start("chmod", "500", path);
         (await chmod.Exit).ExitCode.ShouldBe(0);
     }
+
+    [Fact]
+    public async Task What_is_written_to_its_input_is_read_and_ends_with_it()
+    {
+        using var process = ProcessLaunchers.ForThisMachine(ExecutionOptions.Default, NullLoggerFactory.Instance).Launch(RunningStep.Request("cat") with { Input = true });
+        var read = new List<byte>();
+        var input = process.Input.ShouldNotBeNull();
+        // More than a pipe holds: the writing must not wait for the reading.
+        var pieces = Enumerable.Range(0, 40).Select(i => Encoding.ASCII.GetBytes(new string((char)('a' + i % 26), 10_000))).ToList();
+        foreach (var piece in pieces) input.Write(piece).ShouldBeTrue();
+        input.Close();
+        var exit = await Task.Factory.StartNew(() => process.Run((_, data) => read.AddRange(data), () => { }), TestContext.Current.CancellationToken, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        exit.ExitCode.ShouldBe(0);
+        read.ShouldBe(pieces.SelectMany(p => p));
+        input.Write([1]).ShouldBeFalse();
+    }
+
+    [Fact]
+    public void A_program_that_does_not_read_holds_up_nobody_and_its_input_breaks()
+    {
+        using var process = ProcessLaunchers.ForThisMachine(ExecutionOptions.Default, NullLoggerFactory.Instance).Launch(RunningStep.Request("sleep", "600") with { Input = true });
+        var input = process.Input.ShouldNotBeNull();
+        var written = 0;
+        while (input.Write(new byte[100_000])) written++;
+        written.ShouldBeInRange(ProcessInput.MaxPendingBytes / 100_000 - 1, ProcessInput.MaxPendingBytes / 100_000 + 3);
+    }
+
+    [Fact]
+    public void Without_being_asked_for_there_is_no_input()
+    {
+        using var process = ProcessLaunchers.ForThisMachine(ExecutionOptions.Default, NullLoggerFactory.Instance).Launch(RunningStep.Request("true"));
+        process.Input.ShouldBeNull();
+    }
 }

@@ -2,11 +2,12 @@ using System.Globalization;
 using System.Runtime.CompilerServices;
 using Microsoft.Extensions.Logging.Abstractions;
 using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Tests.CodingAgents;
 
 namespace Tanjiren.Agent.Tests.Execution;
 
 /// <summary>
-/// This test program as another process: a watchdog, or an agent that a test may kill or stop. It runs before the test runner's entry point. Nothing here
+/// This test program as another process: a watchdog, a coding agent, or an agent that a test may kill or stop. It runs before the test runner's entry point. Nothing here
 /// may run on a second thread: the module's initializer holds the module's lock.
 /// </summary>
 internal static class TestHost
@@ -38,6 +39,7 @@ internal static class TestHost
         Environment.Exit(arguments[2] switch
         {
             "watchdog" => Tanjiren.Agent.Execution.Watchdog.Main(Console.OpenStandardInput(), Console.Error),
+            "acp" => FakeAcpAgent.Run(arguments[3]),
             "kill" => KillNow(ulong.Parse(arguments[3], CultureInfo.InvariantCulture)),
             _ => RunAgent(arguments[3], ulong.Parse(arguments[4], CultureInfo.InvariantCulture), arguments[5], arguments[6..]),
         });

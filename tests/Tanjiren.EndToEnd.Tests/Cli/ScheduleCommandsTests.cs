@@ -83,7 +83,7 @@ public sealed class ScheduleCommandsTests : IAsyncLifetime
         changed.Task.Parameters.ShouldBe(new Dictionary<string, string> { ["service"] = "nginx", ["how"] = "a=b" }, ignoreOrder: true);
 
         var job = await server.JsonAsync(WireJson.Default.TaskBody, "schedules", "run", "yearly");
-        job.Command.Argv.ShouldBe(["restart", "nginx", "a=b"]);
+        job.Command!.Argv.ShouldBe(["restart", "nginx", "a=b"]);
         (job.Intent, job.RunbookId, job.TimeoutSeconds, job.Priority, job.Targets.Workstations!.Single()).ShouldBe(("Restart", runbook.Id, 300, 4, "box"));
 
         // What is replaced is the whole job: of the options before nothing is left.

@@ -18,6 +18,10 @@ internal sealed record SceneOptions
     public bool KnowsSyncedBytes { get; init; }
     /// <summary>Size of each agent's own disk for its home (journal and outbox), in KiB; null: the machine's. Needs root.</summary>
     public int? HomeKibibytes { get; init; }
+    /// <summary>Variables of the agents' own processes.</summary>
+    public IReadOnlyDictionary<string, string?> AgentEnvironment { get; init; } = new Dictionary<string, string?>();
+    /// <summary>Text of each agent's <c>agent.yaml</c>; null: none.</summary>
+    public string? AgentYaml { get; init; }
 }
 
 /// <summary>One server, two eligible agents, each behind a proxy of its own, and the file that all jobs beat into.</summary>
@@ -241,6 +245,20 @@ internal sealed class FaultScene : IAsyncDisposable
         ];
     }
 
+    private Dictionary<string, string?> VariablesOf(string agent)
+    {
+        var variables = new Dictionary<string, string?>(Synced?.Environment ?? new Dictionary<string, string?>());
+        foreach (var (name, value) in _options.AgentEnvironment)
+            variables[name] = value;
+        if (_options.AgentYaml is { } yaml)
+        {
+            // Where RealAgent has its TANVRIT_HOME.
+            var home = Directory.CreateDirectory(Path.Combine(_directory.Path, "tanvrit-" + agent)).FullName;
+            File.WriteAllText(Path.Combine(home, "agent.yaml"), yaml);
+        }
+        return variables;
+    }
+
     private async Task StartAsync()
     {
         _database = await TestDatabase.CreateAsync(_options.Database);
@@ -259,7 +277,7 @@ internal sealed class FaultScene : IAsyncDisposable
         {
             if (_options.HomeKibibytes is { } size)
                 _disks.Add(SmallDisk.Mount(Path.Combine(_directory.Path, "agent-" + name), size));
-            _agents.Add(await RealAgent.PairAsync(Server, Workspace, name, _directory.Path, environment: Synced?.Environment));
+            _agents.Add(await RealAgent.PairAsync(Server, Workspace, name, _directory.Path, environment: VariablesOf(name)));
         }
         foreach (var agent in _agents)
             agent.Start();

@@ -200,7 +200,7 @@ internal sealed class Cast : IDisposable
             var agent = Agent(random);
             var step = await QueuedStepAsync(random, agent);
             // A beat first: an earlier one may have said that the machine drains or runs one step at most.
-            await agent.PostAsync("heartbeat", new HeartbeatRequest { MaxConcurrent = 1000 });
+            await agent.PostAsync("heartbeat", new HeartbeatRequest { MaxConcurrent = 1000, CodingAgents = ["claude", "codex"] });
             var claim = await agent.TryClaimAsync(step.Id, expectedGeneration: step.Generation);
             if (claim.StatusCode == HttpStatusCode.OK)
             {

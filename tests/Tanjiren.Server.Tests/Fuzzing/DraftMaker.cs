@@ -142,7 +142,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
         "status" when draft.Route.Name == "listInvestigations" => random.Next(2) == 0 ? "open" : "closed",
         "status" when draft.Route.Name == "listRunbooks" => random.Next(2) == 0 ? "draft" : "active",
         "status" => random.Next(2) == 0 ? "queued" : "completed",
-        "mode" => "command",
+        "mode" => random.Next(2) == 0 ? "command" : "prompt",
         "approval" => "pending",
         "state" => random.Next(2) == 0 ? "pending" : "approved",
         "worker" => cast.Agent(random).InstanceId,
@@ -198,6 +198,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 draft.SetBody(new HeartbeatRequest
                 {
                     MaxConcurrent = 1000, ActiveTaskCount = 1, AgentVersion = "1.0", Labels = new Dictionary<string, string> { ["os"] = "linux", ["cpuCount"] = "8" },
+                    CodingAgents = ["claude", "codex"],
                     Leases = [.. cast.Steps.Where(s => s.Held && s.Holder == draft.Device).Take(5).Select(s => new HeldLease { StepId = s.Id, LeaseGeneration = s.Generation, Phase = StepPhase.Running })],
                 });
                 break;
@@ -208,6 +209,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 draft.SetBody(new UpdateTaskRequest
                 {
                     Intent = random.Next(2) == 0 ? cast.NewName() : null, Priority = random.Next(-3, 4), MaxParallel = random.Next(0, 3), TimeoutSeconds = random.Next(3000, 3600),
+                    PromptText = random.Next(8) == 0 ? "What else" : null, CodingAgent = random.Next(12) switch { 0 => "codex", 1 => "", _ => null },
                     Command = random.Next(3) == 0 ? new CommandSpec { Argv = ["true", cast.NewName()] } : null, Environment = random.Next(3) == 0 ? new Dictionary<string, string> { ["A"] = "c" } : null,
                     Targets = random.Next(4) == 0 ? new TargetSpec { Workstations = [cast.Agent(random).InstanceId] } : null,
                     Retry = random.Next(8) switch { 0 => new RetryPolicy { MaxAttempts = 2, BackoffSeconds = 3600 }, 1 => new RetryPolicy(), _ => null },
@@ -269,7 +271,15 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 });
                 break;
             case "completeStep":
-                draft.SetBody(AgentCalls.Result(draft.Step!.Id, r => r with { LeaseGeneration = draft.Step.Generation, FinalLogSeq = draft.Step.LogSeq, OutputPreview = "b2s=", Detail = "done" }));
+                draft.SetBody(AgentCalls.Result(draft.Step!.Id, r => r with
+                {
+                    LeaseGeneration = draft.Step.Generation,
+                    FinalLogSeq = draft.Step.LogSeq,
+                    OutputPreview = "b2s=",
+                    Detail = "done",
+                    Response = random.Next(3) == 0 ? "It is 42." : null,
+                    Usage = random.Next(3) == 0 ? new TokenUsage { InputTokens = 12, OutputTokens = 3, CostAmount = 0.01m, CostCurrency = "USD" } : null
+                }));
                 break;
             case "releaseStep":
                 draft.SetBody(new ReleaseRequest { LeaseGeneration = draft.Step!.Generation, Reason = "never started" });
@@ -304,6 +314,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
     {
         var workstations = random.Next(3) == 0 ? cast.Agents.Select(a => a.InstanceId).ToArray() : [cast.Agent(random).InstanceId];
         var task = random.Next(4) == 0 ? TaskCalls.AnyTagged("fuzz") : TaskCalls.On(workstations);
+        if (random.Next(8) == 0) task = task with { Mode = TaskMode.Prompt, Command = null, PromptText = "What is " + cast.NewName(), CodingAgent = random.Next(2) == 0 ? "claude" : null };
         return task with
         {
             MaxParallel = random.Next(0, 3),

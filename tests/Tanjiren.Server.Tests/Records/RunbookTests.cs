@@ -22,7 +22,7 @@ public sealed class RunbookTests
             var task = await server.Client.CreateTaskAsync(new CreateTaskRequest { RunbookId = named, Parameters = new Dictionary<string, string> { ["service"] = "$(reboot)" }, Priority = 7 });
             (task.RunbookId, task.Intent, task.TimeoutSeconds, task.Priority).ShouldBe((runbook.Id, "Restart $(reboot)", 60, 7));
             var assignment = await agent.ClaimAsync(task.StepId());
-            assignment.Command.Argv.ShouldBe(["systemctl", "restart", "$(reboot)"]);
+            assignment.Command!.Argv.ShouldBe(["systemctl", "restart", "$(reboot)"]);
             assignment.Environment!["PARAM_FORCE"].ShouldBe("no");
             // What it made stays as it was made.
             (await server.Client.TaskAsync(task.Id)).Environment!["PARAM_SERVICE"].ShouldBe("$(reboot)");
@@ -48,7 +48,8 @@ public sealed class RunbookTests
         (await server.Client.PostJsonAsync("/api/tasks", run)).StatusCode.ShouldBe(HttpStatusCode.Created);
         (await RunAsync(run with { Parameters = null })).ShouldBe(["parameters.service"]);
         (await RunAsync(run with { RunbookId = null })).ShouldBe(["command", "parameters", "targets"]);
-        (await RunAsync(run with { Mode = TaskMode.Prompt })).ShouldContain("mode");
+        (await RunAsync(run with { Mode = TaskMode.Prompt })).ShouldContain("promptText");
+        (await RunAsync(run with { Mode = TaskMode.Investigate })).ShouldContain("mode");
         (await RunAsync(run with { Targets = TaskCalls.On("nobody").Targets })).ShouldBe(["targets.workstations[0]"]);
         await SetAsync(RunbookStatus.Archived, 2);
         (await RunAsync(run)).ShouldBe(["runbookId"]);

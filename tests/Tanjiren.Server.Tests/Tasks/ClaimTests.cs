@@ -19,7 +19,7 @@ public sealed class ClaimTests
         claim.Response!.LeaseGeneration.ShouldBe(1);
         claim.Response.LeaseTtlMs.ShouldBe(Engine.TtlSeconds * 1000);
         claim.Response.LeaseGraceMs.ShouldBe(Engine.GraceSeconds * 1000);
-        claim.Response.Command.Argv.ShouldBe(["true"]);
+        claim.Response.Command!.Argv.ShouldBe(["true"]);
         (await engine.TaskAsync(task.Id)).State.ShouldBe(TaskState.Executing);
         await engine.CheckInvariantsAsync(task.Id);
     }

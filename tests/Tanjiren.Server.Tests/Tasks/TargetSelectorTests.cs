@@ -67,4 +67,21 @@ public sealed class TargetSelectorTests
         TargetSelector.Parse(one.ToCanonical()).Matches("ws_a", ["x", "y"], new Dictionary<string, string> { ["a"] = "1", ["b"] = "2" }).ShouldBeTrue();
         TargetSelector.Parse(one.ToCanonical()).Matches("ws_c", ["x", "y"], new Dictionary<string, string> { ["a"] = "1", ["b"] = "2" }).ShouldBeFalse();
     }
+
+    [Fact]
+    public void A_prompt_is_a_condition_on_coding_agents_and_a_command_is_none()
+    {
+        var prompt = new CreateTaskRequest { Mode = TaskMode.Prompt, PromptText = "Why?", Targets = new TargetSpec { Tags = ["x"] } };
+        var any = TargetSelector.Parse(TargetSelector.Of(prompt, null).ToCanonical());
+        any.Matches("ws_1", ["x"], Machine, ["codex"]).ShouldBeTrue();
+        any.Unmet("ws_1", ["x"], Machine, []).Single().ShouldBe(new UnmetCondition(ConditionKind.CodingAgent, TargetSelector.AnyCodingAgent, "", null));
+        any.Matches("ws_1", ["x"], Machine).ShouldBeFalse();
+
+        var claude = TargetSelector.Of(prompt with { CodingAgent = "claude" }, null);
+        claude.Matches("ws_1", ["x"], Machine, ["claude", "codex"]).ShouldBeTrue();
+        claude.Matches("ws_1", ["x"], Machine, ["codex"]).ShouldBeFalse();
+
+        // Stored selectors of earlier versions stay equal to those of commands.
+        TargetSelector.Of(prompt with { Mode = TaskMode.Command }, null).ToCanonical().ShouldNotContain("codingAgent");
+    }
 }

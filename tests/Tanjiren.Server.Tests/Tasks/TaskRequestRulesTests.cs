@@ -11,6 +11,31 @@ public sealed class TaskRequestRulesTests
         Command = new CommandSpec { Argv = ["echo", "hello world"] }, Targets = new TargetSpec { Workstations = ["desk"] },
     };
 
+    private static readonly CreateTaskRequest Asking = new()
+    {
+        Mode = TaskMode.Prompt, PromptText = "Why does\nmake test fail?", CodingAgent = "claude", Targets = new TargetSpec { Workstations = ["desk"] },
+    };
+
+    [Fact]
+    public void A_prompt_keeps_its_mode_and_has_a_longer_grace()
+    {
+        var spec = Normalize(Asking, out var fields);
+        fields.ShouldBeEmpty();
+        (spec.Mode, spec.Command, spec.LeaseGraceSeconds, spec.Intent, spec.CodingAgent).ShouldBe((TaskMode.Prompt, null, 600, "Why does make test fail?", "claude"));
+    }
+
+    [Fact]
+    public void A_change_of_a_prompt_changes_the_intent_that_nobody_gave()
+    {
+        var errors = new FieldErrors();
+        var changed = TaskRequestRules.Merge(Normalize(Asking, out _), new UpdateTaskRequest { PromptText = "Why not?", CodingAgent = "" }, 120, errors);
+        errors.Any.ShouldBeFalse();
+        (changed.Mode, changed.Intent, changed.PromptText, changed.CodingAgent).ShouldBe((TaskMode.Prompt, "Why not?", "Why not?", null));
+
+        TaskRequestRules.Merge(Normalize(Asking, out _), new UpdateTaskRequest { Command = Good.Command }, 120, errors);
+        errors.ToProblem().Value!.Errors!.Keys.ShouldBe(["command"]);
+    }
+
     [Fact]
     public void Every_default_is_filled_in()
     {
@@ -55,7 +80,17 @@ public sealed class TaskRequestRulesTests
 
     private static (string Field, CreateTaskRequest Request)[] Bad =>
     [
-        ("mode", Good with { Mode = TaskMode.Prompt }),
+        ("mode", Asking with { Mode = TaskMode.Investigate }),
+        ("promptText", Good with { PromptText = "Why?" }),
+        ("codingAgent", Good with { CodingAgent = "claude" }),
+        ("command", Asking with { Command = Good.Command }),
+        ("promptText", Asking with { PromptText = null }),
+        ("promptText", Asking with { PromptText = " \n" }),
+        ("promptText", Asking with { PromptText = "a\0b" }),
+        ("promptText", Asking with { PromptText = new string('ü', WireLimits.MaxProseBytes / 2 + 1) }),
+        ("codingAgent", Asking with { CodingAgent = "" }),
+        ("codingAgent", Asking with { CodingAgent = "*" }),
+        ("codingAgent", Asking with { CodingAgent = new string('a', 65) }),
         ("intent", Good with { Intent = new string('x', 501) }),
         ("intent", Good with { Intent = "a\u0007b" }),
         ("command", Good with { Command = null }),

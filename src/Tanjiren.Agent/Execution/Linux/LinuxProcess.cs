@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.Execution.Linux;
@@ -22,7 +23,7 @@ internal sealed unsafe partial class LinuxProcess : ILaunchedProcess
     private int _pidFd;
     private bool _reaped;
 
-    public LinuxProcess(int pid, long startTime, ProcessTree tree, int output, int error, ExecutionOptions options, ILogger logger)
+    public LinuxProcess(int pid, long startTime, ProcessTree tree, int input, int output, int error, ExecutionOptions options, ILogger logger)
     {
         Pid = pid;
         StartTime = startTime;
@@ -30,12 +31,15 @@ internal sealed unsafe partial class LinuxProcess : ILaunchedProcess
         _options = options;
         _logger = logger;
         _pipes = [output, error];
+        if (input >= 0) Input = new ProcessInput(new FileStream(new SafeFileHandle(input, ownsHandle: true), FileAccess.Write, bufferSize: 0));
         _pidFd = Libc.PidFdOpen(pid);
     }
 
     public int Pid { get; }
 
     public long StartTime { get; }
+
+    public ProcessInput? Input { get; }
 
     public ProcessExit Run(OutputHandler onOutput, Action onTick)
     {
@@ -59,6 +63,7 @@ internal sealed unsafe partial class LinuxProcess : ILaunchedProcess
             else _ = Reap(wait: true, out _);
             _reaped = true;
         }
+        Input?.Close();
         Pipe.Close(ref _pidFd);
         Pipe.Close(ref _pipes[OutputSlot]);
         Pipe.Close(ref _pipes[ErrorSlot]);

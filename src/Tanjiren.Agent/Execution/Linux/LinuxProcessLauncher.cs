@@ -23,17 +23,18 @@ internal sealed unsafe partial class LinuxProcessLauncher : IProcessLauncher
         var environment = new List<string>(request.Environment.Count);
         foreach (var (name, value) in request.Environment) environment.Add($"{name}={value}");
 
+        using var input = request.Input ? new Pipe() : null;
         using var output = new Pipe();
         using var error = new Pipe();
         var pid = 0;
-        var stdio = new PosixSpawn.Stdio(-1, output.WriteEnd, error.WriteEnd);
+        var stdio = new PosixSpawn.Stdio(input?.ReadEnd ?? -1, output.WriteEnd, error.WriteEnd);
         var result = Affinity.Within(request.Processors, () => PosixSpawn.Start(program, request.Argv, environment, request.WorkingDirectory, stdio, request.Mark, out pid));
         if (result != 0) throw ProgramLookup.Explain(result, request.Argv[0]);
 
         // The child is not yet reaped, so its entry is there even if it has already ended.
         var startTime = ProcTable.TryRead(pid, out var entry) ? entry.StartTime : 0;
         var tree = new ProcessTree(request.Mark, pid, request.StepId, startTime, options: _options);
-        return new LinuxProcess(pid, startTime, tree, output.TakeReadEnd(), error.TakeReadEnd(), _options, _logger);
+        return new LinuxProcess(pid, startTime, tree, input?.TakeWriteEnd() ?? -1, output.TakeReadEnd(), error.TakeReadEnd(), _options, _logger);
     }
 
     private static void RefuseNul(LaunchRequest request)

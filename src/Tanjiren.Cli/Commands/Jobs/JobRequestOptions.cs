@@ -35,16 +35,18 @@ internal sealed class JobRequestOptions
     private readonly Option<string?> intent = Options.Text("--intent", "TEXT", "What it is for, in your words (default: the command line)");
     private readonly Option<string?> investigation = Options.Text("--investigation", "ID", "Open investigation that the job belongs to");
     private readonly Option<int?> priority = Options.Number("--priority", "N", "From -100 to 100, higher first (default 0)", -100, 100);
+    private readonly PromptOptions prompt;
     private readonly Option<string?> approvalClass = Options.Choice("--approval-class", "Ask for an approval of this class before it starts; the doctrine may want a higher one (default none)",
         [.. Enum.GetValues<ApprovalClass>().Select(c => Words.Of(c))]);
     private readonly IReadOnlyList<Option> options;
 
-    public JobRequestOptions(Command command)
+    public JobRequestOptions(CliContext cli, Command command)
     {
+        prompt = new PromptOptions(cli);
         options =
         [
             workstations, tags, labels, all, any, maxParallel, stopAfter, timeout, queueTimeout, onWorkerLost, grace, retries, retryBackoff, retryExponential, retryOn,
-            env, cwd, shell, cpu, memory, gpus, intent, investigation, priority, approvalClass,
+            env, cwd, shell, .. prompt.All, cpu, memory, gpus, intent, investigation, priority, approvalClass,
         ];
         foreach (var option in options) command.Options.Add(option);
     }
@@ -54,11 +56,17 @@ internal sealed class JobRequestOptions
 
     /// <param name="parse">The command line.</param>
     /// <param name="argv">What stands after <c>--</c>.</param>
-    public CreateTaskRequest Of(ParseResult parse, IReadOnlyList<string> argv) => Rest(parse) with
+    public CreateTaskRequest Of(ParseResult parse, IReadOnlyList<string> argv)
     {
-        Command = JobSpec.Command(argv, parse.GetValue(shell)),
-        Targets = JobSpec.Targets(parse.GetValue(workstations)!, parse.GetValue(tags)!, parse.GetValue(labels)!, parse.GetValue(all), parse.GetValue(any)),
-    };
+        var text = prompt.TextOf(parse);
+        return Rest(parse) with
+        {
+            Mode = text is null ? null : TaskMode.Prompt,
+            Command = JobSpec.CommandUnless(text, prompt.AgentOf(parse), argv, parse.GetValue(shell)),
+            PromptText = text,
+            Targets = JobSpec.Targets(parse.GetValue(workstations)!, parse.GetValue(tags)!, parse.GetValue(labels)!, parse.GetValue(all), parse.GetValue(any)),
+        };
+    }
 
     /// <summary>Of a runbook, which says what the options leave out.</summary>
     /// <param name="parse">The command line.</param>
@@ -77,6 +85,7 @@ internal sealed class JobRequestOptions
         var (set, taken) = JobSpec.Environment(parse.GetValue(env)!);
         return new CreateTaskRequest
         {
+            CodingAgent = prompt.AgentOf(parse),
             Environment = set,
             EnvironmentFromMachine = taken,
             WorkingDirectory = parse.GetValue(cwd),

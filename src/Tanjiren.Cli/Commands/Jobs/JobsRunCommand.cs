@@ -12,13 +12,15 @@ internal static class JobsRunCommand
 {
     public static CliCommand Create(CliContext cli)
     {
-        var command = new CliCommand("run", "Run a command on one or more workstations")
+        var command = new CliCommand("run", "Run a command on one or more workstations, or ask their coding agents")
         {
-            Operands = "-- COMMAND [ARGS…]",
+            Operands = "-- COMMAND [ARGS…] | --prompt TEXT",
             Details = """
                 The output of the job streams to standard output and standard error, byte for byte; with more than one step each line is led by the name of its workstation. Our own words go to standard error only. A lost connection is taken up again where it broke. The job belongs to the trace that TRACEPARENT names, or begins one. Ctrl-C cancels the job and waits for its end; a second Ctrl-C leaves at once. With --retries it stays for the last attempt: each attempt's output follows the one before, Ctrl-C in the pause between two drops the next.
 
                 The exit code is the job's (its last attempt's); with several steps the highest. 124 timeout, 125 tanvrit-compute itself failed, 126 the job ended without a result (worker lost …), 127 the program could not be started, 128+N ended by signal N, 130 cancelled.
+
+                With --prompt a coding agent on the workstation is asked: what it says streams to standard output, what it does in short lines to standard error. The exit code is 0 when it ended its turn by itself, 1 when it failed, refused or reached a limit.
                 """,
             Examples =
             [
@@ -26,10 +28,11 @@ internal static class JobsRunCommand
                 "tanvrit-compute jobs run --tag gpu --all --max-parallel 0 -- nvidia-smi",
                 "tanvrit-compute jobs run --tag linux --retries 3 --retry-backoff 10 --retry-exponential -- ./flaky",
                 "DEPLOY_KEY=… tanvrit-compute jobs run --tag web --secret DEPLOY_KEY -- ./deploy",
+                "tanvrit-compute jobs run --workstation build-1 --cwd /src/app --agent claude --prompt 'Why does make test fail?'",
                 "tanvrit-compute jobs run --label os=linux --label 'memoryMb>=16000' --shell 'df -h | sort'",
             ],
         };
-        var job = new JobRequestOptions(command);
+        var job = new JobRequestOptions(cli, command);
         var secret = Options.Repeated("--secret", "NAME[=V]", "Set a variable that is kept encrypted, never shown again, and masked in the output; without =V take the value that it has here, with =- standard input; repeatable");
         var key = Options.Text("--idempotency-key", "KEY", "The same key within 24 h finds the job instead of making another (default: random)");
         var detach = Options.Flag("--detach", "Print the job's id and leave it running", "-d");

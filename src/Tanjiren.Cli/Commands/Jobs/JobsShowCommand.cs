@@ -29,7 +29,7 @@ internal static class JobsShowCommand
 
     private static void Show(CliContext cli, TaskBody job)
     {
-        var command = Words.Command(job.Command);
+        var command = job.Command is null ? null : Words.Command(job.Command);
         new FieldList()
             .Add("id", job.Id)
             .Add("intent", job.Intent)
@@ -38,6 +38,8 @@ internal static class JobsShowCommand
             .Add("frozen until", job.FrozenUntil is null ? null : Text.Instant(job.FrozenUntil, cli.Clock))
             .Add("held", job.Held ? "since the server was restored from a backup; `jobs resume` lets it go on" : null)
             .Add("command", command == job.Intent ? null : command)
+            .Add("prompt", job.PromptText == job.Intent ? null : job.PromptText)
+            .Add("coding agent", job.CodingAgent)
             .Add("directory", job.WorkingDirectory)
             .Add("environment", string.Join(", ", (job.Environment?.Keys ?? []).Concat((job.EnvironmentFromMachine ?? []).Select(n => $"{n} (the workstation's)"))))
             .Add("secrets", job.SecretNames is null ? null : string.Join(", ", job.SecretNames))
@@ -67,6 +69,15 @@ internal static class JobsShowCommand
                 Text.Bytes(step.LogBytes) + (step.Truncated ? ", cut" : "") + (step.EndedAt is not null && !step.LogsComplete ? ", more to come" : ""),
                 step.Attempts.ToString());
         table.Write();
+        foreach (var step in execution.Steps.Where(s => s.Response is not null || s.ResponseLeftOut == true || s.Usage is not null)) ShowResponse(cli, step);
+    }
+
+    private static void ShowResponse(CliContext cli, StepBody step)
+    {
+        cli.Out.WriteLine();
+        cli.Out.WriteLine($"response of {Text.Safe(step.InstanceName ?? step.Id)}{(step.Usage is { } usage && Words.Of(usage) is { Length: > 0 } cost ? $" ({cost})" : "")}:");
+        if (step.ResponseLeftOut == true) cli.Out.WriteLine("(too much to show with the others: `jobs logs` has it)");
+        foreach (var line in (step.Response ?? "").TrimEnd().Split('\n')) cli.Out.WriteLine(Text.Safe(line));
     }
 
     private static string? Approval(CliContext cli, TaskBody job)

@@ -21,6 +21,7 @@ internal static class RunbooksRunCommand
         var all = Options.Flag("--all", "One step on each workstation that matches (default with --workstation)");
         var any = Options.Flag("--any", "One step on any one that matches (default otherwise)");
         var env = Options.Repeated("--env", "NAME[=V]", "Set a variable; without =V take the workstation's own value; repeatable", "-e");
+        var agent = Options.Text("--agent", "NAME", "The coding agent to ask, of a runbook in mode prompt (default: the workstation's first)");
         var intent = Options.Text("--intent", "TEXT", "What it is for (default: what the runbook says)");
         var investigation = Options.Text("--investigation", "ID", "Open investigation that the job belongs to");
         var key = Options.Text("--idempotency-key", "KEY", "The same key within 24 h finds the job instead of making another (default: random)");
@@ -30,7 +31,7 @@ internal static class RunbooksRunCommand
         var command = new CliCommand("run", "Run a job from a runbook")
         {
             Arguments = { name },
-            Options = { parameters, workstations, tags, labels, all, any, env, intent, investigation, key, detach, prefix, raw },
+            Options = { parameters, workstations, tags, labels, all, any, env, agent, intent, investigation, key, detach, prefix, raw },
             Details = "Output, Ctrl-C and exit code are those of `jobs run`. What is not given here is as the runbook says.",
             Examples = ["tanvrit-compute runbooks run restart --param service=nginx --tag web --all"],
         };
@@ -46,6 +47,7 @@ internal static class RunbooksRunCommand
                 RunbookId = parse.GetValue(name),
                 Parameters = JobSpec.Parameters(parse.GetValue(parameters)!),
                 Targets = JobSpec.RunbookTargets(parse.GetValue(workstations)!, parse.GetValue(tags)!, parse.GetValue(labels)!, parse.GetValue(all), parse.GetValue(any)),
+                CodingAgent = parse.GetValue(agent),
                 Environment = set,
                 EnvironmentFromMachine = taken,
                 Intent = parse.GetValue(intent),

@@ -7,7 +7,7 @@ using Tanjiren.Protocol;
 
 namespace Tanjiren.Cli.Commands.Schedules;
 
-/// <summary>What each tick runs: a command, or a runbook with its parameters; either with the options of <c>jobs run</c>.</summary>
+/// <summary>What each tick runs: a command, a prompt, or a runbook with its parameters; either with the options of <c>jobs run</c>.</summary>
 internal sealed class ScheduledJobOptions
 {
     private readonly Option<string?> runbook = Options.Text("--runbook", "RUNBOOK", "Run this runbook, by name or id, instead of a command; what the job's options leave out is as it says");
@@ -15,11 +15,11 @@ internal sealed class ScheduledJobOptions
     private readonly JobRequestOptions job;
     private readonly CommandOperand operand;
 
-    public ScheduledJobOptions(Command command)
+    public ScheduledJobOptions(CliContext cli, Command command)
     {
         command.Options.Add(runbook);
         command.Options.Add(parameters);
-        job = new JobRequestOptions(command);
+        job = new JobRequestOptions(cli, command);
         operand = new CommandOperand(command);
     }
 
@@ -29,7 +29,7 @@ internal sealed class ScheduledJobOptions
         var values = JobSpec.Parameters(parse.GetValue(parameters)!);
         if (parse.GetValue(runbook) is not { } named)
             return values is null ? job.Of(parse, argv) : throw new CliException("--param is given without --runbook", "name the runbook whose parameters these are");
-        if (argv.Count > 0 || job.Given(parse).Contains("--shell")) throw new CliException("both --runbook and a command are given", "give one of them");
+        if (argv.Count > 0 || job.Given(parse).Any(SaysWhat)) throw new CliException("both --runbook and a command are given", "give one of them");
         return job.OfRunbook(parse, named, values);
     }
 
@@ -37,8 +37,10 @@ internal sealed class ScheduledJobOptions
     public CreateTaskRequest? OfChange(ParseResult parse)
     {
         List<string> given = [.. new Option[] { runbook, parameters }.Where(o => parse.GetResult(o) is { Implicit: false }).Select(o => o.Name), .. job.Given(parse)];
-        if (operand.Of(parse).Count > 0 || given.Contains("--shell") || given.Contains("--runbook")) return Of(parse);
+        if (operand.Of(parse).Count > 0 || given.Any(SaysWhat) || given.Contains("--runbook")) return Of(parse);
         return given.Count == 0 ? null
-            : throw new CliException($"{string.Join(", ", given)}: of the job, and it is replaced only as a whole", "add `-- COMMAND ARGS…`, --shell TEXT or --runbook RUNBOOK, and all options of the job");
+            : throw new CliException($"{string.Join(", ", given)}: of the job, and it is replaced only as a whole", "add `-- COMMAND ARGS…`, --shell TEXT, --prompt TEXT or --runbook RUNBOOK, and all options of the job");
     }
+
+    private static bool SaysWhat(string option) => option == "--shell" || PromptOptions.SaysWhat(option);
 }

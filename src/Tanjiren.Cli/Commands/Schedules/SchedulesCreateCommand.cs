@@ -26,7 +26,7 @@ internal static class SchedulesCreateCommand
                 "tanvrit-compute schedules create restart-web --cron '0 4 * * 0' --runbook restart --param service=nginx",
             ],
         };
-        var job = new ScheduledJobOptions(command);
+        var job = new ScheduledJobOptions(cli, command);
         var output = new OutputOptions(command, "Print the schedule as JSON");
         var server = new ServerOptions(command);
         command.SetAction(async (parse, cancellation) =>

@@ -38,6 +38,8 @@ internal static class SchedulesShowCommand
             .Add("runbook", task.RunbookId is null ? null : $"{task.RunbookId} (version {schedule.RunbookVersion})")
             .Add("parameters", string.Join(", ", (task.Parameters ?? new Dictionary<string, string>()).Select(p => $"{p.Key}={p.Value}")))
             .Add("command", command == task.Intent ? null : command)
+            .Add("prompt", task.PromptText == task.Intent ? null : task.PromptText)
+            .Add("coding agent", task.CodingAgent)
             .Add("overlap", Words.Of(schedule.Overlap))
             .Add("missed runs", Words.Of(schedule.MissedRuns))
             .Add("owner", schedule.OwnerId)

@@ -30,6 +30,6 @@ internal static class StepHolds
         if (step.SelectorId is null) return false;
         var selector = TargetSelector.Parse((await tx.FirstAsync<string>("SELECT canonical FROM selectors WHERE id = @SelectorId", new { step.SelectorId }))!);
         var forbidden = await tx.ListAsync<string>("SELECT instance_id FROM step_holds WHERE step_id = @Id AND forbidden = 1 AND held_until > @Now", new { step.Id, locked.Now });
-        return (await directory.TraitsAsync(tx, locked.OrganizationId, [])).Any(m => !forbidden.Contains(m.Id) && selector.Matches(m.Id, m.Tags, m.Labels));
+        return (await directory.TraitsAsync(tx, locked.OrganizationId, [])).Any(m => !forbidden.Contains(m.Id) && selector.Matches(m.Id, m.Tags, m.Labels, m.CodingAgents));
     }
 }

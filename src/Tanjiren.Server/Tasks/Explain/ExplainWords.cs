@@ -13,6 +13,7 @@ internal static class ExplainWords
     {
         ConditionKind.Name => new Wait(WaitReason.NoMatch, "is not among the workstations that are named"),
         ConditionKind.Tag => new Wait(WaitReason.NoMatch, $"lacks the tag {unmet.Name}"),
+        ConditionKind.CodingAgent => new Wait(WaitReason.NoMatch, unmet.Name == TargetSelector.AnyCodingAgent ? "has no coding agent" : $"has no coding agent {unmet.Name}"),
         _ => new Wait(unmet.Kind == ConditionKind.Resource ? WaitReason.Resources : WaitReason.NoMatch,
             unmet.Actual is null ? $"announces no {unmet.Name} ({unmet.Required} is asked for)" : $"has {unmet.Name} {unmet.Actual}, not {unmet.Required}"),
     };

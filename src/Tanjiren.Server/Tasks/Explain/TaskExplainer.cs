@@ -142,7 +142,7 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
     private MachineCase Look(InstanceRow machine, TargetSelector? selector, ExplainedHold? hold, DateTimeOffset now)
     {
         var state = machine.AsWorker(now, workstations) with { MissedWakes = missed.Of(machine.Id) };
-        List<Wait> waits = [.. selector?.Unmet(machine.Id, machine.Tags, machine.Labels).Select(unmet => ExplainWords.Of(unmet)) ?? []];
+        List<Wait> waits = [.. selector?.Unmet(machine.Id, machine.Tags, machine.Labels, machine.CodingAgents).Select(unmet => ExplainWords.Of(unmet)) ?? []];
         var conditions = waits.Count;
         waits.AddRange(WorkerRules.Unready(state).Select(reason => ExplainWords.Of(reason, machine)));
         if (hold is not null) waits.Add(ExplainWords.Of(hold));

@@ -19,13 +19,14 @@ internal sealed class HeartbeatService(
         {
             var alive = await tx.ExecuteAsync("""
                 UPDATE instances SET last_heartbeat_at = @now, agent_draining = @draining, agent_version = @agentVersion, max_concurrent = @maxConcurrent,
-                  labels = @labels
+                  labels = @labels, coding_agents = @codingAgents
                 WHERE id = @id AND EXISTS (SELECT 1 FROM instance_sessions s WHERE s.id = @sessionId AND s.instance_id = @id AND s.ended_at IS NULL)
                 """,
                 new
                 {
                     id = device.InstanceId, sessionId = device.SessionId, now = clock.GetUtcNow().ToUnixTimeMilliseconds(), draining = request.Draining ? 1 : 0, agentVersion = request.AgentVersion,
                     maxConcurrent = request.MaxConcurrent, labels = JsonSerializer.Serialize(request.Labels ?? new Dictionary<string, string>()),
+                    codingAgents = JsonSerializer.Serialize((request.CodingAgents ?? []).Distinct().Order(StringComparer.Ordinal)),
                 });
             // A beat of an ended session, late or a zombie's, must not speak for the machine: not its labels, not its drain, not that it is there.
             return alive == 1 && await SessionStore.TouchAsync(tx, device)

@@ -61,6 +61,10 @@ internal static class SessionEndpoints
         errors.Require(labels.Count <= WireLimits.MaxLabels, "labels", $"has at most {WireLimits.MaxLabels} entries");
         foreach (var (key, value) in labels.Take(WireLimits.MaxLabels))
             errors.Require(key is { Length: > 0 and <= 64 } && value is { Length: <= 256 }, $"labels.{key}", "has a name of 1 to 64 and a value of at most 256 characters");
+        var codingAgents = request.CodingAgents ?? [];
+        errors.Require(codingAgents.Count <= WireLimits.MaxCodingAgents, "codingAgents", $"has at most {WireLimits.MaxCodingAgents} elements");
+        for (var i = 0; i < codingAgents.Count && i < WireLimits.MaxCodingAgents; i++)
+            errors.Require(CodingAgentName.IsValid(codingAgents[i]), $"codingAgents[{i}]", CodingAgentName.Rule);
         if (errors.Any) return errors.ToProblem();
         return await heartbeats.BeatAsync(device, request, cancellationToken) is { } response ? TypedResults.Ok(response) : StepEndpoints.SessionEnded();
     }

@@ -23,7 +23,7 @@ public sealed class TaskEditorTests
 
         (await engine.ClaimAsync(machine, offered)).Refusal.ShouldBe(ClaimRefusal.NotFound);
         task = await engine.TaskAsync(task.Id);
-        (task.State, task.ApprovalStatus, task.Command.Argv![0], task.Intent, task.ChangedBy).ShouldBe((TaskState.Planned, ApprovalStatus.Pending, "rm", "rm -r x", engine.Owner.UserId));
+        (task.State, task.ApprovalStatus, task.Command!.Argv![0], task.Intent, task.ChangedBy).ShouldBe((TaskState.Planned, ApprovalStatus.Pending, "rm", "rm -r x", engine.Owner.UserId));
         task.Approvals!.Select(a => a.State).ShouldBe([ApprovalState.Withdrawn, ApprovalState.Pending]);
         task.Approvals![0].ActionHash.ShouldNotBe(task.Approvals[1].ActionHash);
         // Who saw the first does not approve the second unseen.
@@ -33,7 +33,7 @@ public sealed class TaskEditorTests
 
         (await engine.Approvals.ApproveAsync(engine.Owner, task.Id, task.Approvals[1].Id, null, Token)).ShouldBeNull();
         var claim = await engine.ClaimAsync(machine, await engine.StepAsync(task));
-        claim.Response!.Command.Argv.ShouldBe(["rm", "-r", "x"]);
+        claim.Response!.Command!.Argv.ShouldBe(["rm", "-r", "x"]);
         await engine.CheckInvariantsAsync(task.Id);
     }
 
@@ -54,13 +54,13 @@ public sealed class TaskEditorTests
             LeaseGraceSeconds = 62, OnWorkerLost = OnWorkerLost.Requeue, Priority = 9,
         }, Token)).ShouldBeNull();
         task = await engine.TaskAsync(task.Id);
-        (task.State, task.Intent, task.Command.Shell, task.WorkingDirectory, task.MaxParallel, task.StopAfterFailures, task.TimeoutSeconds, task.QueueTimeoutSeconds, task.LeaseGraceSeconds,
+        (task.State, task.Intent, task.Command!.Shell, task.WorkingDirectory, task.MaxParallel, task.StopAfterFailures, task.TimeoutSeconds, task.QueueTimeoutSeconds, task.LeaseGraceSeconds,
             task.OnWorkerLost, task.Priority).ShouldBe((TaskState.Queued, "mine", "echo hi", "/tmp", 0, 2, 60, 61, 62, OnWorkerLost.Requeue, 9));
         task.Execution!.Steps.Select(s => s.InstanceId).ShouldBe([a.InstanceId, b.InstanceId]);
         foreach (var (machine, step) in new[] { (a, task.Execution.Steps[0]), (b, task.Execution.Steps[1]) })
         {
             var claim = (await engine.ClaimAsync(machine, step)).Response!;
-            (claim.Command.Shell, claim.WorkingDirectory, claim.TimeoutMs, claim.LeaseGraceMs, claim.Environment!["A"]).ShouldBe(("echo hi", "/tmp", 60_000, 62_000, "b"));
+            (claim.Command!.Shell, claim.WorkingDirectory, claim.TimeoutMs, claim.LeaseGraceMs, claim.Environment!["A"]).ShouldBe(("echo hi", "/tmp", 60_000, 62_000, "b"));
         }
         await engine.CheckInvariantsAsync(task.Id);
     }

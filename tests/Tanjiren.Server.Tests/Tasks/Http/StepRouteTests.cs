@@ -26,7 +26,7 @@ public sealed class StepRouteTests
         var claimId = NewClaimId();
         var granted = await (await agent.TryClaimAsync(step, claimId)).BodyAsync<ClaimResponse>();
         (granted.LeaseGeneration, granted.LeaseTtlMs, granted.LeaseGraceMs, granted.TimeoutMs, granted.WorkingDirectory).ShouldBe((1, 90_000, 7000, 60_000, "/tmp"));
-        granted.Command.Argv.ShouldBe(["sh", "-c", "exit 3"]);
+        granted.Command!.Argv.ShouldBe(["sh", "-c", "exit 3"]);
         (granted.Environment!["A"], granted.EnvironmentFromMachine!.Single()).ShouldBe(("b", "TERM"));
         (await (await agent.TryClaimAsync(step, claimId)).BodyAsync<ClaimResponse>()).LeaseGeneration.ShouldBe(1);
 

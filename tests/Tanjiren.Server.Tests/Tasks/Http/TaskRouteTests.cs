@@ -71,8 +71,11 @@ public sealed class TaskRouteTests
 
         (await FieldsAsync(new())).ShouldBe(["command", "targets"]);
         (await FieldsAsync(On("box") with { Command = new() { Argv = ["a"], Shell = "b" } })).ShouldBe(["command"]);
-        (await FieldsAsync(On("box") with { Command = new() { Argv = ["a", "b\0"] }, Mode = TaskMode.Prompt, Intent = " ", WorkingDirectory = "here", Priority = 101 }))
-            .ShouldBe(["command.argv[1]", "intent", "mode", "priority", "workingDirectory"]);
+        (await FieldsAsync(On("box") with { Command = new() { Argv = ["a", "b\0"] }, CodingAgent = "claude", Intent = " ", WorkingDirectory = "here", Priority = 101 }))
+            .ShouldBe(["codingAgent", "command.argv[1]", "intent", "priority", "workingDirectory"]);
+        (await FieldsAsync(On("box") with { Mode = TaskMode.Prompt })).ShouldBe(["command", "promptText"]);
+        (await FieldsAsync(On("box") with { Mode = TaskMode.Prompt, Command = null, PromptText = "Why?", CodingAgent = "Claude Code" })).ShouldBe(["codingAgent"]);
+        (await FieldsAsync(On("box") with { Mode = TaskMode.Investigate, Command = null, PromptText = "Why?" })).ShouldBe(["mode"]);
         (await FieldsAsync(On("box") with { MaxParallel = -1, StopAfterFailures = 0, TimeoutSeconds = 0, QueueTimeoutSeconds = 0, LeaseGraceSeconds = 3601 }))
             .ShouldBe(["leaseGraceSeconds", "maxParallel", "queueTimeoutSeconds", "stopAfterFailures", "timeoutSeconds"]);
         (await FieldsAsync(On("box") with

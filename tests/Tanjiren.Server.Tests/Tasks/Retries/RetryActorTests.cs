@@ -26,7 +26,7 @@ public sealed class RetryActorTests
         DoctrineQuestion? asked = null;
         engine.Doctrine = question => { asked = question; return Free; };
         var attempt = await AttemptAsync(engine, task.Id);
-        (attempt.CreatedBy, attempt.Command.Argv![0]).ShouldBe((mia.UserId, "evil"));
+        (attempt.CreatedBy, attempt.Command!.Argv![0]).ShouldBe((mia.UserId, "evil"));
         (asked!.ActorRole, asked.Origin.ByPerson).ShouldBe((Role.Member, true));
     }
 

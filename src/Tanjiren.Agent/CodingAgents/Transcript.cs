@@ -1,0 +1,137 @@
+using System.Text;
+using Tanjiren.Agent.CodingAgents.Acp;
+using Tanjiren.Agent.Execution;
+using Tanjiren.Protocol;
+
+namespace Tanjiren.Agent.CodingAgents;
+
+/// <summary>
+/// A session as its step's log: what the agent says on stdout, word by word; what it does in short lines on stderr; and everything once more on the system stream, as events for
+/// programs (<see cref="EventLine"/>). A message and a thought become one event when they are whole. On the step's thread.
+/// </summary>
+internal sealed class Transcript(OutputHandler write)
+{
+    private const int MaxToolLines = 8;
+
+    private readonly EventText message = new("message");
+    private readonly EventText thought = new("thought");
+    /// <summary>By tool call: its lines so far.</summary>
+    private readonly Dictionary<string, List<string>> told = [];
+    private bool lineIsOpen;
+
+    public void Tell(SessionEvent happened)
+    {
+        if (happened is not MessageChunk { IsNew: false }) EndMessage();
+        if (happened is not ThoughtChunk) EndThought();
+        switch (happened)
+        {
+            case MessageChunk chunk:
+                message.Append(chunk.Text);
+                lineIsOpen = !chunk.Text.EndsWith('\n');
+                write(LogStream.Stdout, Encoding.UTF8.GetBytes(chunk.Text));
+                return;
+            case ThoughtChunk chunk:
+                thought.Append(chunk.Text);
+                return;
+            case ToolChanged changed:
+                TellTool(changed.Tool);
+                break;
+            case PlanChanged plan:
+                var now = plan.Entries.FirstOrDefault(e => e.Status == "in_progress")?.Content;
+                Line($"plan: {plan.Entries.Count(e => e.Status == "completed")} of {plan.Entries.Count} done{(now is null ? "" : ", now: " + now)}");
+                break;
+            case PermissionSettled settled:
+                Line($"permission for {settled.Question.Tool.Words}: {settled.Answer}{(settled.Option is { } option ? $" ({option.Kind})" : "")}{(settled.Because is { } because ? ", " + because : "")}");
+                break;
+            case ModeChanged changed:
+                Line($"mode: {changed.Mode}");
+                break;
+        }
+        write(LogStream.System, EventLine.Of(happened));
+    }
+
+    /// <summary>Writes what is held back for its end.</summary>
+    public void Finish()
+    {
+        EndMessage();
+        EndThought();
+    }
+
+    /// <summary>Something on stdout that is no message of the protocol: whatever it is, people may need it.</summary>
+    public void Junk(ReadOnlySpan<byte> line)
+    {
+        if (line.Length == 0) return;
+        write(LogStream.Stderr, line);
+        write(LogStream.Stderr, "\n"u8);
+    }
+
+    /// <summary>A line of the agent that runs the step.</summary>
+    public void Note(string words) => write(LogStream.System, Encoding.UTF8.GetBytes($"[tanjiren] {OneLine(words)}\n"));
+
+    /// <summary>A line for each thing that it is called, of which the first may say little ("Preparing file…"), and one for its failure.</summary>
+    private void TellTool(ToolCall tool)
+    {
+        if (!told.TryGetValue(tool.Id, out var lines))
+        {
+            if (told.Count >= 1000) told.Clear();
+            told[tool.Id] = lines = [];
+        }
+        var words = OneLine($"{tool.Kind ?? "tool"}: {tool.Words}");
+        Once(words);
+        if (tool.Status == "failed") Once(words + " failed");
+
+        void Once(string line)
+        {
+            if (lines.Count >= MaxToolLines || lines.Contains(line)) return;
+            lines.Add(line);
+            Line(line);
+        }
+    }
+
+    private void EndMessage()
+    {
+        if (lineIsOpen)
+        {
+            // Whatever comes next on a terminal begins its own line.
+            lineIsOpen = false;
+            write(LogStream.Stdout, "\n"u8);
+        }
+        if (message.Take() is { } said) write(LogStream.System, said);
+    }
+
+    private void EndThought()
+    {
+        if (thought.Take() is { } thinking) write(LogStream.System, thinking);
+    }
+
+    private void Line(string words) => write(LogStream.Stderr, Encoding.UTF8.GetBytes(OneLine(words) + "\n"));
+
+    /// <summary>Titles come from models: a line stays one, moves no cursor, and has an end.</summary>
+    private static string OneLine(string words)
+    {
+        const int longest = 500;
+        var cut = words.Length > longest ? TextCut.Keep(words, longest) + "…" : words;
+        return new string([.. cut.Select(c => char.IsControl(c) ? ' ' : c)]);
+    }
+
+    /// <summary>Collects the pieces of one message or thought into one event. What is longer than an event holds is on stdout, and not in another event: cut in two, a masked value would be found in neither.</summary>
+    private sealed class EventText(string type)
+    {
+        private readonly StringBuilder text = new();
+
+        public void Append(string words)
+        {
+            // One more than an event takes, so that it says that it was cut.
+            if (text.Length <= EventLine.MaxText) text.Append(words);
+        }
+
+        /// <summary>Null: there is none.</summary>
+        public byte[]? Take()
+        {
+            if (text.Length == 0) return null;
+            var line = EventLine.Text(type, text.ToString());
+            text.Clear();
+            return line;
+        }
+    }
+}

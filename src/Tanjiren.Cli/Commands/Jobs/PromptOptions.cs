@@ -1,0 +1,37 @@
+using System.CommandLine;
+
+using Tanjiren.Cli.Parsing;
+
+namespace Tanjiren.Cli.Commands.Jobs;
+
+/// <summary>The options of a job that asks a coding agent instead of running a command.</summary>
+internal sealed class PromptOptions(CliContext cli)
+{
+    private readonly Option<string?> prompt = Options.Text("--prompt", "TEXT", "Ask a coding agent on the workstation instead of running a command");
+    private readonly Option<string?> file = Options.Text("--prompt-file", "FILE", "The same with the text of this file; - reads it from standard input");
+    private readonly Option<string?> agent = Options.Text("--agent", "NAME", "The coding agent to ask: claude, codex, opencode … (default: the workstation's first)");
+
+    public IReadOnlyList<Option> All => [prompt, file, agent];
+
+    /// <summary>Those that say what the job is, as a command does.</summary>
+    public static bool SaysWhat(string option) => option is "--prompt" or "--prompt-file";
+
+    /// <summary>Null: none is given.</summary>
+    public string? TextOf(ParseResult parse)
+    {
+        var text = parse.GetValue(prompt);
+        if (parse.GetValue(file) is not { } path) return text;
+        if (text is not null) throw new CliException("both --prompt and --prompt-file are given", "give one of them");
+        if (path == "-") return cli.Input.ReadToEnd();
+        try
+        {
+            return File.ReadAllText(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new CliException($"--prompt-file {Output.Text.Safe(path)} can't be read: {e.Message}", "give the path of a text file, or - for standard input");
+        }
+    }
+
+    public string? AgentOf(ParseResult parse) => parse.GetValue(agent);
+}

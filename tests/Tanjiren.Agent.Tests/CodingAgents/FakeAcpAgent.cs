@@ -1,0 +1,133 @@
+using System.Text;
+using System.Text.Json;
+
+namespace Tanjiren.Agent.Tests.CodingAgents;
+
+/// <summary>
+/// A coding agent without a model, in a process of its own: it speaks the Agent Client Protocol and misbehaves in one way, by the scenario that it is started with. On one thread
+/// (see <see cref="Execution.TestHost"/>).
+/// </summary>
+internal static class FakeAcpAgent
+{
+    private static readonly StreamWriter Out = new(Console.OpenStandardOutput(), new UTF8Encoding(false)) { AutoFlush = true, NewLine = "\n" };
+    private static readonly StreamReader In = new(Console.OpenStandardInput());
+
+    public static int Run(string scenario)
+    {
+        Console.Error.WriteLine($"fake agent: {scenario}");
+        while (In.ReadLine() is { } line)
+        {
+            using var message = JsonDocument.Parse(line);
+            var id = message.RootElement.TryGetProperty("id", out var number) && number.ValueKind == JsonValueKind.Number ? number.GetInt32() : -1;
+            switch (message.RootElement.TryGetProperty("method", out var method) ? method.GetString() : "")
+            {
+                case "initialize" when scenario == "mute":
+                    break;
+                case "initialize":
+                    if (scenario == "dies-early") return Die();
+                    Answer(id, """{"protocolVersion":VERSION,"agentInfo":{"name":"fake","version":"1.2"},"agentCapabilities":{}}""".Replace("VERSION", scenario == "newer" ? "2" : "1"));
+                    break;
+                case "session/new" when scenario == "signed-out":
+                    Error(id, """{"code":-32000,"message":"Authentication required"}""");
+                    break;
+                case "session/new":
+                    Update("""{"sessionUpdate":"available_commands_update","availableCommands":[]}""");
+                    Update("""{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"Welcome!"}}""");
+                    Answer(id, """{"sessionId":"ses-1","modes":{"currentModeId":"auto","availableModes":[{"id":"auto","name":"Auto"},{"id":"read-only","name":"Read"}]}}""");
+                    break;
+                case "session/set_mode":
+                    Update("""{"sessionUpdate":"current_mode_update","currentModeId":MODE}""".Replace("MODE", message.RootElement.GetProperty("params").GetProperty("modeId").GetRawText()));
+                    Answer(id, "{}");
+                    break;
+                case "session/prompt":
+                    if (Prompted(scenario, id, message.RootElement.GetProperty("params").GetProperty("prompt")[0].GetProperty("text").GetString()!) is { } code) return code;
+                    break;
+                case "session/cancel" when scenario == "endless":
+                    Answer(waiting, """{"stopReason":"cancelled"}""");
+                    break;
+                case "":
+                    Answered(scenario, message.RootElement);
+                    break;
+            }
+        }
+        if (scenario == "stays") Block();
+        return 0;
+    }
+
+    private static int waiting;
+
+    private static int? Prompted(string scenario, int id, string prompt)
+    {
+        waiting = id;
+        switch (scenario)
+        {
+            case "plain":
+                Out.WriteLine("this line is no message");
+                Out.WriteLine("""{"neither":"is this"}""");
+                Say("Let me look. ");
+                Update("""{"sessionUpdate":"tool_call","toolCallId":"t1","title":"Read a.txt","kind":"read","status":"pending"}""");
+                Update("""{"sessionUpdate":"tool_call","toolCallId":"t1","title":"Read a.txt","kind":"read","status":"in_progress","content":[{"type":"content","content":{"type":"text","text":"abc"}}]}""");
+                Update("""{"sessionUpdate":"tool_call_update","toolCallId":"t2","title":"Never told before","kind":"edit","content":[{"type":"diff","path":"/a","oldText":null,"newText":"b"}]}""");
+                Update("""{"sessionUpdate":"plan","entries":[{"content":"look","priority":"high","status":"completed"},{"content":"say","priority":"low","status":"in_progress"}]}""");
+                Update("""{"sessionUpdate":"a_kind_of_tomorrow","x":[1]}""");
+                Update("""{"sessionUpdate":"usage_update","used":1200,"size":200000,"cost":{"amount":0.25,"currency":"USD"}}""");
+                Say($"You asked: {prompt}");
+                Answer(id, """{"stopReason":"end_turn","usage":{"inputTokens":10,"outputTokens":5,"totalTokens":15}}""");
+                break;
+            case "asks":
+                Out.WriteLine("""{"jsonrpc":"2.0","id":"p-1","method":"session/request_permission","params":{"sessionId":"ses-1","toolCall":{"toolCallId":"t1","title":"rm -rf /","kind":"execute","rawInput":{"command":"rm -rf /"}},"options":[{"optionId":"0","name":"Always","kind":"allow_always"},{"optionId":"yes","name":"Yes","kind":"allow_once"},{"optionId":"no","name":"No","kind":"reject_once"}]}}""");
+                break;
+            case "writes":
+                Out.WriteLine("""{"jsonrpc":"2.0","id":7,"method":"fs/write_text_file","params":{"sessionId":"ses-1","path":"/etc/passwd","content":""}}""");
+                break;
+            case "errs":
+                Error(id, """{"code":-32603,"message":"Internal error","data":{"details":"the model is overloaded"}}""");
+                break;
+            case "refuses":
+                Answer(id, """{"stopReason":"refusal"}""");
+                break;
+            case "gives-up":
+                Answer(id, """{"stopReason":"cancelled"}""");
+                break;
+            case "dies":
+                Say("I was about to");
+                return Die();
+            case "endless" or "deaf":
+                Say("word ");
+                break;
+            default:
+                Say("done");
+                Answer(id, """{"stopReason":"end_turn"}""");
+                break;
+        }
+        return null;
+    }
+
+    /// <summary>Says what it was answered, and ends its turn.</summary>
+    private static void Answered(string scenario, JsonElement answer)
+    {
+        if (scenario == "asks") Say("answered " + answer.GetProperty("result").GetProperty("outcome").GetRawText().Replace('"', '\''));
+        if (scenario == "writes") Say("answered " + answer.GetProperty("error").GetProperty("code").GetRawText());
+        Answer(waiting, """{"stopReason":"end_turn"}""");
+    }
+
+    private static int Die()
+    {
+        Console.Error.WriteLine("out of luck");
+        return 3;
+    }
+
+    private static void Block()
+    {
+        using var never = new ManualResetEventSlim();
+        never.Wait();
+    }
+
+    private static void Say(string text) => Update("""{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":TEXT}}""".Replace("TEXT", JsonSerializer.Serialize(text)));
+
+    private static void Update(string update) => Out.WriteLine("""{"jsonrpc":"2.0","method":"session/update","params":{"sessionId":"ses-1","update":UPDATE}}""".Replace("UPDATE", update));
+
+    private static void Answer(int id, string result) => Out.WriteLine($"{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}");
+
+    private static void Error(int id, string error) => Out.WriteLine($"{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{error}}}");
+}
