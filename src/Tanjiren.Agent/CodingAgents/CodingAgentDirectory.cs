@@ -1,3 +1,4 @@
+using Tanjiren.Agent.Execution;
 using Tanjiren.Agent.Settings;
 using Tanjiren.Protocol;
 
@@ -20,7 +21,7 @@ internal sealed class CodingAgentDirectory(IReadOnlyDictionary<string, CodingAge
         ("qwen", ["qwen", "--acp"]),
     ];
 
-    public static CodingAgentDirectory OfThisMachine(AgentSettings settings) => new(settings.CodingAgents, ProgramSearch.CanStart);
+    public static CodingAgentDirectory OfThisMachine(AgentSettings settings) => new(settings.CodingAgents, program => ProgramSearch.Find(program, Environment.GetEnvironmentVariable("PATH")) is not null);
 
     /// <summary>Those that can be started now, the preferred ones first; null when there is none.</summary>
     public IReadOnlyList<string>? Names() => All() is { Count: > 0 } all ? [.. all.Take(WireLimits.MaxCodingAgents).Select(a => a.Name)] : null;
@@ -47,32 +48,4 @@ internal sealed class CodingAgentDirectory(IReadOnlyDictionary<string, CodingAge
     }
 
     private bool IsThere(CodingAgentSettings settings) => settings.Command.Count > 0 && canStart(settings.Command[0]);
-}
-
-/// <summary>Whether a program stands where a job would find it. Cheap and often asked: the launcher says exactly what is wrong.</summary>
-internal static class ProgramSearch
-{
-    public static bool CanStart(string program)
-    {
-        if (program.Length == 0) return false;
-        // A relative path depends on the task's directory: nobody can say before there is one.
-        if (program.AsSpan().IndexOfAny('/', Path.DirectorySeparatorChar) >= 0) return Path.IsPathFullyQualified(program) && IsProgram(program);
-        var directories = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries);
-        string[] endings = OperatingSystem.IsWindows() ? ["", ".exe", ".cmd", ".bat"] : [""];
-        return directories.Any(directory => endings.Any(ending => IsProgram(Path.Join(directory, program + ending))));
-    }
-
-    private static bool IsProgram(string path)
-    {
-        try
-        {
-            return File.Exists(path)
-                && (OperatingSystem.IsWindows() || (File.GetUnixFileMode(path) & (UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute)) != 0);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            // Gone since the look before.
-            return false;
-        }
-    }
 }

@@ -65,9 +65,9 @@ internal sealed class SettingsReader
         foreach (var (name, value) in fields.Entries(part, "codingAgents"))
         {
             var path = $"codingAgents.{SettingsFields.Shown(name.Value)}";
-            if (name.Value.Length is < 1 or > 64 || !name.Value.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))
+            if (!CodingAgentName.IsValid(name.Value))
             {
-                fields.Fault(name, $"{path} is no name for a coding agent; give 1 to 64 letters, digits, dots, dashes and underscores");
+                fields.Fault(name, $"{path} is no name for a coding agent: one {CodingAgentName.Rule}");
                 continue;
             }
             var agent = fields.Of(value, path, AgentKeys);

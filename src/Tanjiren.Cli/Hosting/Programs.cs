@@ -46,30 +46,4 @@ internal static class Programs
             throw;
         }
     }
-
-    /// <summary>Full path of a program, as a shell finds it; null when it is not on <paramref name="path"/>.</summary>
-    public static string? Find(string name, string? path)
-    {
-        string[] endings = OperatingSystem.IsWindows() ? [".exe", ".cmd", ".bat"] : [""];
-        foreach (var directory in (path ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries).Where(Path.IsPathFullyQualified))
-            foreach (var ending in endings)
-            {
-                var file = Path.Combine(directory, name + ending);
-                if (IsExecutable(file)) return file;
-            }
-        return null;
-    }
-
-    private static bool IsExecutable(string file)
-    {
-        try
-        {
-            if (!File.Exists(file)) return false;
-            return OperatingSystem.IsWindows() || (File.GetUnixFileMode(file) & (UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute)) != UnixFileMode.None;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return false;
-        }
-    }
 }

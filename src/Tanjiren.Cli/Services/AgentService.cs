@@ -1,3 +1,4 @@
+using Tanjiren.Agent.Execution;
 using Tanjiren.Cli.Hosting;
 
 namespace Tanjiren.Cli.Services;
@@ -29,7 +30,7 @@ internal sealed record AgentService
         var command = SelfCommand.With("agent", "run", "--workspace", workspace, "--home", home);
         if (!Path.IsPathFullyQualified(command[0]))
         {
-            var program = Programs.Find(command[0], variable("PATH"))
+            var program = ProgramSearch.Find(command[0], variable("PATH"))
                 ?? throw new CliException($"'{command[0]}' is not on the PATH, and a service needs its full path", "run this with `dotnet tanvrit-compute.dll`, with the directory of dotnet on the PATH");
             command = [program, .. command.Skip(1)];
         }

@@ -232,7 +232,13 @@ public sealed class DoctorTests : IAsyncLifetime
             // Only what may be run counts.
             if (name != "gemini" && !OperatingSystem.IsWindows()) File.SetUnixFileMode(bin.File(name), UnixFileMode.UserRead | UnixFileMode.UserExecute);
         }
-        Of(await ReportAsync(exit: 0), "coding agents").Message.ShouldBe("codex-acp, opencode");
+        Of(await ReportAsync(exit: 0), "coding agents").Message.ShouldBe("codex, opencode");
+
+        await File.WriteAllTextAsync(new TanvritHome(cli.Home).AgentSettingsFile, $"codingAgents: {{ mine: {{ command: [{bin.File("codex-acp")}] }} }}\n", Ct);
+        Of(await ReportAsync(exit: 0), "coding agents").Message.ShouldBe("codex, opencode, mine");
+
+        await File.WriteAllTextAsync(new TanvritHome(cli.Home).AgentSettingsFile, "codingAgents: { mine: {} }\n", Ct);
+        Of(await ReportAsync(exit: 1), "coding agents").Message.ShouldContain(":1:17: codingAgents.mine.command is missing");
     }
 
     private async Task<DoctorReport> ReportAsync(int exit, params string[] options)

@@ -1,20 +1,22 @@
-using Tanjiren.Cli.Hosting;
+using Tanjiren.Agent.CodingAgents;
+using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Settings;
 
 namespace Tanjiren.Cli.Commands.Doctor;
 
-/// <summary>Which coding agents are on the PATH. The agent has the PATH that it was started with, which may be another.</summary>
+/// <summary>Which coding agents prompts can be given to: those of agent.yaml, and the known ones on the PATH. The agent has the PATH that it was started with, which may be another.</summary>
 internal static class CodingAgentsCheck
 {
     private const string Name = "coding agents";
-    /// <summary>Programs that speak the Agent Client Protocol.</summary>
-    private static readonly string[] Known = ["claude-agent-acp", "claude-code-acp", "codex-acp", "opencode", "gemini", "qwen"];
 
     public static DoctorCheck Check { get; } = new(Name, Verdict.Warning, (scene, _) => Task.FromResult(Look(scene)));
 
     private static Finding Look(DoctorScene scene)
     {
-        var found = Known.Where(name => Programs.Find(name, scene.Cli.Variable("PATH")) is not null).ToList();
+        var read = AgentSettingsFile.Read(scene.Cli.Home.AgentSettingsFile);
+        if (read.Faults.Count > 0) return Finding.Problem(Name, $"agent.yaml can't be used: {read.Faults[0]}", "Mend it: no agent starts with it.");
+        var directory = new CodingAgentDirectory(read.Settings.CodingAgents, program => ProgramSearch.Find(program, scene.Cli.Variable("PATH")) is not null);
         // Nobody needs one for commands.
-        return Finding.Ok(Name, found.Count == 0 ? "none on the PATH; commands run without" : string.Join(", ", found));
+        return Finding.Ok(Name, directory.Names() is { } names ? string.Join(", ", names) : "none on the PATH; commands run without");
     }
 }
