@@ -2,6 +2,7 @@ using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Tasks.Approvals;
+using Tanjiren.Server.Tasks.Permissions;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -41,10 +42,11 @@ internal sealed class TaskStore(Database database)
             """, new { taskId });
         var responses = task.Mode == "command" || (onlyWhenEnded && task.EndedAt is null) ? [] : (await sql.ListAsync<ResponseRow>(
             "SELECT r.step_id, r.response, r.usage FROM step_responses r JOIN steps s ON s.id = r.step_id WHERE s.task_id = @taskId", new { taskId })).ToDictionary(r => r.StepId);
+        var permissions = task.Mode == "command" || task.State != "executing" ? [] : await PermissionStore.PendingOfTaskAsync(sql, organizationId, taskId);
         return TaskMapping.ToBody(task, new ExecutionBody
         {
             Id = execution.Id, ActiveSteps = execution.ActiveSteps, Steps = [.. steps.Select(s => TaskMapping.ToBody(s, responses.GetValueOrDefault(s.Id)))],
-        }, [.. approvals.Select(a => a.ToBody())]);
+        }, [.. approvals.Select(a => a.ToBody())], [.. permissions.Select(p => p.ToBody())]);
     }
 
     /// <summary>The row alone, without its steps.</summary>
