@@ -98,7 +98,11 @@ internal sealed class TaskEventStream(Database database, TimeProvider clock, Wak
               AND kind IN ('approvalRequested', 'approved', 'rejected', 'approvalExpired', 'permissionAsked', 'permissionAnswered', 'permissionExpired', 'permissionWithdrawn') ORDER BY event_seq LIMIT @QuestionBatch
             """, new { taskId, after, horizon, QuestionBatch });
         // What comes after them is read with the next stretch. Each is a change of state, so the last one of this stretch is known.
-        if (questions.Count == QuestionBatch) (horizon, stateSeq, logs) = (questions[^1].EventSeq, questions[^1].EventSeq, [.. logs.Where(l => l.EventSeq <= questions[^1].EventSeq)]);
+        if (questions.Count == QuestionBatch)
+        {
+            stateSeq = horizon = questions[^1].EventSeq;
+            logs = [.. logs.Where(l => l.EventSeq <= horizon)];
+        }
         var asked = questions.Where(q => q.IsPermission).Select(q => q.QuestionId).Distinct().ToList();
         var permissions = asked.Count == 0 ? [] : await PermissionStore.ListAsync(sql, organizationId, asked);
         var awaitsLogs = await sql.FirstAsync<bool>("""

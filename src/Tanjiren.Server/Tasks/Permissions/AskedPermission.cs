@@ -70,7 +70,7 @@ internal sealed record AskedPermission
         ExpiresAt = locked.Now + timeoutMs,
     };
 
-    private static void CheckTool(PermissionTool tool, FieldErrors errors)
+    public static void CheckTool(PermissionTool tool, FieldErrors errors)
     {
         Check(tool.CallId, MaxIdLength, "tool.callId", errors);
         Check(tool.Kind, MaxKindLength, "tool.kind", errors);
