@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.CodingAgents.Acp;
 
@@ -76,7 +77,7 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
         if (WasCancelled) return true;
         WasCancelled = true;
         // Some wait for their question for ever, and never come to see the cancel.
-        foreach (var question in pending.Values.ToList()) Settle(question, "cancelled", null, null);
+        foreach (var question in pending.Values.ToList()) Settle(question, PermissionTold.Cancelled, null, null);
         Outgoing.Enqueue(AcpCodec.Write(new RpcRequest<SessionParams> { Method = "session/cancel", Params = new SessionParams { SessionId = sessionId! } }, AcpJson.Default.SessionRequest));
         return true;
     }
@@ -183,7 +184,7 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
 
     private void Finish(SessionEnd end)
     {
-        foreach (var question in pending.Values.ToList()) Settle(question, "cancelled", null, null);
+        foreach (var question in pending.Values.ToList()) Settle(question, PermissionTold.Cancelled, null, null);
         if (usage is { } told) Events.Enqueue(new UsageTold(told));
         if (end.StopReason is { } reason) Events.Enqueue(new TurnEnded(reason));
         phase = Phase.Over;
