@@ -217,8 +217,11 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
     }
 
     /// <summary>The last word of the path; of what has an id there: permission.</summary>
-    private static string RouteOf(HttpContext context) =>
-        context.Request.Path.Value!.Split('/', StringSplitOptions.RemoveEmptyEntries) is var parts && parts is [_, "steps", _, "permissions", _] ? "permission" : parts[^1];
+    private static string RouteOf(HttpContext context)
+    {
+        var parts = context.Request.Path.Value!.Split('/', StringSplitOptions.RemoveEmptyEntries);
+        return parts is [_, "steps", _, "permissions", _] ? "permission" : parts[^1];
+    }
 
     private bool HoldsLease()
     {

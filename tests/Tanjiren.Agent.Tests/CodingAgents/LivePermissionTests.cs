@@ -119,6 +119,7 @@ public sealed class LivePermissionTests : IAsyncLifetime
         if (wasTaken)
         {
             await AskedAsync();
+            await Eventually.TrueAsync(() => server.Count("permission") > 0);
             server.Cut("permissions", "permission", "settle");
         }
 

@@ -30,7 +30,7 @@ public sealed class PermissionTextTests
     public void What_is_too_long_is_cut_or_left_out_and_said_so()
     {
         var locations = Enumerable.Range(0, 60).Select(i => new ToolLocation { Path = i == 0 ? new string('p', 5000) : $"/file/{i}" }).ToList();
-        var tool = new ToolCall("t") { Title = new string('x', 5000), Kind = "edit", Locations = locations, Input = JsonSerializer.SerializeToElement(new string('y', 40_000), WireJson.Default.String) };
+        var tool = new ToolCall("t") { Title = new string('x', 5000), Kind = "edit", Locations = locations, Input = JsonDocument.Parse($"\"{new string('y', 40_000)}\"").RootElement };
         var options = Enumerable.Range(0, 30).Select(i => new PermissionOption { OptionId = i == 0 ? new string('o', 201) : $"o{i}", Name = new string('n', 300), Kind = "allow_once" });
 
         var asked = PermissionText.Plain.Of(Question(tool, [.. options]), Id, 1, "fake");

@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using Tanjiren.Agent.CodingAgents;
 using Tanjiren.Agent.CodingAgents.Acp;
+using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.Tests.CodingAgents.Acp;
 
