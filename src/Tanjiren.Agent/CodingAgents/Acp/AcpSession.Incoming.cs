@@ -19,8 +19,8 @@ internal sealed partial class AcpSession
     /// <summary>Answers a question that is still open.</summary>
     public void Answer(PermissionQuestion question, PermissionAnswer answer)
     {
-        // Not one that came under the same id after it was taken back: an answer is for what was asked.
-        if (phase == Phase.Over || !pending.TryGetValue(question.Key, out var waiting) || !ReferenceEquals(waiting, question)) return;
+        // By the question itself: an answer to another of the same id, asked and answered before, is none to this.
+        if (phase == Phase.Over || !pending.TryGetValue(question.Key, out var open) || !ReferenceEquals(open, question)) return;
         Settle(question, answer.Verdict == PermissionVerdict.Allow ? PermissionTold.Allow : PermissionTold.Deny, question.Choose(answer.Verdict, answer.OptionId), answer.Because);
     }
 
@@ -86,8 +86,6 @@ internal sealed partial class AcpSession
                 if (AcpCodec.TextOf(update.Content) is { Length: > 0 } thought) Events.Enqueue(new ThoughtChunk(thought));
                 break;
             case "tool_call" or "tool_call_update":
-                // What it said before was on the way to its answer.
-                messageIsOver = true;
                 Upsert(AcpCodec.Read(element, AcpJson.Default.ToolCallFields));
                 break;
             case "plan":
@@ -127,7 +125,9 @@ internal sealed partial class AcpSession
         if (tools.Count >= MaxTools && !tools.ContainsKey(id)) tools.Clear();
         var isNew = !tools.TryGetValue(id, out var known);
         var tool = tools[id] = (known ?? new ToolCall(id)).With(fields);
-        Events.Enqueue(new ToolChanged(tool, isNew));
+        // What it said before a new call was on the way to its answer. News of an earlier one may come in the middle of words.
+        messageIsOver |= isNew;
+        Events.Enqueue(new ToolChanged(tool, isNew, HasInput: fields.RawInput is not null, HasContent: fields.Content is not null));
         return tool;
     }
 

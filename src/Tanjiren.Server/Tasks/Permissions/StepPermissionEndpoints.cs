@@ -50,6 +50,7 @@ internal static class StepPermissionEndpoints
         PermissionMoveKind.NotFound => Problem.NotFound("step or permission", $"{stepId}/{permissionId}"),
         PermissionMoveKind.SessionEnded => StepEndpoints.SessionEnded(),
         PermissionMoveKind.LeaseLost => Problem.Conflict(ErrorCode.LeaseLost, "The lease is no longer held by this session under this generation.", "Kill the process tree; its output is still taken.", move.State),
+        PermissionMoveKind.NotAsking => Problem.Conflict(ErrorCode.StateConflict, "The step runs a command, which asks nothing.", "Only the coding agent of a prompt asks.", move.State),
         PermissionMoveKind.IdTaken => Problem.Conflict(ErrorCode.StateConflict, "Another question has this id.", "Each id names one question for ever; never reuse one."),
         _ => Problem.Conflict(ErrorCode.StateConflict,
             $"The step has asked {PermissionRules.MaxOfStep} questions, or has {PermissionRules.MaxPendingOfStep} that wait; no more are taken.", "Deny it.", move.State),

@@ -89,12 +89,13 @@ internal sealed class StepPermissions(Database database, TimeProvider clock, Doc
         if (await PermissionBook.FindAsync(tx, asked.Id) is { } known)
             return known.StepId == stepId && known.Digest == asked.Digest ? new PermissionMove(PermissionMoveKind.Answered, known.ToStanding(locked.Now)) : new PermissionMove(PermissionMoveKind.IdTaken);
         if (!step.IsHeldBy(device.InstanceId, device.SessionId, asked.Generation)) return new PermissionMove(PermissionMoveKind.LeaseLost, State: step.State);
+        if (locked.ParsedSpec.PermissionTimeoutSeconds is not { } timeoutSeconds) return new PermissionMove(PermissionMoveKind.NotAsking, State: step.State);
         // Nobody is asked about what shall end.
         if (step.CancelRequestedAt is not null) return new PermissionMove(PermissionMoveKind.Answered, new PermissionStanding { Id = asked.Id, State = PermissionState.Withdrawn, Because = "the task is being cancelled" });
         var (all, pending) = await PermissionBook.CountAsync(tx, stepId);
         if (all >= PermissionRules.MaxOfStep || pending >= PermissionRules.MaxPendingOfStep) return new PermissionMove(PermissionMoveKind.TooMany, State: step.State);
 
-        var row = Decided(asked.ToRow(locked, stepId, device.InstanceId, (locked.ParsedSpec.PermissionTimeoutSeconds ?? 0) * 1000L), decision, asked.Options);
+        var row = Decided(asked.ToRow(locked, stepId, device.InstanceId, timeoutSeconds * 1000L), decision, asked.Options);
         await PermissionBook.InsertAsync(tx, row);
         PermissionBook.Tell(locked, PermissionEvents.Asked, row);
         if (!row.IsPending) PermissionBook.Tell(locked, PermissionEvents.Answered, row);
@@ -173,6 +174,8 @@ internal enum PermissionMoveKind
     /// <summary>Another question has this id.</summary>
     IdTaken,
     TooMany,
+    /// <summary>No coding agent is at work there.</summary>
+    NotAsking,
 }
 
 /// <param name="Kind">How it was taken.</param>
