@@ -36,6 +36,8 @@ internal sealed class Draft(FuzzRoute route)
 
     public RotationFact? Rotation { get; set; }
 
+    public string? PermissionId { get; set; }
+
     /// <summary>The key that a workstation asks for.</summary>
     public DeviceClient? NewKey { get; set; }
 
