@@ -9,6 +9,7 @@ internal sealed partial class FakeControlPlane
 {
     private readonly HashSet<string> cutRoutes = [];
     private readonly Dictionary<string, FakePermission> permissions = [];
+    private int losses;
 
     /// <summary>How long a question waits. Null, as of an older server: none is taken.</summary>
     public long? PermissionTimeoutMs { get; set; }
@@ -41,6 +42,15 @@ internal sealed partial class FakeControlPlane
         return true;
     }
 
+    /// <summary>How many requests have lost their connection.</summary>
+    public int Losses => losses;
+
+    private void CutOff(HttpContext context)
+    {
+        Interlocked.Increment(ref losses);
+        context.Abort();
+    }
+
     private bool IsCut(string route)
     {
         lock (gate) return Down || cutRoutes.Contains(route);
@@ -69,7 +79,7 @@ internal sealed partial class FakeControlPlane
             }
             if (IsCut("permission"))
             {
-                context.Abort();
+                CutOff(context);
                 return;
             }
             if (standing.State != PermissionState.Pending)

@@ -171,7 +171,7 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
         var route = RouteOf(context);
         if (IsCut(route))
         {
-            context.Abort();
+            CutOff(context);
             return;
         }
         if (!await ProvedAsync(context, route, body)) return;

@@ -73,6 +73,8 @@ public sealed class LivePermissionTests : IAsyncLifetime
 
         server.Down = true;
         server.Changed();
+        // The one that hung, and one that was tried since.
+        await Eventually.TrueAsync(() => server.Losses > 1);
         server.Answer(asked, PermissionVerdict.Allow, "yes").ShouldBeTrue();
         step.Result.ShouldBeNull();
         server.Down = false;

@@ -100,7 +100,8 @@ public sealed class PermissionCommandsTests : IAsyncLifetime
         server.On("GET", "/api/approvals/events", async (context, _) =>
         {
             context.Response.ContentType = "text/event-stream";
-            foreach (var (name, permission) in new[] { (ApprovalEvents.Pending, Wire.Permission()), (ApprovalEvents.Current, null), (PermissionEvents.Asked, Wire.Permission() with { Id = "perm_2" }) })
+            (string, PermissionBody?)[] told = [(ApprovalEvents.Pending, Wire.Permission()), (ApprovalEvents.Current, null), (PermissionEvents.Asked, Wire.Permission() with { Id = "perm_2" })];
+            foreach (var (name, permission) in told)
                 await context.Response.WriteAsync($"event: {name}\ndata: {JsonSerializer.Serialize(new ApprovalEventBody { Permission = permission }, WireJson.Default.ApprovalEventBody)}\n\n");
             await context.Response.Body.FlushAsync();
             await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -132,6 +133,6 @@ public sealed class PermissionCommandsTests : IAsyncLifetime
 
     private static IdentityBody Me() => new()
     {
-        UserId = "usr_1", Email = "ada@example.org", Role = Role.Owner, Organization = new OrganizationBody { Id = "org_1", Name = "local", Role = Role.Owner },
+        UserId = "usr_1", Email = "ada@example.org", Role = Role.Owner, Organization = new OrganizationBody { Id = "org_1", Name = "local" },
     };
 }

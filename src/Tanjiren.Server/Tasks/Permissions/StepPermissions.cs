@@ -120,7 +120,7 @@ internal sealed class StepPermissions(Database database, TimeProvider clock, Doc
     private Task<PermissionDecision?> JudgeAsync(Device device, string stepId, AskedPermission asked, CancellationToken cancellationToken) => database.ReadAsync(async sql =>
     {
         var about = await sql.FirstAsync<AboutRow>("""
-            SELECT t.mode, t.schedule_id, t.runbook_id, t.by_person, t.changed_by, i.tags,
+            SELECT t.schedule_id, t.runbook_id, t.by_person, t.changed_by, i.tags,
               (SELECT m.role FROM memberships m WHERE m.organization_id = t.organization_id AND m.user_id = coalesce(t.changed_by, t.created_by)) AS actor_role
             FROM steps s JOIN tasks t ON t.id = s.task_id JOIN instances i ON i.id = s.lease_holder
             WHERE s.id = @stepId AND s.organization_id = @OrganizationId AND s.state = 'running' AND s.lease_holder = @InstanceId AND s.lease_session = @SessionId AND s.lease_generation = @Generation
@@ -150,7 +150,6 @@ internal sealed class StepPermissions(Database database, TimeProvider clock, Doc
 
     private sealed record AboutRow
     {
-        public string Mode { get; init; } = "";
         public string? ScheduleId { get; init; }
         public string? RunbookId { get; init; }
         public int ByPerson { get; init; }
