@@ -156,6 +156,8 @@ public sealed class PermissionAnswerTests
         (await inbox.ReadAsync()).ShouldSatisfyAllConditions(e => e!.Name.ShouldBe(PermissionEvents.Asked), e => e!.Permission!.Id.ShouldBe(news));
         await server.Client.AnswerAsync(waiting, PermissionVerdict.Deny);
         (await inbox.ReadAsync()).ShouldSatisfyAllConditions(e => e!.Name.ShouldBe(PermissionEvents.Answered), e => e!.Permission!.Verdict.ShouldBe(PermissionVerdict.Deny));
+        var explained = (await server.Client.GetBodyAsync<TaskExplanationBody>($"/api/tasks/{task.Id}/explain")).Steps.Single();
+        (explained.WaitingFor.Single(), explained.Sentence.Contains("its coding agent waits for an answer", StringComparison.Ordinal)).ShouldBe((WaitReason.Permission, true));
         await agent.SettleAsync(step, news, PermissionTold.Withdrawn);
         (await inbox.ReadAsync()).ShouldSatisfyAllConditions(e => e!.Name.ShouldBe(PermissionEvents.Withdrawn), e => e!.Permission!.Id.ShouldBe(news));
 
