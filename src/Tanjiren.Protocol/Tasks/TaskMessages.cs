@@ -210,7 +210,7 @@ public sealed record TaskBody
     public string? ChangedBy { get; init; }
     /// <summary>Every approval that was asked for, oldest first. Absent in lists, and when there was none.</summary>
     public IReadOnlyList<ApprovalBody>? Approvals { get; init; }
-    /// <summary>What its coding agents ask for and nobody has answered yet, oldest first. Absent in lists, and when there is nothing.</summary>
+    /// <summary>What its coding agents ask for and nobody has answered yet: the oldest 20. Absent in lists, and when there is nothing.</summary>
     public IReadOnlyList<PermissionBody>? Permissions { get; init; }
     public RetryPolicy? Retry { get; init; }
     /// <summary>When the next attempt is made, while one is pending.</summary>

@@ -69,13 +69,14 @@ internal static class JobsShowCommand
                 Text.Bytes(step.LogBytes) + (step.Truncated ? ", cut" : "") + (step.EndedAt is not null && !step.LogsComplete ? ", more to come" : ""),
                 step.Attempts.ToString());
         table.Write();
-        foreach (var step in execution.Steps.Where(s => s.Response is not null || s.Usage is not null)) ShowResponse(cli, step);
+        foreach (var step in execution.Steps.Where(s => s.Response is not null || s.ResponseLeftOut == true || s.Usage is not null)) ShowResponse(cli, step);
     }
 
     private static void ShowResponse(CliContext cli, StepBody step)
     {
         cli.Out.WriteLine();
         cli.Out.WriteLine($"response of {Text.Safe(step.InstanceName ?? step.Id)}{(step.Usage is { } usage && Words.Of(usage) is { Length: > 0 } cost ? $" ({cost})" : "")}:");
+        if (step.ResponseLeftOut == true) cli.Out.WriteLine("(too much to show with the others: `jobs logs` has it)");
         foreach (var line in (step.Response ?? "").TrimEnd().Split('\n')) cli.Out.WriteLine(Text.Safe(line));
     }
 

@@ -7,6 +7,8 @@ namespace Tanjiren.Server.Tasks.Permissions;
 /// <summary>Reading questions, within one organization.</summary>
 internal sealed class PermissionStore(Database database)
 {
+    private const int MaxTold = 20;
+
     private const string Select = """
         SELECT p.*, t.intent, t.approval_class, i.name AS instance_name, u.email AS answered_by_email
         FROM permissions p JOIN tasks t ON t.id = p.task_id LEFT JOIN instances i ON i.id = p.instance_id LEFT JOIN users u ON u.id = p.answered_by
@@ -27,8 +29,9 @@ internal sealed class PermissionStore(Database database)
     public Task<IReadOnlyList<string>> PendingAsync(string organizationId, CancellationToken cancellationToken) => database.ReadAsync(
         sql => sql.ListAsync<string>("SELECT id FROM permissions WHERE organization_id = @organizationId AND state = 'pending'", new { organizationId }), cancellationToken);
 
+    /// <summary>The oldest, as many as a task tells: each may have 32 KiB, and a task a thousand steps.</summary>
     public static Task<IReadOnlyList<PermissionRow>> PendingOfTaskAsync(SqlSession sql, string organizationId, string taskId) =>
-        sql.ListAsync<PermissionRow>(Select + " WHERE p.organization_id = @organizationId AND p.task_id = @taskId AND p.state = 'pending' ORDER BY p.id", new { organizationId, taskId });
+        sql.ListAsync<PermissionRow>(Select + " WHERE p.organization_id = @organizationId AND p.task_id = @taskId AND p.state = 'pending' ORDER BY p.id LIMIT @MaxTold", new { organizationId, taskId, MaxTold });
 
     /// <summary>These as they are now, those that ended before those that are pending, each oldest first. Fewer, when some were deleted with their tasks.</summary>
     public Task<IReadOnlyList<PermissionRow>> ListAsync(string organizationId, IReadOnlyCollection<string> ids, CancellationToken cancellationToken) =>
