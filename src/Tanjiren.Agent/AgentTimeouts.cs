@@ -69,6 +69,9 @@ public sealed record AgentTimeouts
     /// <summary>Time between SIGTERM and SIGKILL of a coding agent whose turn is over, and between the words that end a turn whose time is over and SIGKILL. Default 2 s.</summary>
     public TimeSpan TurnGrace { get; init; } = TimeSpan.FromSeconds(2);
 
+    /// <summary>What the server is given beyond the end of a coding agent's question to say that nobody answered; then it is denied without it. Default 2 s.</summary>
+    public TimeSpan PermissionSlack { get; init; } = TimeSpan.FromSeconds(2);
+
     /// <summary>What the watchdog gives a step beyond its hard deadline, so that the agent, when it can, ends it first and with grace. Default 10 s.</summary>
     public TimeSpan WatchdogSlack { get; init; } = TimeSpan.FromSeconds(10);
 
@@ -105,6 +108,8 @@ public sealed record AgentTimeouts
         Ordered(RefusalPause, RefusalMax, "RefusalPause", "RefusalMax");
         // A renewal that hangs must be given up in time for another one.
         Ordered(Request, Renewal, "Request", "Renewal");
+        // A lost connection is taken up again within it.
+        Ordered(BackoffFirst, PermissionSlack, "BackoffFirst", "PermissionSlack");
         Ordered(SlowRetry, SignedOutRetry, "SlowRetry", "SignedOutRetry");
         Ordered(SignInLook, Heartbeat, "SignInLook", "Heartbeat");
         Ordered(Connect, Request, "Connect", "Request");

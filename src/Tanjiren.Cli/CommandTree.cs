@@ -45,6 +45,7 @@ internal static class CommandTree
                 JobsRunCommand.Create(cli), JobsListCommand.Create(cli), JobsShowCommand.Create(cli), JobsLogsCommand.Create(cli),
                 JobsCancelCommand.Create(cli), JobsRetryCommand.Create(cli),
                 JobsApproveCommand.Create(cli), JobsRejectCommand.Create(cli), JobsUpdateCommand.Create(cli), JobsResumeCommand.Create(cli),
+                JobsApprovalsCommand.Create(cli), JobsAnswerCommand.Create(cli),
                 JobsExplainCommand.Create(cli), JobsOverviewCommand.Create(cli), JobsVerifyCommand.Create(cli)),
             Group("approvals", "See what waits for an approval",
                 ApprovalsListCommand.Create(cli), ApprovalsWatchCommand.Create(cli)),

@@ -28,6 +28,7 @@ public static class Ids
     public const string Investigation = "ivg_";
     public const string Runbook = "rb_";
     public const string Prompt = "prm_";
+    public const string Permission = "perm_";
     public const string Message = "msg_";
     public const string KeyRotation = "rot_";
 

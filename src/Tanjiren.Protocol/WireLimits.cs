@@ -65,6 +65,16 @@ public static class WireLimits
     /// <summary>Largest response of a coding agent that is kept on a step, in bytes of UTF-8 (256 KiB).</summary>
     public const int MaxResponseBytes = 256 * 1024;
 
+    /// <summary>Largest arguments of a tool that a coding agent asks for, in bytes of JSON (32 KiB); larger ones are not told.</summary>
+    public const int MaxToolArgumentsBytes = 32 * 1024;
+
+    public const int MaxToolTitleLength = 1000;
+    public const int MaxToolPaths = 50;
+    public const int MaxToolPathLength = 4096;
+
+    /// <summary>Answers that a coding agent offers to one question.</summary>
+    public const int MaxPermissionOptions = 16;
+
     /// <summary>Coding agents that one machine announces at most.</summary>
     public const int MaxCodingAgents = 32;
 

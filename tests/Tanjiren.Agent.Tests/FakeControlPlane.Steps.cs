@@ -16,6 +16,7 @@ internal sealed partial class FakeControlPlane
             {
                 "claim" => ClaimAsync(context, step, JsonSerializer.Deserialize(body, WireJson.Default.ClaimRequest)!),
                 "logs" => LogsAsync(context, step, JsonSerializer.Deserialize(body, WireJson.Default.AppendLogsRequest)!),
+                "permissions" => AskPermissionAsync(context, step, JsonSerializer.Deserialize(body, WireJson.Default.AskPermissionRequest)!),
                 "complete" => CompleteAsync(context, step, JsonSerializer.Deserialize(body, WireJson.Default.CompleteRequest)!),
                 _ => ReleaseAsync(context, step, JsonSerializer.Deserialize(body, WireJson.Default.ReleaseRequest)!),
             };
@@ -35,6 +36,7 @@ internal sealed partial class FakeControlPlane
         {
             StepId = step.Id, TaskId = step.TaskId, ExecutionId = "exe_1", Intent = "test", LeaseGeneration = step.Generation, LeaseTtlMs = TtlMs,
             LeaseGraceMs = GraceMs, TimeoutMs = step.TimeoutMs, Command = step.Command, Mode = step.Mode, PromptText = step.PromptText, CodingAgent = step.CodingAgent,
+            PermissionTimeoutMs = PermissionTimeoutMs,
             WorkingDirectory = step.WorkingDirectory, Environment = step.Environment, Secrets = step.Secrets, CancelRequested = step.CancelRequested,
             TraceParent = step.TraceParent, TraceState = step.TraceState, Resources = step.Resources,
         })), WireJson.Default.ClaimResponse);

@@ -14,7 +14,7 @@ namespace Tanjiren.Agent.Tests;
 
 /// <summary>
 /// The workstation's side of the protocol over real HTTP, with the rules that an agent can meet and the faults that a network adds. One workstation, one session at a
-/// time. Faults are armed per route: pair, token, sessions, heartbeat, work, claim, logs, complete, release.
+/// time. Faults are armed per route: pair, token, sessions, heartbeat, work, claim, logs, complete, release, permissions (ask), permission (wait), settle.
 /// </summary>
 internal sealed partial class FakeControlPlane : IAsyncDisposable
 {
@@ -172,10 +172,10 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
         await context.Request.Body.CopyToAsync(buffer);
         var body = buffer.ToArray();
         var parts = context.Request.Path.Value!.Split('/', StringSplitOptions.RemoveEmptyEntries);
-        var route = parts[^1];
-        if (Down)
+        var route = RouteOf(context);
+        if (IsCut(route))
         {
-            context.Abort();
+            CutOff(context);
             return;
         }
         if (!await ProvedAsync(context, route, body)) return;
@@ -215,8 +215,17 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
             "key-rotations" => RotationAsync(context, body),
             "work-keys" => WorkKeysAsync(context),
             "recover" => RecoverAsync(context, body),
+            "permission" => AwaitPermissionAsync(context, parts[4]),
+            "settle" => SettlePermissionAsync(context, parts[4], body),
             _ => StepAsync(context, parts[2], route, body),
         });
+    }
+
+    /// <summary>The last word of the path; of what has an id there: permission.</summary>
+    private static string RouteOf(HttpContext context)
+    {
+        var parts = context.Request.Path.Value!.Split('/', StringSplitOptions.RemoveEmptyEntries);
+        return parts is [_, "steps", _, "permissions", _] ? "permission" : parts[^1];
     }
 
     private bool HoldsLease()
@@ -350,7 +359,7 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
 
     private async Task AnswerAsync<T>(HttpContext context, int status, T body, JsonTypeInfo<T> type)
     {
-        var route = context.Request.Path.Value!.Split('/')[^1];
+        var route = RouteOf(context);
         if (status == 200 && lostAnswers.TryGetValue(route, out var left) && left > 0)
         {
             lostAnswers[route] = left - 1;

@@ -48,7 +48,7 @@ internal static class EventLine
         {
             WriteText(json, "id", settled.Question.Key);
             WriteText(json, "toolCallId", settled.Question.Tool.Id);
-            WriteText(json, "answer", settled.Answer);
+            WriteText(json, "answer", Transcript.NameOf(settled.Told));
             WriteText(json, "option", settled.Option?.OptionId);
             WriteText(json, "optionKind", settled.Option?.Kind);
             WriteText(json, "because", settled.Because);

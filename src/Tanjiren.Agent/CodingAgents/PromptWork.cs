@@ -9,7 +9,7 @@ namespace Tanjiren.Agent.CodingAgents;
 /// A prompt: the root process is a coding agent's adapter, spoken to by the Agent Client Protocol, and the end of its turn decides. The session is a pure machine under one lock,
 /// which is held while it decides and while its lines are queued, and never while the log is written: that may block, and a cancel comes from loops that must not.
 /// </summary>
-internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPermissionAnswers permissions, TimeSpan startLimit) : IStepWork
+internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPermissionAnswers permissions, TimeSpan startLimit) : IStepWork, IAsyncDisposable
 {
     /// <summary>Of the adapter's stderr, in the detail of a step whose adapter died.</summary>
     private const int TailBytes = 1000;
@@ -103,6 +103,8 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
         }
     }
 
+    public ValueTask DisposeAsync() => permissions.DisposeAsync();
+
     private void TakeLine(ReadOnlySpan<byte> line)
     {
         if (AcpCodec.Read(line) is not { } message)
@@ -130,8 +132,13 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
                 isOver = session.End is not null && overAt is null;
                 if (isOver) overAt = seat!.BootNowMs();
             }
-            foreach (var happened in events) transcript.Tell(happened);
+            // First, for one that was asked may be settled already: by a cancel from another thread.
             foreach (var question in questions) permissions.Ask(question, answer => Answer(question, answer));
+            foreach (var happened in events)
+            {
+                transcript.Tell(happened);
+                if (happened is PermissionSettled settled) permissions.Settled(settled.Question, settled.Told);
+            }
             if (isOver) seat!.Finish();
             if (events.Count == 0 && questions.Count == 0) return;
         }

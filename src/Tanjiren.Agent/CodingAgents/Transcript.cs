@@ -40,8 +40,11 @@ internal sealed class Transcript(OutputHandler write)
                 var now = plan.Entries.FirstOrDefault(e => e.Status == "in_progress")?.Content;
                 Line($"plan: {plan.Entries.Count(e => e.Status == "completed")} of {plan.Entries.Count} done{(now is null ? "" : ", now: " + now)}");
                 break;
+            case PermissionAsked asked:
+                Line($"asks for permission: {asked.Question.Tool.Words}");
+                break;
             case PermissionSettled settled:
-                Line($"permission for {settled.Question.Tool.Words}: {settled.Answer}{(settled.Option is { } option ? $" ({option.Kind})" : "")}{(settled.Because is { } because ? ", " + because : "")}");
+                Line($"permission for {settled.Question.Tool.Words}: {NameOf(settled.Told)}{(settled.Option is { } option ? $" ({option.Kind})" : "")}{(settled.Because is { } because ? ", " + because : "")}");
                 break;
             case ModeChanged changed:
                 Line($"mode: {changed.Mode}");
@@ -113,6 +116,9 @@ internal sealed class Transcript(OutputHandler write)
         var cut = words.Length > longest ? TextCut.Keep(words, longest) + "…" : words;
         return new string([.. cut.Select(c => char.IsControl(c) ? ' ' : c)]);
     }
+
+    /// <summary>As the wire has it.</summary>
+    internal static string NameOf(PermissionTold told) => told.ToString().ToLowerInvariant();
 
     /// <summary>Collects the pieces of one message or thought into one event. What is longer than an event holds is on stdout, and not in another event: cut in two, a masked value would be found in neither.</summary>
     private sealed class EventText(string type)

@@ -36,6 +36,17 @@ internal sealed class ControlPlaneClient(DeviceTransport transport, string insta
     public Task<Reply<StepTransitionResponse>> ReleaseAsync(string sessionId, string stepId, ReleaseRequest request, CancellationToken ct) =>
         PostAsync($"/api/steps/{stepId}/release?session={sessionId}", request, WireJson.Default.ReleaseRequest, WireJson.Default.StepTransitionResponse, timeouts.Request, ct);
 
+    public Task<Reply<PermissionStanding>> AskPermissionAsync(string sessionId, string stepId, AskPermissionRequest request, CancellationToken ct) =>
+        PostAsync($"/api/steps/{stepId}/permissions?session={sessionId}", request, WireJson.Default.AskPermissionRequest, WireJson.Default.PermissionStanding, timeouts.Request, ct);
+
+    public Task<Reply<PermissionStanding>> AwaitPermissionAsync(string sessionId, string stepId, string permissionId, CancellationToken ct) =>
+        transport.SendAsync(HttpMethod.Get, $"/api/steps/{stepId}/permissions/{permissionId}?session={sessionId}&waitSeconds={(int)timeouts.LongPoll.TotalSeconds}", [],
+            WireJson.Default.PermissionStanding, timeouts.LongPoll + timeouts.LongPollSlack, ct);
+
+    public Task<Reply<PermissionStanding>> SettlePermissionAsync(string sessionId, string stepId, string permissionId, SettlePermissionRequest request, CancellationToken ct) =>
+        PostAsync($"/api/steps/{stepId}/permissions/{permissionId}/settle?session={sessionId}", request, WireJson.Default.SettlePermissionRequest, WireJson.Default.PermissionStanding,
+            timeouts.Request, ct);
+
     public Task<Reply<KeyRotationBody>> RequestKeyRotationAsync(RequestKeyRotation request, CancellationToken ct) =>
         PostAsync($"/api/instances/{instanceId}/key-rotations", request, WireJson.Default.RequestKeyRotation, WireJson.Default.KeyRotationBody, timeouts.Request, ct);
 

@@ -143,6 +143,7 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
             decided.TrySetResult(ClaimVerdict.Unanswered);
             recorded.TrySetResult();
             output?.Dispose();
+            if (work is IAsyncDisposable open) await open.DisposeAsync();
         }
     }
 

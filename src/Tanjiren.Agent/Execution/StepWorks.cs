@@ -27,6 +27,11 @@ internal static class StepWorks
             Text = claim.PromptText,
             Directory = claim.WorkingDirectory ?? JobCommand.HomeDirectory() ?? Environment.CurrentDirectory,
             ClientVersion = parts.Options.AgentVersion,
-        }, DenyPermissions.Instance, parts.Options.Timeouts.CodingAgentStart), null);
+        }, PermissionsOf(claim, agent, parts), parts.Options.Timeouts.CodingAgentStart), null);
     }
+
+    /// <summary>An older server takes no questions: then nobody can be asked.</summary>
+    private static IPermissionAnswers PermissionsOf(ClaimResponse claim, CodingAgent agent, RunnerParts parts) => claim.PermissionTimeoutMs is not { } timeout ? DenyPermissions.Instance
+        : new LivePermissions(new PermissionAsker(claim.StepId, claim.LeaseGeneration, agent.Name, TimeSpan.FromMilliseconds(timeout)), PermissionText.Plain,
+            parts.Client, parts.Sessions, parts.Options.Timeouts, parts.Platform.BootNowMs, parts.Clock, parts.Log);
 }

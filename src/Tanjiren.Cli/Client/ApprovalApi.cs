@@ -29,7 +29,7 @@ internal sealed class ApprovalApi(ApiClient api)
     {
         await using var stream = await api.OpenEventsAsync("/api/approvals/events", lastEventId: null, cancellation);
         var parser = SseParser.Create(stream, static (_, data) => JsonSerializer.Deserialize(data, WireJson.Default.ApprovalEventBody));
-        await foreach (var item in parser.EnumerateAsync(cancellation)) yield return new ApprovalEvent(item.EventType, item.Data?.Approval);
+        await foreach (var item in parser.EnumerateAsync(cancellation)) yield return new ApprovalEvent(item.EventType, item.Data?.Approval, item.Data?.Permission);
     }
 
     public Task<TaskBody> ApproveAsync(string taskId, string? approvalId, string? reason, CancellationToken cancellation) => AnswerAsync(taskId, "approve", approvalId, reason, cancellation);
@@ -42,4 +42,4 @@ internal sealed class ApprovalApi(ApiClient api)
 }
 
 /// <summary>An event of the inbox; its name may be one that this version does not know.</summary>
-internal readonly record struct ApprovalEvent(string Name, ApprovalBody? Approval);
+internal readonly record struct ApprovalEvent(string Name, ApprovalBody? Approval, PermissionBody? Permission);

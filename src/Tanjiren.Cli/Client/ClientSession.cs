@@ -10,6 +10,7 @@ internal sealed class ClientSession : IDisposable
         Api = new ApiClient(access, access.Renewable ? new TokenKeeper(cli, access.Workspace) : null, cli.Timeouts, cli.Clock);
         Tasks = new TaskApi(Api, cli.Timeouts, cli.Clock);
         Approvals = new ApprovalApi(Api);
+        Permissions = new PermissionApi(Api);
         Instances = new InstanceApi(Api);
         Workers = new WorkerApi(Api);
         Organizations = new OrganizationApi(Api);
@@ -27,6 +28,7 @@ internal sealed class ClientSession : IDisposable
     public ApiClient Api { get; }
     public TaskApi Tasks { get; }
     public ApprovalApi Approvals { get; }
+    public PermissionApi Permissions { get; }
     public InstanceApi Instances { get; }
     public WorkerApi Workers { get; }
     public OrganizationApi Organizations { get; }

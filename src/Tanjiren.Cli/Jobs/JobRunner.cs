@@ -84,6 +84,7 @@ internal sealed class JobRunner(CliContext cli, ClientSession client)
         using var waiting = new WaitingNotice(cli, task);
         var approvals = new ApprovalNotice(cli);
         approvals.Look(task);
+        var permissions = new PermissionNotice(cli);
         var follower = new JobFollower(client.Tasks, client.Api.Access.Url, cli.Timeouts, cli.Clock)
         {
             OnLog = chunk =>
@@ -96,6 +97,7 @@ internal sealed class JobRunner(CliContext cli, ClientSession client)
                 output.Learn(current);
                 waiting.Look(current);
                 approvals.Look(current);
+                permissions.Look(current);
             },
             Say = cli.Say,
         };

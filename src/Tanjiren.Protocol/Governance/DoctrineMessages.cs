@@ -70,6 +70,10 @@ public sealed record EvaluateDoctrineRequest
     public DateTimeOffset? At { get; init; }
     /// <summary>By which version; default: the newest.</summary>
     public int? Version { get; init; }
+    /// <summary>What a coding agent would ask for while such a task runs; absent: that is not asked.</summary>
+    public PermissionTool? Tool { get; init; }
+    /// <summary>Which coding agent would ask.</summary>
+    public string? CodingAgent { get; init; }
 }
 
 /// <summary>What the doctrine says of a task, and which rules made it say so.</summary>
@@ -86,6 +90,18 @@ public sealed record DoctrineDecisionBody
     public required bool FreezeRefuses { get; init; }
     /// <summary>Every rule that matches, in the order forbid, approvals, freeze and of the document in each.</summary>
     public required IReadOnlyList<DoctrineFindingBody> Findings { get; init; }
+    /// <summary>Of the tool that was asked about; absent: none was.</summary>
+    public DoctrinePermissionBody? Permission { get; init; }
+}
+
+/// <summary>What the doctrine answers to a coding agent that asks for a tool.</summary>
+public sealed record DoctrinePermissionBody
+{
+    /// <summary>Absent: a person is asked.</summary>
+    public PermissionVerdict? Verdict { get; init; }
+    /// <summary>Which rule says so; absent: none is about it.</summary>
+    public string? Rule { get; init; }
+    public string? Because { get; init; }
 }
 
 public sealed record DoctrineFindingBody

@@ -80,6 +80,8 @@ public sealed record ApprovalEventBody
 {
     /// <summary>As it is now; the event's name says what happened. Absent in <see cref="ApprovalEvents.Current"/>.</summary>
     public ApprovalBody? Approval { get; init; }
+    /// <summary>In its place, when it is a coding agent's question: <see cref="ApprovalEvents.Pending"/> and <see cref="PermissionEvents"/>.</summary>
+    public PermissionBody? Permission { get; init; }
 }
 
 /// <summary>The names of the events of <c>GET /api/approvals/events</c>.</summary>
@@ -117,6 +119,8 @@ public sealed record UpdateTaskRequest
     public string? PromptText { get; init; }
     /// <summary>Of a task in mode prompt; empty: whichever the machine has.</summary>
     public string? CodingAgent { get; init; }
+    /// <summary>Of a task in mode prompt.</summary>
+    public int? PermissionTimeoutSeconds { get; init; }
     /// <summary>As a whole.</summary>
     public TargetSpec? Targets { get; init; }
     public string? WorkingDirectory { get; init; }

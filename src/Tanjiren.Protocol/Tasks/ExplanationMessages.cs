@@ -34,6 +34,8 @@ public enum WaitReason
     Forbidden,
     /// <summary>Its workstation is silent; the lease waits for it until its grace is over.</summary>
     StaleLease,
+    /// <summary>It runs, and its coding agent waits for a person's answer; then, or without one at that time, it goes on.</summary>
+    Permission,
     /// <summary>The next attempt after a failure is made when its pause is over.</summary>
     RetryBackoff,
 }

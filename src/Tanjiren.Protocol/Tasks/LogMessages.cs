@@ -67,11 +67,12 @@ public sealed record LogChunkBody
 /// One server-sent event of <c>GET /api/tasks/{id}/events</c>. The SSE <c>id</c> is a number that grows with every event of the task, in commit
 /// order and without holes for the reader: <c>Last-Event-ID</c> resumes exactly after it. Event names: <c>task</c> (the whole task, first and
 /// at every change), <c>log</c> (a chunk), <c>approvalRequested</c>, <c>approved</c>, <c>rejected</c>, <c>approvalExpired</c> (the approval, and the task as with
-/// <c>task</c>), <c>end</c> (the task is terminal and its logs are complete; the stream closes).
+/// <c>task</c>), <c>permissionAsked</c>, <c>permissionAnswered</c>, <c>permissionExpired</c>, <c>permissionWithdrawn</c> (the question, and the task), <c>end</c> (the task is terminal and its logs are complete; the stream closes).
 /// </summary>
 public sealed record TaskEventBody
 {
     public TaskBody? Task { get; init; }
     public LogChunkBody? Log { get; init; }
     public ApprovalBody? Approval { get; init; }
+    public PermissionBody? Permission { get; init; }
 }

@@ -146,6 +146,8 @@ public sealed record ClaimResponse
     public string? PromptText { get; init; }
     /// <summary>Which coding agent; absent: the machine's first.</summary>
     public string? CodingAgent { get; init; }
+    /// <summary>Milliseconds that its questions wait for an answer. Absent: the server takes none.</summary>
+    public long? PermissionTimeoutMs { get; init; }
     public string? WorkingDirectory { get; init; }
     public IReadOnlyDictionary<string, string>? Environment { get; init; }
     public IReadOnlyList<string>? EnvironmentFromMachine { get; init; }

@@ -139,6 +139,8 @@ public sealed record CreateTaskRequest
     public string? PromptText { get; init; }
     /// <summary>The coding agent that is to be asked, in those modes: <see cref="CodingAgentName"/>. Absent: whichever the machine has.</summary>
     public string? CodingAgent { get; init; }
+    /// <summary>How long a coding agent's question whether it may use a tool waits for an answer, in those modes, 1-86,400 s; default 600 (10 minutes). Then it is denied.</summary>
+    public int? PermissionTimeoutSeconds { get; init; }
     /// <summary>Id or name of an active runbook: it fills in what this request leaves out.</summary>
     public string? RunbookId { get; init; }
     /// <summary>Values of the runbook's parameters by name, each at most 4096 characters.</summary>
@@ -165,6 +167,8 @@ public sealed record TaskBody
     public string? PromptText { get; init; }
     /// <summary>Which is asked. Absent: whichever the machine has.</summary>
     public string? CodingAgent { get; init; }
+    /// <summary>In the modes prompt and investigate: how long a question of the coding agent waits for an answer.</summary>
+    public int? PermissionTimeoutSeconds { get; init; }
     public required TargetSpec Targets { get; init; }
     public string? WorkingDirectory { get; init; }
     /// <summary>Names and values as given at creation.</summary>
@@ -213,6 +217,8 @@ public sealed record TaskBody
     public string? ChangedBy { get; init; }
     /// <summary>Every approval that was asked for, oldest first. Absent in lists, and when there was none.</summary>
     public IReadOnlyList<ApprovalBody>? Approvals { get; init; }
+    /// <summary>What its coding agents ask for and nobody has answered yet: the oldest 20. Absent in lists, and when there is nothing.</summary>
+    public IReadOnlyList<PermissionBody>? Permissions { get; init; }
     public RetryPolicy? Retry { get; init; }
     /// <summary>When the next attempt is made, while one is pending.</summary>
     public DateTimeOffset? RetryDueAt { get; init; }

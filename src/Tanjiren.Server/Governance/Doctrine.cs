@@ -13,6 +13,12 @@ internal enum RuleEffect
     Wait,
     /// <summary>It is refused while the window is open.</summary>
     Refuse,
+    /// <summary>A coding agent may use the tool: no person is asked.</summary>
+    AllowTool,
+    /// <summary>It may not, and no person is asked.</summary>
+    DenyTool,
+    /// <summary>A person is asked, whatever other rules allow.</summary>
+    AskForTool,
 }
 
 /// <summary>One version of an organization's doctrine, read and compiled: immutable, and dear enough to be kept.</summary>
@@ -22,10 +28,10 @@ internal sealed class Doctrine
 
     private readonly Dictionary<string, string> _guarded = new(StringComparer.Ordinal);
 
-    public Doctrine(IReadOnlyList<DoctrineRule> rules, PatternSet patterns)
+    public Doctrine(IReadOnlyList<DoctrineRule> rules, PatternSet patterns, IReadOnlyList<DoctrineRule>? toolRules = null, PatternSet? toolPatterns = null)
     {
-        (Rules, Patterns) = (rules, patterns);
-        foreach (var rule in rules)
+        (Rules, Patterns, ToolRules, ToolPatterns) = (rules, patterns, toolRules ?? [], toolPatterns ?? PatternSet.Empty);
+        foreach (var rule in Rules.Concat(ToolRules))
             foreach (var tag in rule.When.Tags ?? []) _guarded.TryAdd(tag, rule.Name);
     }
 
@@ -33,6 +39,12 @@ internal sealed class Doctrine
     public IReadOnlyList<DoctrineRule> Rules { get; }
 
     public PatternSet Patterns { get; }
+
+    /// <summary>Of <c>permissions</c>, in the order of the document: about what coding agents ask while they run, and never about a task.</summary>
+    public IReadOnlyList<DoctrineRule> ToolRules { get; }
+
+    /// <summary>Theirs. Apart from the others: a task's text need not pass filters that are for tools.</summary>
+    public PatternSet ToolPatterns { get; }
 
     /// <summary>Machines that differ in other tags only are the same to it.</summary>
     public IEnumerable<string> NamedTags => _guarded.Keys;
@@ -67,6 +79,10 @@ internal sealed record RuleCondition
     public IReadOnlyList<Pattern>? Patterns { get; init; }
     public IReadOnlyList<Role>? Roles { get; init; }
     public IReadOnlyList<DoctrineOrigin>? Origins { get; init; }
+    /// <summary>Kinds of tools, of a rule about these.</summary>
+    public IReadOnlyList<string>? Tools { get; init; }
+    /// <summary>Which coding agent asks, of a rule about tools.</summary>
+    public IReadOnlyList<string>? CodingAgents { get; init; }
 
-    public bool IsAlways => this is { Modes: null, Tags: null, Patterns: null, Roles: null, Origins: null };
+    public bool IsAlways => this is { Modes: null, Tags: null, Patterns: null, Roles: null, Origins: null, Tools: null, CodingAgents: null };
 }

@@ -6,6 +6,7 @@ using Tanjiren.Server.Data;
 using Tanjiren.Server.Identity;
 using Tanjiren.Server.Organizations;
 using Tanjiren.Server.Problems;
+using Tanjiren.Server.Tasks.Permissions;
 using Tanjiren.Server.Workstations;
 
 namespace Tanjiren.Server.Governance;
@@ -91,13 +92,15 @@ internal static class DoctrineEndpoints
         var text = CheckText(errors, request);
         TagRules.Check(errors, request.Tags, "tags");
         CheckNames(errors, request.Workstations);
+        if (request.Tool is { } asked) AskedPermission.CheckTool(asked, errors);
+        errors.Require(request.CodingAgent is null || CodingAgentName.IsValid(request.CodingAgent), "codingAgent", CodingAgentName.Rule);
         var at = request.At ?? clock.GetUtcNow();
         errors.Require(at >= FreezeWindow.First && at <= FreezeWindow.Last, "at", "must be from the year 2000 to 2199");
         if (errors.Any) return errors.ToProblem();
 
         return await database.ReadAsync<Results<Ok<DoctrineDecisionBody>, Problem>>(async sql =>
         {
-            if (request.Version is { } asked && await store.FindAsync(sql, caller.OrganizationId, asked) is null) errors.Add("version", $"there is no version {asked}");
+            if (request.Version is { } wanted && await store.FindAsync(sql, caller.OrganizationId, wanted) is null) errors.Add("version", $"there is no version {wanted}");
             var names = request.Workstations ?? [];
             var machines = names.Count == 0 ? [] : await directory.NamedAsync(sql, caller.OrganizationId, names);
             for (var i = 0; i < names.Count; i++)
@@ -116,7 +119,7 @@ internal static class DoctrineEndpoints
             try
             {
                 var (version, doctrine) = await gate.AtAsync(sql, caller.OrganizationId, request.Version);
-                return TypedResults.Ok(ToBody(DoctrineEvaluator.Evaluate(doctrine, version, task)));
+                return TypedResults.Ok(ToBody(DoctrineEvaluator.Evaluate(doctrine, version, task)) with { Permission = ToolOf(request, doctrine, version, task) });
             }
             catch (UnreadableDoctrineException e)
             {
@@ -144,6 +147,19 @@ internal static class DoctrineEndpoints
         for (var i = 0; i < Math.Min(names?.Count ?? 0, WireLimits.MaxTargets); i++)
             errors.Require(names![i] is { Length: > 0 and <= WireLimits.MaxNameLength } name && !name.Any(char.IsControl), $"workstations[{i}]",
                 $"must have 1 to {WireLimits.MaxNameLength} characters and no control characters");
+    }
+
+    /// <summary>Null: no tool is asked about.</summary>
+    private static DoctrinePermissionBody? ToolOf(EvaluateDoctrineRequest request, Doctrine doctrine, int version, DoctrineCase task)
+    {
+        if (request.Tool is not { } tool) return null;
+        doctrine.ToolPatterns.Compile();
+        var decision = PermissionEvaluator.Evaluate(doctrine, version, new PermissionCase
+        {
+            ToolKind = ToolKinds.Of(tool.Kind), CodingAgent = request.CodingAgent, All = ToolText.All(tool), Whole = ToolText.Whole(tool), IsCut = tool.ArgumentsCut,
+            Tags = task.Tags, ActorRole = task.ActorRole, Origins = task.Origins,
+        });
+        return new DoctrinePermissionBody { Verdict = decision?.Verdict, Rule = decision?.Rule, Because = decision?.Because };
     }
 
     private static DoctrineDecisionBody ToBody(DoctrineDecision decision) => new()

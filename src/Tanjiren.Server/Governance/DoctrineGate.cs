@@ -106,6 +106,26 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
     }
 
     /// <summary>
+    /// What the version of now answers to a coding agent; null: no rule is about it, and a person is asked. So it is when the version can't be read. Not within a transaction:
+    /// patterns may take their time.
+    /// </summary>
+    public async Task<PermissionDecision?> DecidePermissionAsync(SqlSession sql, string organizationId, PermissionCase asked)
+    {
+        try
+        {
+            var (version, doctrine) = await AtAsync(sql, organizationId, null);
+            if (doctrine.ToolRules.Count == 0) return null;
+            doctrine.ToolPatterns.Compile();
+            return PermissionEvaluator.Evaluate(doctrine, version, asked);
+        }
+        catch (UnreadableDoctrineException e)
+        {
+            LogUnreadable(logger, e.Message);
+            return new PermissionDecision(null, Itself, $"this server can't read version {e.Version} of it: {e.Fault}", e.Version);
+        }
+    }
+
+    /// <summary>
     /// The newest version, or the one that is named. An organization that was never given a doctrine is without rules, as version 0. Its patterns are made here, unless
     /// others wait for the transaction: then <see cref="DecideAsync"/> has them made, if it needs them.
     /// </summary>

@@ -21,8 +21,10 @@ internal sealed partial class DoctrineReader
 
     private readonly List<DoctrineFault> _faults = [];
     private readonly List<DoctrineRule> _rules = [];
+    private readonly List<DoctrineRule> _toolRules = [];
     private readonly Dictionary<string, YamlPart> _names = new(StringComparer.OrdinalIgnoreCase);
     private readonly PatternSet _patterns = new();
+    private readonly PatternSet _toolPatterns = new();
     private readonly Dictionary<Pattern, YamlText> _patternPlaces = [];
 
     /// <param name="document">YAML.</param>
@@ -31,7 +33,7 @@ internal sealed partial class DoctrineReader
     {
         var reader = new DoctrineReader();
         reader.ReadDocument(document, compile);
-        return new DoctrineReading(new Doctrine(reader._rules, reader._patterns), [.. reader._faults.OrderBy(f => f.Line).ThenBy(f => f.Column).Take(MaxFaults)]);
+        return new DoctrineReading(new Doctrine(reader._rules, reader._patterns, reader._toolRules, reader._toolPatterns), [.. reader._faults.OrderBy(f => f.Line).ThenBy(f => f.Column).Take(MaxFaults)]);
     }
 
     private void ReadDocument(string document, bool compile)
@@ -47,17 +49,19 @@ internal sealed partial class DoctrineReader
             return;
         }
         if (YamlReader.Read(document, _faults) is not { } root || root is YamlText { IsNothing: true }) return;
-        if (Fields(root, "forbid", "approvals", "freeze") is not { } parts) return;
-        ReadRules(parts, "forbid", [], (fields, rule) => rule with { When = ReadCondition(fields, mayBeAbsent: false) });
-        ReadRules(parts, "approvals", ["class", "selfApproval", "inherit"], ReadApproval);
-        ReadRules(parts, "freeze", ["effect", "zone", "cron", "duration", "from", "to"], ReadFreeze);
+        if (Fields(root, "forbid", "approvals", "freeze", "permissions") is not { } parts) return;
+        ReadRules(parts, "forbid", _rules, [], (fields, rule) => rule with { When = ReadCondition(fields, mayBeAbsent: false) });
+        ReadRules(parts, "approvals", _rules, ["class", "selfApproval", "inherit"], ReadApproval);
+        ReadRules(parts, "freeze", _rules, ["effect", "zone", "cron", "duration", "from", "to"], ReadFreeze);
+        ReadRules(parts, "permissions", _toolRules, ["answer"], ReadPermission);
         _patterns.Close();
+        _toolPatterns.Close();
         if (!compile) return;
-        foreach (var pattern in _patterns.Compile())
+        foreach (var pattern in _patterns.Compile().Concat(_toolPatterns.Compile()))
             Fault(_patternPlaces[pattern], "is no pattern that can be matched in linear time: no lookarounds, backreferences or atomic groups, and not thousands of repeats");
     }
 
-    private void ReadRules(YamlFields parts, string part, string[] further, Func<YamlFields, DoctrineRule, DoctrineRule> read)
+    private void ReadRules(YamlFields parts, string part, List<DoctrineRule> rules, string[] further, Func<YamlFields, DoctrineRule, DoctrineRule> read)
     {
         if (parts[part] is not { } node || node is YamlText { IsNothing: true }) return;
         if (node is not YamlList list)
@@ -67,14 +71,14 @@ internal sealed partial class DoctrineReader
         }
         foreach (var item in list.Items)
         {
-            if (_rules.Count == MaxRules)
+            if (_rules.Count + _toolRules.Count == MaxRules)
             {
                 Fault(item, $"this rule is one too many: there may be {MaxRules}");
                 return;
             }
             if (Fields(item, [.. Shared, .. further]) is not { } fields) continue;
             var rule = new DoctrineRule { Name = ReadName(fields), Effect = RuleEffect.Forbid, When = RuleCondition.Always, Because = Line(fields, "because", WireLimits.MaxIntentLength) };
-            _rules.Add(read(fields, rule));
+            rules.Add(read(fields, rule));
         }
     }
 
@@ -153,7 +157,7 @@ internal sealed partial class DoctrineReader
         {
             Modes = Values<TaskMode>(conditions, "mode", ReadMember),
             Tags = Values<string>(conditions, "tags", ReadTag),
-            Patterns = Values<Pattern>(conditions, "pattern", ReadPattern),
+            Patterns = Values<Pattern>(conditions, "pattern", (value, patterns) => ReadPattern(value, patterns, _patterns, Anywhere)),
             Roles = Values<Role>(conditions, "role", ReadMember),
             Origins = Values<DoctrineOrigin>(conditions, "origin", ReadMember),
         };
@@ -167,9 +171,11 @@ internal sealed partial class DoctrineReader
         else Fault(value, $"is no tag: 1 to {WireLimits.MaxTagLength} lower case letters, digits and . _ - : /");
     }
 
-    private void ReadPattern(YamlText value, List<Pattern> patterns)
+    private static string Anywhere(string pattern) => pattern;
+
+    private void ReadPattern(YamlText value, List<Pattern> patterns, PatternSet into, Func<string, string> asMatched)
     {
-        if (_patterns.Count == MaxPatterns)
+        if (_patterns.Count + _toolPatterns.Count == MaxPatterns)
         {
             Fault(value, $"this pattern is one too many: there may be {MaxPatterns} in a document");
             return;
@@ -181,7 +187,8 @@ internal sealed partial class DoctrineReader
         }
         try
         {
-            var pattern = _patterns.Add(value.Value);
+            PatternSet.Check(value.Value);
+            var pattern = into.Add(asMatched(value.Value));
             _patternPlaces[pattern] = value;
             patterns.Add(pattern);
         }

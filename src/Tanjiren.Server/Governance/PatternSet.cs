@@ -61,11 +61,14 @@ internal sealed class PatternSet
     /// <summary>Whether <see cref="Compile"/> has nothing to make any more.</summary>
     public bool IsCompiled => _filters.All(filter => filter.IsValueCreated);
 
+    /// <exception cref="RegexParseException">It is no regular expression.</exception>
+    public static void Check(string text) => _ = new Regex(text, RegexOptions.CultureInvariant, MatchTimeout);
+
     /// <summary>To be followed by <see cref="Close"/>.</summary>
     /// <exception cref="RegexParseException">It is no regular expression.</exception>
     public Pattern Add(string text)
     {
-        _ = new Regex(text, RegexOptions.CultureInvariant, MatchTimeout);
+        Check(text);
         var pattern = new Pattern(text, _patterns.Count / GroupSize);
         _patterns.Add(pattern);
         return pattern;

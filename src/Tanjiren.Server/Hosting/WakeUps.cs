@@ -2,7 +2,7 @@ namespace Tanjiren.Server.Hosting;
 
 /// <summary>
 /// Hints that something changed: <c>work:ws_…</c> (a workstation may have something to do), <c>task:task_…</c> (a task has a new event), <c>inbox:org_…</c> (an
-/// approval was asked for, or waits no longer) and <c>access:usr_…</c> (somebody may do less than before: a role, a membership or a credential), and what the loops
+/// approval or a permission was asked for, or waits no longer), <c>permission:perm_…</c> (it was answered, or is not asked any more) and <c>access:usr_…</c> (somebody may do less than before: a role, a membership or a credential), and what the loops
 /// that sleep until something is due wait for.
 /// A hint may be lost or come for nothing, so whoever waits subscribes first, then looks at the database, then waits.
 /// </summary>
@@ -16,6 +16,7 @@ internal sealed class WakeUps : IDisposable
     public static string Work(string instanceId) => "work:" + instanceId;
     public static string Task(string taskId) => "task:" + taskId;
     public static string Inbox(string organizationId) => "inbox:" + organizationId;
+    public static string Permission(string permissionId) => "permission:" + permissionId;
     public static string Access(string userId) => "access:" + userId;
     /// <summary>A schedule was changed, or a task of one has ended.</summary>
     public const string Schedules = "schedules";

@@ -6,6 +6,7 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Artifacts;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tasks.Permissions;
 using Tanjiren.Server.Tasks.Retries;
 
 namespace Tanjiren.Server.Tasks;
@@ -23,6 +24,7 @@ internal sealed class LockedExecution
     private readonly List<EventRow> _events = [];
     private readonly StringBuilder _also = new();
     private readonly DynamicParameters _arguments = new();
+    private readonly List<string> _permissionsMoved = [];
     private int _active;
     private int _open;
     private int _failed;
@@ -132,6 +134,9 @@ internal sealed class LockedExecution
         Also("UPDATE tasks SET approval_status = @approvalStatus WHERE id = @approvalTask;", new { approvalTask = TaskId, approvalStatus = _row.ApprovalStatus });
     }
 
+    /// <summary>Its machine, and whoever watches the organization's inbox, look after the commit.</summary>
+    public void PermissionMoved(string permissionId) => _permissionsMoved.Add(permissionId);
+
     /// <summary>Keeps the steps from being offered and claimed until then (Unix milliseconds); null: not any longer.</summary>
     public void Freeze(long? until) => Also("UPDATE tasks SET frozen_until = @frozenUntil WHERE id = @frozenTask;", new { frozenTask = TaskId, frozenUntil = until });
 
@@ -169,6 +174,8 @@ internal sealed class LockedExecution
     /// <summary>Writes the counters, the events and what was put off till now, and ends the task when its last step has ended. Wakes listeners after the commit.</summary>
     public async Task SaveAsync(WakeUps wakeUps, RunMetrics metrics)
     {
+        // A step that its machine holds no longer asks nobody any more, however it came to that. No command ever asks.
+        if (_active < 0 && _row.Mode != "command") await PermissionBook.WithdrawAllAsync(_tx, this, onlyOfEnded: true);
         if (_open != 0 && OpenSteps == 0 && TaskState != TaskState.Planned) await EndTaskAsync(wakeUps);
         if (_ended is { } run)
         {
@@ -194,7 +201,8 @@ internal sealed class LockedExecution
         for (var i = 0; i < _events.Count; i++) AddEventTo(sql, arguments, i);
         await _tx.ExecuteAsync(sql.ToString(), arguments);
         _tx.OnCommit(() => wakeUps.Notify(WakeUps.Task(TaskId)));
-        if (_approvalMoved) _tx.OnCommit(() => wakeUps.Notify(WakeUps.Inbox(OrganizationId)));
+        if (_approvalMoved || _permissionsMoved.Count > 0) _tx.OnCommit(() => wakeUps.Notify(WakeUps.Inbox(OrganizationId)));
+        foreach (var id in _permissionsMoved) _tx.OnCommit(() => wakeUps.Notify(WakeUps.Permission(id)));
     }
 
     /// <summary>

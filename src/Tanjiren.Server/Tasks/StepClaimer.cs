@@ -155,6 +155,7 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
             Command = spec.Command,
             PromptText = spec.PromptText,
             CodingAgent = spec.CodingAgent,
+            PermissionTimeoutMs = spec.PermissionTimeoutSeconds * 1000L,
             WorkingDirectory = spec.WorkingDirectory,
             Environment = spec.Environment,
             EnvironmentFromMachine = spec.EnvironmentFromMachine,

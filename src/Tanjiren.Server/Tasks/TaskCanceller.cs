@@ -3,6 +3,7 @@ using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
+using Tanjiren.Server.Tasks.Permissions;
 using Tanjiren.Server.Tasks.Retries;
 
 namespace Tanjiren.Server.Tasks;
@@ -36,6 +37,7 @@ internal sealed class TaskCanceller(Database database, TimeProvider clock, WakeU
                 UPDATE steps SET cancel_requested_at = @now WHERE task_id = @taskId AND state = 'running' RETURNING lease_holder
                 """, new { taskId, now = locked.Now });
             locked.AddEvent("cancelRequested", detail: reason);
+            await PermissionBook.WithdrawAllAsync(tx, locked, onlyOfEnded: false);
             if (locked.TaskState == TaskState.Planned) locked.EndPlanned(TaskState.Cancelled, "Cancelled before anybody approved it.");
             await audit.AppendAsync(tx, caller, "task.cancel", taskId, reason);
             await locked.SaveAsync(wakeUps, metrics);

@@ -8,7 +8,7 @@ namespace Tanjiren.Server.Tasks;
 /// <summary>Rows to wire records.</summary>
 internal static class TaskMapping
 {
-    public static TaskBody ToBody(TaskRow task, ExecutionBody? execution, IReadOnlyList<ApprovalBody>? approvals = null)
+    public static TaskBody ToBody(TaskRow task, ExecutionBody? execution, IReadOnlyList<ApprovalBody>? approvals = null, IReadOnlyList<PermissionBody>? permissions = null)
     {
         var spec = task.ParseSpec();
         return new TaskBody
@@ -21,6 +21,7 @@ internal static class TaskMapping
             Command = spec.Command,
             PromptText = spec.PromptText,
             CodingAgent = spec.CodingAgent,
+            PermissionTimeoutSeconds = spec.PermissionTimeoutSeconds,
             Targets = spec.Targets!,
             WorkingDirectory = spec.WorkingDirectory,
             Environment = spec.Environment,
@@ -53,6 +54,7 @@ internal static class TaskMapping
             FrozenUntil = Instant(task.FrozenUntil),
             ChangedBy = task.ChangedBy,
             Approvals = approvals is { Count: > 0 } ? approvals : null,
+            Permissions = permissions is { Count: > 0 } ? permissions : null,
             Retry = spec.Retry,
             RetryDueAt = Instant(task.RetryDueAt),
             RetriedByTaskId = task.RetriedByTaskId,

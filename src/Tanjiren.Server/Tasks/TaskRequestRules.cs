@@ -17,6 +17,8 @@ internal static class TaskRequestRules
     /// <summary>A coding agent's turn is not thrown away for two minutes without a network.</summary>
     private const int DefaultPromptGraceSeconds = 600;
 
+    private const int DefaultPermissionTimeoutSeconds = 600;
+
     /// <summary>The request as it is stored; meaningful only when no error was added.</summary>
     public static CreateTaskRequest Normalize(CreateTaskRequest request, int defaultGraceSeconds, FieldErrors errors)
     {
@@ -36,6 +38,7 @@ internal static class TaskRequestRules
         errors.Range(request.TimeoutSeconds, 1, 604_800, "timeoutSeconds");
         errors.Range(request.QueueTimeoutSeconds, 1, 2_592_000, "queueTimeoutSeconds");
         errors.Range(request.LeaseGraceSeconds, 1, 3600, "leaseGraceSeconds");
+        errors.Range(request.PermissionTimeoutSeconds, 1, 86_400, "permissionTimeoutSeconds");
         errors.Range(request.Priority, -100, 100, "priority");
         var retry = RetryRules.Normalize(request.Retry, errors);
         var intent = request.Intent is null ? DefaultIntent(request) : errors.Text(request.Intent, WireLimits.MaxIntentLength, "intent");
@@ -52,6 +55,7 @@ internal static class TaskRequestRules
             TimeoutSeconds = request.TimeoutSeconds ?? DefaultTimeoutSeconds,
             QueueTimeoutSeconds = request.QueueTimeoutSeconds ?? DefaultQueueTimeoutSeconds,
             LeaseGraceSeconds = request.LeaseGraceSeconds ?? (mode == TaskMode.Command ? defaultGraceSeconds : DefaultPromptGraceSeconds),
+            PermissionTimeoutSeconds = mode == TaskMode.Command ? null : request.PermissionTimeoutSeconds ?? DefaultPermissionTimeoutSeconds,
             OnWorkerLost = request.OnWorkerLost ?? OnWorkerLost.Fail,
             Priority = request.Priority ?? 0,
             Retry = retry,
@@ -71,6 +75,7 @@ internal static class TaskRequestRules
             Command = change.Command ?? stored.Command,
             PromptText = change.PromptText ?? stored.PromptText,
             CodingAgent = change.CodingAgent is "" ? null : change.CodingAgent ?? stored.CodingAgent,
+            PermissionTimeoutSeconds = change.PermissionTimeoutSeconds ?? stored.PermissionTimeoutSeconds,
             Targets = change.Targets ?? stored.Targets,
             WorkingDirectory = change.WorkingDirectory ?? stored.WorkingDirectory,
             Environment = change.Environment ?? stored.Environment,
@@ -131,6 +136,7 @@ internal static class TaskRequestRules
         {
             errors.Require(request.PromptText is null, "promptText", "is for the modes prompt and investigate");
             errors.Require(request.CodingAgent is null, "codingAgent", "is for the modes prompt and investigate");
+            errors.Require(request.PermissionTimeoutSeconds is null, "permissionTimeoutSeconds", "is for the modes prompt and investigate");
             return;
         }
         errors.Require(request.Command is null, "command", "is for the mode command; give promptText");

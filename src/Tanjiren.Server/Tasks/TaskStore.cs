@@ -2,6 +2,7 @@ using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Tasks.Approvals;
+using Tanjiren.Server.Tasks.Permissions;
 
 namespace Tanjiren.Server.Tasks;
 
@@ -43,10 +44,11 @@ internal sealed class TaskStore(Database database)
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId });
         var responses = task.Mode == "command" || (onlyWhenEnded && task.EndedAt is null) ? [] : (await ResponsesAsync(sql, taskId)).ToDictionary(r => r.StepId);
+        var permissions = task.Mode == "command" || task.State != "executing" ? [] : await PermissionStore.PendingOfTaskAsync(sql, organizationId, taskId);
         return TaskMapping.ToBody(task, new ExecutionBody
         {
             Id = execution.Id, ActiveSteps = execution.ActiveSteps, Steps = [.. steps.Select(s => TaskMapping.ToBody(s, responses.GetValueOrDefault(s.Id)))],
-        }, [.. approvals.Select(a => a.ToBody())]);
+        }, [.. approvals.Select(a => a.ToBody())], [.. permissions.Select(p => p.ToBody())]);
     }
 
     /// <summary>As many as fit: a thousand machines may have answered with 256 KiB each.</summary>

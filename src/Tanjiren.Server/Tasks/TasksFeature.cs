@@ -3,6 +3,7 @@ using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Secrets;
 using Tanjiren.Server.Tasks.Approvals;
 using Tanjiren.Server.Tasks.Leases;
+using Tanjiren.Server.Tasks.Permissions;
 using Tanjiren.Server.Tasks.Retries;
 
 namespace Tanjiren.Server.Tasks;
@@ -17,6 +18,7 @@ internal static class TasksFeature
         services.AddSingleton<DoctrineTags>(p => async (sql, organizationId, snapshot) => await p.GetRequiredService<DoctrineGate>().NamedTagsAsync(sql, organizationId, snapshot));
         services.AddSingleton<TargetResolver>().AddSingleton<TaskPlanner>().AddSingleton<StepWriter>().AddSingleton<TaskEditor>();
         services.AddSingleton<ApprovalGate>().AddSingleton<ApprovalService>().AddSingleton<ApprovalStore>().AddSingleton<ApprovalStream>();
+        services.AddSingleton<PermissionStore>().AddSingleton<PermissionService>().AddSingleton<StepPermissions>();
         services.AddSingleton<TaskRequestResolver>();
         services.AddSingleton<TaskService>();
         services.AddSingleton<TaskStore>();
@@ -31,7 +33,7 @@ internal static class TasksFeature
         services.AddSingleton<RetryService>().AddLoop<RetryLoop>();
         services.AddInsights();
         services.AddSingleton<HeldTasks>().AddSingleton<TaskPurge>();
-        return services.AddLoop<AnyDispatcher>().AddLoop<LeaseReconciler>().AddLoop<ApprovalLoop>().AddLoop<WorkGauges>();
+        return services.AddLoop<AnyDispatcher>().AddLoop<LeaseReconciler>().AddLoop<ApprovalLoop>().AddLoop<PermissionLoop>().AddLoop<WorkGauges>();
     }
 
     public static void MapTasks(this IEndpointRouteBuilder routes)
@@ -39,6 +41,8 @@ internal static class TasksFeature
         routes.MapTaskEndpoints();
         routes.MapInsightEndpoints();
         routes.MapApprovalEndpoints();
+        routes.MapPermissionEndpoints();
         routes.MapStepEndpoints();
+        routes.MapStepPermissionEndpoints();
     }
 }

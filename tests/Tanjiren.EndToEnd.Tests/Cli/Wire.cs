@@ -60,6 +60,28 @@ internal static class Wire
 
     public static TaskEventBody Event(TaskBody task) => new() { Task = task };
 
+    public static PermissionBody Permission(PermissionState state = PermissionState.Pending, PermissionVerdict? verdict = null) => new()
+    {
+        Id = "perm_01jd0000000000000000000000",
+        TaskId = TaskId,
+        Intent = "tidy up",
+        StepId = StepA,
+        LeaseGeneration = 1,
+        InstanceId = "ws_01jd0000000000000000000000",
+        InstanceName = "a",
+        CodingAgent = "claude",
+        ApprovalClass = ApprovalClass.None,
+        State = state,
+        Verdict = verdict,
+        Tool = new PermissionTool
+        {
+            Kind = "execute", Title = "rm -r build\u001b[2J", Arguments = System.Text.Json.JsonDocument.Parse("""{"command":"rm -r build"}""").RootElement,
+        },
+        Options = [new() { Id = "always", Name = "Always", Kind = "allow_always" }, new() { Id = "yes", Name = "Yes", Kind = "allow_once" }, new() { Id = "no", Name = "No", Kind = "reject_once" }],
+        AskedAt = Noon,
+        ExpiresAt = Noon.AddMinutes(10),
+    };
+
     public static InstanceBody Instance(string name, params string[] tags) => new()
     {
         Id = "ws_01jd0000000000000000000000",

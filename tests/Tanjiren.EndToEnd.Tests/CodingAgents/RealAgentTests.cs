@@ -43,11 +43,40 @@ public sealed partial class RealAgentTests(RealAgentTests.SharedScene shared) : 
         (await run.EventsAsync()).ShouldContain(e => e.GetProperty("type").GetString() == "tool");
     }
 
+    [Theory, MemberData(nameof(Agents))]
+    public async Task A_permission_that_a_person_gives_lets_it_write(string name)
+    {
+        await using var run = await StartAsync(name, ModelTurn.Write("hello.txt", "written by the model"), ModelTurn.Say("I wrote it."));
+        await run.AnswerAsync("allow");
+        var step = await run.EndAsync();
+        step.State.ShouldBe(StepState.Succeeded, await run.DescribeAsync());
+        (await File.ReadAllTextAsync(Path.Combine(run.Directory, "hello.txt"), TestContext.Current.CancellationToken)).TrimEnd().ShouldBe("written by the model");
+        (await run.EventsAsync()).ShouldContain(e => e.GetProperty("type").GetString() == "permission" && e.GetProperty("answer").GetString() == "allow", await run.DescribeAsync());
+    }
+
+    [Theory, MemberData(nameof(Agents))]
+    public async Task A_cancel_in_the_middle_of_a_permission_ends_it(string name)
+    {
+        await using var run = await StartAsync(name, ModelTurn.Write("hello.txt", "written by the model"), ModelTurn.Say("I wrote it."));
+        await run.AskedAsync();
+        await run.CancelAsync();
+        var step = await run.EndAsync();
+        (step.State, step.Reason).ShouldBe((StepState.Cancelled, StepReason.Cancelled), await run.DescribeAsync());
+        File.Exists(Path.Combine(run.Directory, "hello.txt")).ShouldBeFalse();
+        run.LeftOver.ShouldBeEmpty();
+    }
+
     /// <summary>Two agents go on to the model, codex ends its turn: either way nothing was written, and the record says who was told no.</summary>
     [Theory, MemberData(nameof(Agents))]
-    public async Task A_permission_that_nobody_can_give_is_denied(string name)
+    public Task A_permission_that_a_person_denies_is_denied(string name) => DeniedAsync(name, run => run.AnswerAsync("deny"));
+
+    [Theory, MemberData(nameof(Agents))]
+    public Task A_permission_that_nobody_gives_in_time_is_denied(string name) => DeniedAsync(name, _ => Task.CompletedTask, "--permission-timeout", "3s");
+
+    private async Task DeniedAsync(string name, Func<PromptRun, Task> denyAsync, params string[] options)
     {
-        await using var run = await StartAsync(name, ModelTurn.Write("hello.txt", "written by the model"), ModelTurn.Say("I was not allowed to."));
+        await using var run = await StartAsync(name, options, ModelTurn.Write("hello.txt", "written by the model"), ModelTurn.Say("I was not allowed to."));
+        await denyAsync(run);
         var step = await run.EndAsync();
         File.Exists(Path.Combine(run.Directory, "hello.txt")).ShouldBeFalse(await run.DescribeAsync());
         (await run.EventsAsync()).ShouldContain(e => e.GetProperty("type").GetString() == "permission" && e.GetProperty("answer").GetString() == "deny", await run.DescribeAsync());
@@ -90,7 +119,9 @@ public sealed partial class RealAgentTests(RealAgentTests.SharedScene shared) : 
         run.LeftOver.ShouldBeEmpty();
     }
 
-    private async Task<PromptRun> StartAsync(string agent, params ModelTurn[] script)
+    private Task<PromptRun> StartAsync(string agent, params ModelTurn[] script) => StartAsync(agent, [], script);
+
+    private async Task<PromptRun> StartAsync(string agent, string[] options, params ModelTurn[] script)
     {
         var scene = await shared.StartedAsync();
         var model = await ModelStandIn.StartAsync();
@@ -99,7 +130,7 @@ public sealed partial class RealAgentTests(RealAgentTests.SharedScene shared) : 
         var variables = CodingAgentKit.Prepare(agent, Path.Combine(directory, "home"), model.Url);
         var printed = await scene.CliAsync(
         [
-            "jobs", "run", "--workstation", "a", "--detach", "--agent", agent, "--cwd", directory, "--timeout", "300",
+            "jobs", "run", "--workstation", "a", "--detach", "--agent", agent, "--cwd", directory, "--timeout", "300", .. options,
             .. variables.SelectMany(v => (string[])["--env", $"{v.Key}={v.Value}"]), "--prompt", "Do as you are told.",
         ]);
         return new PromptRun(scene, model, JobId().Match(printed).Value, directory);
@@ -119,6 +150,30 @@ public sealed partial class RealAgentTests(RealAgentTests.SharedScene shared) : 
         public Task<StepBody> EndAsync() => scene.EndAsync(job);
 
         public Task CancelAsync() => scene.CliAsync("jobs", "cancel", job);
+
+        /// <summary>Until it asks for the first thing that waits for an answer.</summary>
+        public async Task<string> AskedAsync()
+        {
+            var id = "";
+            await Eventually.TrueAsync(async () => (id = (await scene.Workspace.TaskAsync(job)).Permissions?[0].Id ?? "").Length > 0, Describe, Limit, "the coding agent asks");
+            return id;
+        }
+
+        /// <summary>The same answer to whatever it asks, on the command line, until the job ends: some ask for one tool more than once.</summary>
+        public async Task AnswerAsync(string answer)
+        {
+            await AskedAsync();
+            await Eventually.TrueAsync(async () =>
+            {
+                var task = await scene.Workspace.TaskAsync(job);
+                foreach (var permission in task.Permissions ?? [])
+                {
+                    permission.Tool.Title.ShouldNotBeNullOrWhiteSpace();
+                    await scene.TryCliAsync("jobs", "answer", permission.Id, answer);
+                }
+                return task.State is TaskState.Completed or TaskState.Failed;
+            }, Describe, Limit, "every question is answered");
+        }
 
         public Task SaysAsync(string word) => Eventually.TrueAsync(
             async () => (await TextAsync(LogStream.Stdout)).Contains(word, StringComparison.Ordinal), Describe, Limit, $"the coding agent says '{word}'");

@@ -215,6 +215,24 @@ internal sealed class Cast : IDisposable
         }
     }
 
+    /// <summary>The step of a new task, claimed by the workstation that it was made for; null: that one can't have it just now.</summary>
+    public async Task<StepFact?> ClaimNewAsync(Random random, Func<DeviceClient, CreateTaskRequest> request)
+    {
+        var agent = Agent(random);
+        await agent.PostAsync("heartbeat", new HeartbeatRequest { MaxConcurrent = 1000, CodingAgents = ["claude", "codex"] });
+        var made = await _owner.PostJsonAsync("/api/tasks", request(agent));
+        var task = made.StatusCode == HttpStatusCode.Created ? await made.BodyAsync<TaskBody>() : null;
+        var claim = task?.Execution is { Steps.Count: > 0 } ? await agent.TryClaimAsync(task.StepId()) : null;
+        if (claim is { StatusCode: HttpStatusCode.OK })
+        {
+            Add(new StepFact(task!.StepId(), task.Id) { Holder = agent, Held = true, Generation = (await claim.BodyAsync<ClaimResponse>()).LeaseGeneration });
+            return Steps[^1];
+        }
+        await _owner.PostAsync($"/api/instances/{agent.InstanceId}/undrain", null, TestContext.Current.CancellationToken);
+        if (random.Next(3) == 0) await ReplaceAsync(agent);
+        return null;
+    }
+
     public async Task<StepFact> QueuedStepAsync(Random random, DeviceClient? forAgent = null)
     {
         var queued = Steps.Where(s => !s.Held && !s.Ended && (forAgent is null || s.Holder == forAgent)).ToList();

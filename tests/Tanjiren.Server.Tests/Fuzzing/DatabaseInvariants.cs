@@ -286,6 +286,17 @@ internal static class DatabaseInvariants
         ("a task's investigation is there and of its organization", """
             SELECT t.id FROM tasks t WHERE t.investigation_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM investigations i WHERE i.id = t.investigation_id AND i.organization_id = t.organization_id)
             """),
+        ("what waits for an answer is asked by a step that runs under the same lease", """
+            SELECT p.id FROM permissions p WHERE p.state = 'pending'
+              AND NOT EXISTS (SELECT 1 FROM steps s WHERE s.id = p.step_id AND s.state = 'running' AND s.lease_generation = p.generation AND s.cancel_requested_at IS NULL)
+            """),
+        ("a question is of its step's task and organization", """
+            SELECT p.id FROM permissions p JOIN steps s ON s.id = p.step_id WHERE s.task_id <> p.task_id OR s.organization_id <> p.organization_id
+            """),
+        ("each answer of a person is in the audit log", """
+            SELECT p.id FROM permissions p WHERE p.answered_by IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = p.task_id AND a.actor = p.answered_by
+              AND a.organization_id = p.organization_id AND a.action = CASE WHEN p.verdict = 'allow' THEN 'permission.allowed' ELSE 'permission.denied' END)
+            """),
         ("a task's runbook was of its organization", """
             SELECT t.id FROM tasks t WHERE t.runbook_id IS NOT NULL
               AND NOT EXISTS (SELECT 1 FROM audit_events a WHERE a.subject = t.runbook_id AND a.action = 'runbook.created' AND a.organization_id = t.organization_id)

@@ -52,6 +52,9 @@ public sealed class DatabaseInvariantsTests
     [InlineData("an artifact tells its size", "UPDATE artifacts SET size_bytes = 1")]
     [InlineData("a task's investigation is there and of its organization", "UPDATE tasks SET investigation_id = 'ivg_none'")]
     [InlineData("a task's runbook was of its organization", "UPDATE tasks SET runbook_id = 'rb_none'")]
+    [InlineData("what waits for an answer is asked by a step that runs under the same lease", "UPDATE permissions SET state = 'pending', ended_at = NULL, verdict = NULL, answered_by = NULL")]
+    [InlineData("a question is of its step's task and organization", "UPDATE permissions SET task_id = (SELECT min(id) FROM tasks)")]
+    [InlineData("each answer of a person is in the audit log", "DELETE FROM audit_events WHERE action = 'permission.denied'")]
     public async Task Each_tells_what_breaks_it(string invariant, string change)
     {
         await using var server = await ServerFixture.StartAsync(DatabaseKind.Sqlite);

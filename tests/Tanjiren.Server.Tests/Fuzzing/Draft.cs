@@ -36,6 +36,8 @@ internal sealed class Draft(FuzzRoute route)
 
     public RotationFact? Rotation { get; set; }
 
+    public string? PermissionId { get; set; }
+
     /// <summary>The key that a workstation asks for.</summary>
     public DeviceClient? NewKey { get; set; }
 
@@ -43,7 +45,7 @@ internal sealed class Draft(FuzzRoute route)
 
     /// <summary>The server may rightly keep it waiting.</summary>
     public bool MayHang => route.Streams || Query.Any(q => q.Name.Equals("waitSeconds", StringComparison.OrdinalIgnoreCase)) && route.Admission == Admission.Workstation
-        || route.Name == "getWork" || Body is not null && Body.Places().Any(p => p.Name.Contains("waitSeconds", StringComparison.OrdinalIgnoreCase));
+        || route.Name is "getWork" or "awaitPermission" || Body is not null && Body.Places().Any(p => p.Name.Contains("waitSeconds", StringComparison.OrdinalIgnoreCase));
 
     public string PathAndQuery()
     {

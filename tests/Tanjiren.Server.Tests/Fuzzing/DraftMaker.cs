@@ -13,6 +13,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
 {
     private readonly WayInDrafts _waysIn = new(cast, client);
     private readonly RecordDrafts _records = new(cast);
+    private readonly PermissionDrafts _permissions = new(cast);
 
     public async Task<Draft> MakeAsync(FuzzRoute route, Random random)
     {
@@ -66,6 +67,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
 
     private async Task<string> PathValueAsync(Draft draft, string collection, string name, Random random)
     {
+        if (await _permissions.PathValueAsync(draft, collection, random) is { } permission) return permission;
         switch (draft.Route.Name, collection)
         {
             case (_, "/api/investigations" or "/api/runbooks" or "/api/prompts" or "/api/artifacts"):
@@ -146,6 +148,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
         "approval" => "pending",
         "state" => random.Next(2) == 0 ? "pending" : "approved",
         "worker" => cast.Agent(random).InstanceId,
+        "task" => cast.AnyStep(random)?.TaskId ?? Ids.New(Ids.Task, TimeProvider.System),
         "investigation" => cast.MadeAt("/api/investigations", random) ?? Ids.New(Ids.Investigation, TimeProvider.System),
         "title" or "fileName" => cast.NewName(),
         "sha256" => new string('0', 64),
@@ -161,7 +164,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
 
     private async Task FillBodyAsync(Draft draft, Random random)
     {
-        if (await _waysIn.TryFillBodyAsync(draft, random) || _records.TryFillBody(draft, random)) return;
+        if (await _waysIn.TryFillBodyAsync(draft, random) || _records.TryFillBody(draft, random) || _permissions.TryFillBody(draft, random)) return;
         switch (draft.Route.Name)
         {
             case "login":
@@ -251,6 +254,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 {
                     Command = random.Next(2) == 0 ? new CommandSpec { Shell = "fuzz7 true" } : new CommandSpec { Argv = ["fuzz7", "x"] },
                     Workstations = [cast.Agent(random).InstanceId], Tags = ["fuzz", "spare"], Role = (Role)random.Next(4), Origin = (DoctrineOrigin)random.Next(3),
+                    Tool = random.Next(3) == 0 ? new PermissionTool { Kind = "execute", Title = "fuzz7 x" } : null, CodingAgent = random.Next(3) == 0 ? "claude" : null,
                     At = new DateTimeOffset(2026, random.Next(1, 13), 5, 12, 0, 0, TimeSpan.Zero), Version = random.Next(3) == 0 ? random.Next(1, cast.DoctrineVersion + 1) : null,
                 });
                 break;
@@ -307,6 +311,8 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
             freeze:
               - { name: nights, zone: Europe/Berlin, cron: '0 2 * * {{number % 7}}', duration: 90m, when: { origin: schedule, role: viewer } }
               - { name: once, from: 2026-03-29 02:30, to: 2026-11-0{{1 + number % 9}}, effect: refuse, when: { tags: never } }
+            permissions:
+              - { name: tools, answer: {{(number % 2 == 0 ? "allow" : "deny")}}, when: { tool: [read, edit], pattern: 'fuzz{{number % 5}}', agent: claude } }
             """;
     }
 
@@ -314,7 +320,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
     {
         var workstations = random.Next(3) == 0 ? cast.Agents.Select(a => a.InstanceId).ToArray() : [cast.Agent(random).InstanceId];
         var task = random.Next(4) == 0 ? TaskCalls.AnyTagged("fuzz") : TaskCalls.On(workstations);
-        if (random.Next(8) == 0) task = task with { Mode = TaskMode.Prompt, Command = null, PromptText = "What is " + cast.NewName(), CodingAgent = random.Next(2) == 0 ? "claude" : null };
+        if (random.Next(8) == 0) task = task with { Mode = TaskMode.Prompt, Command = null, PromptText = "What is " + cast.NewName(), CodingAgent = random.Next(2) == 0 ? "claude" : null, PermissionTimeoutSeconds = random.Next(2) == 0 ? random.Next(1, 86_401) : null };
         return task with
         {
             MaxParallel = random.Next(0, 3),

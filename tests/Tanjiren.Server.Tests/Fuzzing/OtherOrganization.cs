@@ -3,6 +3,7 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Tests.DeviceTrust.Rotations;
 using Tanjiren.Server.Tests.Identity.OAuth;
 using Tanjiren.Server.Tests.Tasks.Http;
+using Tanjiren.Server.Tests.Tasks.Permissions;
 using Tanjiren.Server.Tests.Webhooks;
 
 namespace Tanjiren.Server.Tests.Fuzzing;
@@ -23,7 +24,7 @@ internal sealed class OtherOrganization
         "SELECT s.* FROM instance_sessions s JOIN instances i ON i.id = s.instance_id WHERE i.organization_id = @id ORDER BY s.id",
         "SELECT * FROM doctrine_versions WHERE organization_id = @id ORDER BY version",
         "SELECT * FROM tasks WHERE organization_id = @id ORDER BY id", "SELECT * FROM executions WHERE organization_id = @id ORDER BY id",
-        "SELECT * FROM approvals WHERE organization_id = @id ORDER BY id",
+        "SELECT * FROM approvals WHERE organization_id = @id ORDER BY id", "SELECT * FROM permissions WHERE organization_id = @id ORDER BY id",
         "SELECT * FROM selectors WHERE organization_id = @id ORDER BY id", "SELECT * FROM steps WHERE organization_id = @id ORDER BY id",
         "SELECT c.* FROM step_claims c JOIN steps s ON s.id = c.step_id WHERE s.organization_id = @id ORDER BY c.step_id, c.generation",
         "SELECT e.* FROM step_events e JOIN tasks t ON t.id = e.task_id WHERE t.organization_id = @id ORDER BY e.task_id, e.event_seq",
@@ -82,6 +83,13 @@ internal sealed class OtherOrganization
         }
         var asking = await owner.CreateTaskAsync(TaskCalls.On(agent.InstanceId) with { Intent = other.Mark, ApprovalClass = ApprovalClass.SensitiveWrite });
         other.Add(asking.Id, asking.Approvals!.Single().Id);
+        (await agent.PostAsync("heartbeat", new HeartbeatRequest { MaxConcurrent = 10, CodingAgents = ["claude"] })).EnsureSuccessStatusCode();
+        var prompted = await owner.CreateTaskAsync(new CreateTaskRequest { Mode = TaskMode.Prompt, PromptText = other.Mark, Targets = new TargetSpec { Workstations = [agent.InstanceId] } });
+        await agent.ClaimAsync(prompted.StepId());
+        var question = await agent.AskAsync(prompted.StepId(), PermissionCalls.Ask(other.Mark));
+        await owner.AnswerAsync(question.Id, PermissionVerdict.Deny);
+        await agent.CompleteAsync(prompted.StepId());
+        other.Add(prompted.Id, prompted.StepId(), question.Id);
         var schedule = await owner.PostJsonAsync("/api/schedules", new CreateScheduleRequest { Name = other.Mark, Cron = "@yearly", Task = TaskCalls.On(agent.InstanceId) with { Intent = other.Mark } });
         other.Add((await schedule.BodyAsync<ScheduleBody>()).Id);
         // Set last, so that it has nothing to tell.

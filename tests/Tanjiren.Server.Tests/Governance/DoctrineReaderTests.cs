@@ -53,7 +53,7 @@ public sealed class DoctrineReaderTests
     [Theory]
     [InlineData("forbid:\n  - name: [a\n", 3, 1, "flow")] // YAML itself
     [InlineData("forbid: 'open\n", 1, 9, "while scanning a quoted scalar, found unexpected end of stream")]
-    [InlineData("- a\n", 1, 1, "must be a map with the keys forbid, approvals, freeze")]
+    [InlineData("- a\n", 1, 1, "must be a map with the keys forbid, approvals, freeze, permissions")]
     [InlineData("a: 1\n---\nb: 2\n", 2, 1, "second document")]
     [InlineData("forbid:\nforbid:\n", 2, 1, "'forbid' stands here a second time")]
     [InlineData("forbid: &x []\n", 1, 9, "anchor")]

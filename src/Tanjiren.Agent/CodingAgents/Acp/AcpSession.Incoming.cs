@@ -25,7 +25,7 @@ internal sealed partial class AcpSession
     {
         // By the question itself: an answer to another of the same id, asked and answered before, is none to this.
         if (phase == Phase.Over || !pending.TryGetValue(question.Key, out var open) || !ReferenceEquals(open, question)) return;
-        Settle(question, answer.Verdict == PermissionVerdict.Allow ? "allow" : "deny", question.Choose(answer.Verdict), answer.Because);
+        Settle(question, answer.Verdict == PermissionVerdict.Allow ? PermissionTold.Allow : PermissionTold.Deny, question.Choose(answer.Verdict, answer.OptionId), answer.Because);
     }
 
     private void Requested(RpcMessage message)
@@ -55,8 +55,9 @@ internal sealed partial class AcpSession
         var question = new PermissionQuestion(message.Id!.Value, Upsert(AcpCodec.Read(asked.ToolCall, AcpJson.Default.ToolCallFields)), [.. (asked.Options ?? []).OfType<PermissionOption>()]);
         Events.Enqueue(new PermissionAsked(question));
         // Twice under one id: the first of them can't be answered any more.
+        if (pending.Remove(question.Key, out var earlier)) Events.Enqueue(new PermissionSettled(earlier, PermissionTold.Withdrawn, null, "asked again under the same id"));
         pending[question.Key] = question;
-        if (WasCancelled) Settle(question, "cancelled", null, null);
+        if (WasCancelled) Settle(question, PermissionTold.Cancelled, null, null);
         else Questions.Enqueue(question);
     }
 
@@ -175,15 +176,16 @@ internal sealed partial class AcpSession
     private void Withdraw(JsonElement? requestId)
     {
         if (requestId?.GetRawText() is not { } key || !pending.Remove(key, out var question)) return;
-        Events.Enqueue(new PermissionSettled(question, "withdrawn", null, null));
+        Events.Enqueue(new PermissionSettled(question, PermissionTold.Withdrawn, null, null));
         AnswerError(question.Id, RpcError.Cancelled, "withdrawn by the agent");
     }
 
     /// <summary>Without an option the request is cancelled, whatever was answered: nothing that the agent offers says it.</summary>
-    private void Settle(PermissionQuestion question, string answer, PermissionOption? option, string? because)
+    private void Settle(PermissionQuestion question, PermissionTold told, PermissionOption? option, string? because)
     {
         pending.Remove(question.Key);
-        Events.Enqueue(new PermissionSettled(question, answer, option, because));
+        // An answer that no option says is none: what was told is that the turn ends.
+        Events.Enqueue(new PermissionSettled(question, option is null && told == PermissionTold.Allow ? PermissionTold.Cancelled : told, option, because));
         var outcome = option is null ? new PermissionOutcome { Outcome = "cancelled" } : new PermissionOutcome { Outcome = "selected", OptionId = option.OptionId };
         Outgoing.Enqueue(AcpCodec.Write(new RpcAnswer<PermissionResult> { Id = question.Id, Result = new PermissionResult { Outcome = outcome } }, AcpJson.Default.PermissionAnswer));
     }

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.CodingAgents.Acp;
 
@@ -81,7 +82,7 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
         if (WasCancelled) return true;
         WasCancelled = true;
         // Some wait for their question for ever, and never come to see the cancel.
-        foreach (var question in pending.Values.ToList()) Settle(question, "cancelled", null, null);
+        foreach (var question in pending.Values.ToList()) Settle(question, PermissionTold.Cancelled, null, null);
         Outgoing.Enqueue(AcpCodec.Write(new RpcRequest<SessionParams> { Method = "session/cancel", Params = new SessionParams { SessionId = sessionId! } }, AcpJson.Default.SessionRequest));
         return true;
     }
@@ -189,7 +190,7 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
 
     private void Finish(SessionEnd end)
     {
-        foreach (var question in pending.Values.ToList()) Settle(question, "cancelled", null, null);
+        foreach (var question in pending.Values.ToList()) Settle(question, PermissionTold.Cancelled, null, null);
         // What it said before it was asked is no answer.
         if (end.Kind == SessionEndKind.NotStarted) lastMessage.Clear();
         if (usage is { } told) Events.Enqueue(new UsageTold(told));

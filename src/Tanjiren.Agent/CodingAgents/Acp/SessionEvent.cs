@@ -30,10 +30,10 @@ internal sealed record ModeChanged(string Mode) : SessionEvent;
 internal sealed record PermissionAsked(PermissionQuestion Question) : SessionEvent;
 
 /// <param name="Question">Which.</param>
-/// <param name="Answer">allow, deny, cancelled (the turn ends), or withdrawn (by the agent).</param>
+/// <param name="Told">What was answered, if anything was.</param>
 /// <param name="Option">The option that was chosen; null: none.</param>
 /// <param name="Because">Who or what says so.</param>
-internal sealed record PermissionSettled(PermissionQuestion Question, string Answer, PermissionOption? Option, string? Because) : SessionEvent;
+internal sealed record PermissionSettled(PermissionQuestion Question, PermissionTold Told, PermissionOption? Option, string? Because) : SessionEvent;
 
 /// <summary>The agent asked for something that it was not offered.</summary>
 internal sealed record RequestRefused(string Method) : SessionEvent;

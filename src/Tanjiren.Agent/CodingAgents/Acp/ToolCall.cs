@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.CodingAgents.Acp;
 
@@ -42,10 +43,12 @@ internal sealed record PermissionQuestion(JsonElement Id, ToolCall Tool, IReadOn
 
     /// <summary>
     /// The option for a verdict, by its kind and never by id or place, which differ by agent and request. Not one that holds for longer than this question: agents write such
-    /// into files that outlive the step. Null: there is none, and the request is answered as cancelled.
+    /// into files that outlive the step; unless a person has chosen just that one. Null: there is none, and the request is answered as cancelled.
     /// </summary>
-    public PermissionOption? Choose(PermissionVerdict verdict)
+    public PermissionOption? Choose(PermissionVerdict verdict, string? optionId = null)
     {
+        var means = verdict == PermissionVerdict.Allow ? "allow_" : "reject_";
+        if (optionId is not null && Options.FirstOrDefault(o => o.OptionId == optionId) is { Kind: { } its } named && its.StartsWith(means, StringComparison.Ordinal)) return named;
         var kind = verdict == PermissionVerdict.Allow ? "allow_once" : "reject_once";
         return Options.FirstOrDefault(o => o.Kind == kind && o.OptionId is not null);
     }

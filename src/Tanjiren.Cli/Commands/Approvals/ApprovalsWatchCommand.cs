@@ -11,11 +11,11 @@ internal static class ApprovalsWatchCommand
 {
     public static CliCommand Create(CliContext cli)
     {
-        var json = Options.Json("Print one approval a line as JSON");
-        var command = new CliCommand("watch", "Tell of each approval that a job begins to wait for, until Ctrl-C")
+        var json = Options.Json("Print one approval or question a line as JSON");
+        var command = new CliCommand("watch", "Tell of each approval that a job begins to wait for, and each question of its coding agent, until Ctrl-C")
         {
             Options = { json },
-            Details = "Those that wait already come first. Each is told once, on standard output; answer it with `jobs approve --approval ID` or `jobs reject`.",
+            Details = "Those that wait already come first. Each is told once, on standard output; answer an approval with `jobs approve --approval ID` or `jobs reject`, a coding agent with `jobs answer`.",
         };
         var server = new ServerOptions(command);
         command.SetAction(async (parse, _) =>
@@ -23,7 +23,10 @@ internal static class ApprovalsWatchCommand
             using var client = ClientSession.Open(cli, server.Of(parse));
             using var interrupts = cli.ListenForInterrupts();
             var asJson = parse.GetValue(json);
-            var inbox = new InboxFollower(client.Approvals, client.Api.Access.Url, cli.Timeouts, cli.Clock) { OnAsked = one => Tell(cli, one, asJson), Say = cli.Say };
+            var inbox = new InboxFollower(client.Approvals, client.Api.Access.Url, cli.Timeouts, cli.Clock)
+            {
+                OnAsked = one => Tell(cli, one, asJson), OnPermission = one => Tell(cli, one, asJson), Say = cli.Say,
+            };
             try
             {
                 await inbox.FollowAsync(interrupts.First);
@@ -41,5 +44,11 @@ internal static class ApprovalsWatchCommand
     {
         if (json) Json.WriteLine(cli, one, w => w.ApprovalBody);
         else cli.Out.WriteLine($"{one.TaskId}  {one.Id}  {Words.Of(one.Class)}  {Text.Shorten(Text.Safe(one.Intent), 80)}  ({ApprovalNotice.Because(one)}; until {Text.Instant(one.ExpiresAt, cli.Clock)})");
+    }
+
+    private static void Tell(CliContext cli, PermissionBody one, bool json)
+    {
+        if (json) Json.WriteLine(cli, one, w => w.PermissionBody);
+        else cli.Out.WriteLine($"{one.TaskId}  {one.Id}  {PermissionWords.Of(one.Tool)}  {Text.Shorten(Text.Safe(one.Intent), 80)}  (until {Text.Instant(one.ExpiresAt, cli.Clock)})");
     }
 }

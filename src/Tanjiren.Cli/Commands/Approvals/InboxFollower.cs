@@ -21,6 +21,8 @@ internal sealed class InboxFollower(ApprovalApi approvals, Uri server, ClientTim
 
     /// <summary>Takes each approval that waits, once.</summary>
     public required Action<ApprovalBody> OnAsked { get; init; }
+    /// <summary>Takes each question of a coding agent that waits, once.</summary>
+    public required Action<PermissionBody> OnPermission { get; init; }
     /// <summary>Takes a line for the person about the connection.</summary>
     public required Action<string> Say { get; init; }
 
@@ -80,6 +82,10 @@ internal sealed class InboxFollower(ApprovalApi approvals, Uri server, ClientTim
                 waiting.Add(asked.Id);
                 if (told.Add(asked.Id)) OnAsked(asked);
                 break;
+            case { Name: ApprovalEvents.Pending or PermissionEvents.Asked, Permission: { } permission }:
+                waiting.Add(permission.Id);
+                if (told.Add(permission.Id)) OnPermission(permission);
+                break;
             case { Name: ApprovalEvents.Current }:
                 told.IntersectWith(waiting);
                 if (said) Say("connected again");
@@ -87,9 +93,17 @@ internal sealed class InboxFollower(ApprovalApi approvals, Uri server, ClientTim
                 backoff.Reset();
                 break;
             case { Name: ApprovalEvents.Approved or ApprovalEvents.Rejected or ApprovalEvents.Expired or ApprovalEvents.Withdrawn, Approval: { } ended }:
-                waiting.Remove(ended.Id);
-                told.Remove(ended.Id);
+                Forget(ended.Id, waiting);
+                break;
+            case { Name: PermissionEvents.Answered or PermissionEvents.Expired or PermissionEvents.Withdrawn, Permission: { } ended }:
+                Forget(ended.Id, waiting);
                 break;
         }
+    }
+
+    private void Forget(string id, HashSet<string> waiting)
+    {
+        waiting.Remove(id);
+        told.Remove(id);
     }
 }

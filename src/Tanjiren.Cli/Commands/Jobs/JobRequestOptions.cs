@@ -86,6 +86,7 @@ internal sealed class JobRequestOptions
         return new CreateTaskRequest
         {
             CodingAgent = prompt.AgentOf(parse),
+            PermissionTimeoutSeconds = prompt.PermissionTimeoutOf(parse),
             Environment = set,
             EnvironmentFromMachine = taken,
             WorkingDirectory = parse.GetValue(cwd),

@@ -40,6 +40,7 @@ internal static class JobsShowCommand
             .Add("command", command == job.Intent ? null : command)
             .Add("prompt", job.PromptText == job.Intent ? null : job.PromptText)
             .Add("coding agent", job.CodingAgent)
+            .Add("waits for", job.Permissions is { Count: > 0 } asked ? string.Join("; ", asked.Select(p => $"{PermissionWords.Of(p.Tool)} (`tanvrit-compute jobs answer {p.Id}`)")) : null)
             .Add("directory", job.WorkingDirectory)
             .Add("environment", string.Join(", ", (job.Environment?.Keys ?? []).Concat((job.EnvironmentFromMachine ?? []).Select(n => $"{n} (the workstation's)"))))
             .Add("secrets", job.SecretNames is null ? null : string.Join(", ", job.SecretNames))

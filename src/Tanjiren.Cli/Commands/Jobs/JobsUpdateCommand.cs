@@ -46,6 +46,7 @@ internal static class JobsUpdateCommand
         var shell = Options.Text("--shell", "TEXT", "Run TEXT with the workstation's shell instead");
         var prompt = Options.Text("--prompt", "TEXT", "Ask the coding agent this instead");
         var agent = Options.Text("--agent", "NAME", "Ask this coding agent instead; empty: the workstation's first");
+        var permissionTimeout = Options.Seconds("--permission-timeout", "How long its questions whether it may use a tool wait for an answer; then they are denied", 1, 86_400);
         var cpu = Options.Amount("--cpu", "N", "Cores that each step needs, and is held to");
         var memory = Options.Number("--memory-mb", "N", "Memory that each step needs, in MiB; one that takes more is killed", 1, int.MaxValue);
         var gpus = Options.Number("--gpu-count", "N", "Graphics processors that each step needs, and is given", 0, 1000);
@@ -53,7 +54,7 @@ internal static class JobsUpdateCommand
         var priority = Options.Number("--priority", "N", "From -100 to 100, higher first", -100, 100);
         var approvalClass = Options.Choice("--approval-class", "Ask for an approval of this class; it can be raised, not lowered", [.. Enum.GetValues<ApprovalClass>().Select(c => Words.Of(c))]);
         foreach (var option in (Option[])[workstations, tags, labels, all, any, maxParallel, stopAfter, timeout, queueTimeout, onWorkerLost, grace,
-            retries, retryBackoff, retryExponential, retryOn, env, cwd, shell, prompt, agent, cpu, memory, gpus, intent, priority, approvalClass])
+            retries, retryBackoff, retryExponential, retryOn, env, cwd, shell, prompt, agent, permissionTimeout, cpu, memory, gpus, intent, priority, approvalClass])
             command.Options.Add(option);
         var output = new OutputOptions(command, "Print the job as JSON");
         var server = new ServerOptions(command);
@@ -71,6 +72,7 @@ internal static class JobsUpdateCommand
                 Command = argv.Count > 0 || parse.GetValue(shell) is not null ? JobSpec.Command(argv, parse.GetValue(shell)) : null,
                 PromptText = parse.GetValue(prompt),
                 CodingAgent = parse.GetValue(agent),
+                PermissionTimeoutSeconds = parse.GetValue(permissionTimeout),
                 Targets = targeted ? JobSpec.Targets(names, tagged, labelled, parse.GetValue(all), parse.GetValue(any)) : null,
                 // The two are one thing to whoever types them, and replaced as one.
                 Environment = set is null && taken is not null ? new Dictionary<string, string>() : set,

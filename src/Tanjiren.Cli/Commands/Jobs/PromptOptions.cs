@@ -10,8 +10,9 @@ internal sealed class PromptOptions(CliContext cli)
     private readonly Option<string?> prompt = Options.Text("--prompt", "TEXT", "Ask a coding agent on the workstation instead of running a command");
     private readonly Option<string?> file = Options.Text("--prompt-file", "FILE", "The same with the text of this file; - reads it from standard input");
     private readonly Option<string?> agent = Options.Text("--agent", "NAME", "The coding agent to ask: claude, codex, opencode … (default: the workstation's first)");
+    private readonly Option<int?> permissionTimeout = Options.Seconds("--permission-timeout", "How long its questions whether it may use a tool wait for an answer; then they are denied (default 10m)", 1, 86_400);
 
-    public IReadOnlyList<Option> All => [prompt, file, agent];
+    public IReadOnlyList<Option> All => [prompt, file, agent, permissionTimeout];
 
     /// <summary>Those that say what the job is, as a command does.</summary>
     public static bool SaysWhat(string option) => option is "--prompt" or "--prompt-file";
@@ -34,4 +35,6 @@ internal sealed class PromptOptions(CliContext cli)
     }
 
     public string? AgentOf(ParseResult parse) => parse.GetValue(agent);
+
+    public int? PermissionTimeoutOf(ParseResult parse) => parse.GetValue(permissionTimeout);
 }

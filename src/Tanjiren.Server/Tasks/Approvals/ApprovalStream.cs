@@ -2,16 +2,17 @@ using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Identity;
+using Tanjiren.Server.Tasks.Permissions;
 
 namespace Tanjiren.Server.Tasks.Approvals;
 
 /// <summary>
-/// <c>GET /api/approvals/events</c>: the inbox of an organization as server-sent events. Level-triggered: every look compares what is pending now with what this reader
+/// <c>GET /api/approvals/events</c>: the inbox of an organization as server-sent events: the approvals of tasks, and what coding agents ask. Level-triggered: every look compares what is pending now with what this reader
 /// was told, so a hint that is lost, comes twice or from another server process changes only when it looks. That is why nothing is numbered: approvals of different
 /// tasks are written side by side, without an order of their commits to resume in, and a reader that comes back is told the whole inbox in less than it takes to find out
 /// what it missed.
 /// </summary>
-internal sealed class ApprovalStream(ApprovalStore store, TimeProvider clock, WakeUps wakeUps)
+internal sealed class ApprovalStream(ApprovalStore approvals, PermissionStore permissions, TimeProvider clock, WakeUps wakeUps)
 {
     /// <summary>Told between two questions whether the reader still may.</summary>
     private const int Batch = 32;
@@ -34,7 +35,7 @@ internal sealed class ApprovalStream(ApprovalStore store, TimeProvider clock, Wa
 
         while (true)
         {
-            var pending = await store.PendingAsync(reader.OrganizationId, aborted);
+            string[] pending = [.. await approvals.PendingAsync(reader.OrganizationId, aborted), .. await permissions.PendingAsync(reader.OrganizationId, aborted)];
             // What ended before what is new (a question that was asked anew), each oldest first.
             List<string> changed = [.. known.Except(pending).Order(StringComparer.Ordinal), .. pending.Where(id => !known.Contains(id)).Order(StringComparer.Ordinal)];
             for (var i = 0; ; i += Batch)
@@ -42,15 +43,14 @@ internal sealed class ApprovalStream(ApprovalStore store, TimeProvider clock, Wa
                 if (!await stillAllowed()) return;
                 if (i >= changed.Count) break;
                 var ids = changed.GetRange(i, Math.Min(Batch, changed.Count - i));
-                var rows = await store.ListAsync(reader.OrganizationId, ids, aborted);
-                foreach (var approval in rows)
+                var items = await ReadAsync(reader.OrganizationId, ids, aborted);
+                foreach (var item in items)
                 {
-                    var isPending = approval.ParsedState == ApprovalState.Pending;
-                    if (!(isPending ? known.Add(approval.Id) : known.Remove(approval.Id))) continue; // asked, and answered before it was told
-                    await WriteEventAsync(response, isPending && !current ? ApprovalEvents.Pending : NameOf(approval), new ApprovalEventBody { Approval = approval.ToBody() });
+                    if (!(item.IsPending ? known.Add(item.Id) : known.Remove(item.Id))) continue; // asked, and answered before it was told
+                    await WriteEventAsync(response, item.IsPending && !current ? ApprovalEvents.Pending : item.Name, item.Body);
                 }
                 // A reader so slow that what it knows was purged meanwhile can't be told what became of it: it begins anew.
-                if (wakeUps.IsClosed || rows.Count < ids.Count) return;
+                if (wakeUps.IsClosed || items.Count < ids.Count) return;
             }
             if (wakeUps.IsClosed) return;
             if (!current) await WriteEventAsync(response, ApprovalEvents.Current, new ApprovalEventBody());
@@ -72,6 +72,18 @@ internal sealed class ApprovalStream(ApprovalStore store, TimeProvider clock, Wa
         }
     }
 
+    /// <summary>These as they are now, what ended before what waits. Fewer, when some were deleted with their tasks.</summary>
+    private async Task<IReadOnlyList<Item>> ReadAsync(string organizationId, List<string> ids, CancellationToken cancellationToken)
+    {
+        var items = new List<Item>();
+        var asked = ids.FindAll(id => id.StartsWith(Ids.Permission, StringComparison.Ordinal));
+        if (asked.Count < ids.Count)
+            items.AddRange((await approvals.ListAsync(organizationId, ids, cancellationToken)).Select(a => new Item(a.Id, a.ParsedState == ApprovalState.Pending, NameOf(a), new ApprovalEventBody { Approval = a.ToBody() })));
+        if (asked.Count > 0)
+            items.AddRange((await permissions.ListAsync(organizationId, asked, cancellationToken)).Select(p => new Item(p.Id, p.IsPending, NameOf(p), new ApprovalEventBody { Permission = p.ToBody() })));
+        return [.. items.OrderBy(i => i.IsPending)];
+    }
+
     /// <summary>What happened to it. One that somebody answered may have been used, or run out, since.</summary>
     private static string NameOf(ApprovalRow approval) => approval.ParsedState switch
     {
@@ -82,6 +94,20 @@ internal sealed class ApprovalStream(ApprovalStore store, TimeProvider clock, Wa
         _ => ApprovalEvents.Expired,
     };
 
+    private static string NameOf(PermissionRow permission) => permission.ParsedState switch
+    {
+        PermissionState.Pending => PermissionEvents.Asked,
+        PermissionState.Answered => PermissionEvents.Answered,
+        PermissionState.Expired => PermissionEvents.Expired,
+        _ => PermissionEvents.Withdrawn,
+    };
+
     private static Task WriteEventAsync(HttpResponse response, string name, ApprovalEventBody body) =>
         ServerSentEvents.WriteAsync(response, name, JsonSerializer.Serialize(body, WireJson.Default.ApprovalEventBody));
+
+    /// <param name="Id">Of which kind it is, its prefix says.</param>
+    /// <param name="IsPending">It waits for an answer now.</param>
+    /// <param name="Name">Of the event that tells it as news.</param>
+    /// <param name="Body">What is told.</param>
+    private sealed record Item(string Id, bool IsPending, string Name, ApprovalEventBody Body);
 }

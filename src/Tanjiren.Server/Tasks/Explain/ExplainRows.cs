@@ -42,6 +42,8 @@ internal sealed record ExplainedStep
     public long? CancelRequestedAt { get; init; }
     public long? EndedAt { get; init; }
     public string? InstanceName { get; init; }
+    /// <summary>When the question of its coding agent that has waited longest is denied; null: none waits.</summary>
+    public long? AskedUntil { get; init; }
     /// <summary>What <see cref="StartRules.ApprovedSql"/> says.</summary>
     public bool Approved { get; init; }
 

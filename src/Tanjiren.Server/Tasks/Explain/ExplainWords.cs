@@ -70,7 +70,7 @@ internal static class ExplainWords
 
     public static string Running(ExplainedStep step, DateTimeOffset now)
     {
-        if (!step.IsStale) return $"It runs on '{step.InstanceName}' since {Instant(TaskMapping.Instant(step.ClaimedAt!.Value))}{(step.CancelRequestedAt is null ? "" : " and is being cancelled")}.";
+        if (!step.IsStale) return $"It runs on '{step.InstanceName}' since {Instant(TaskMapping.Instant(step.ClaimedAt!.Value))}{(step.CancelRequestedAt is not null ? " and is being cancelled" : step.AskedUntil is { } until ? $", and its coding agent waits for an answer, which is no at {Instant(TaskMapping.Instant(until))} unless somebody gives it (`jobs approvals`)" : "")}.";
         var then = StepRules.AfterLoss(step.CancelRequestedAt is not null, WireNames.Parse<OnWorkerLost>(step.OnWorkerLost)) switch
         {
             StepState.Queued => "it is queued again",

@@ -33,7 +33,8 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
         var steps = await sql.ListAsync<ExplainedStep>($"""
             SELECT s.id, s.state, s.target_instance_id, c.canonical, s.reason, s.exit_code, s.approval_from, s.on_worker_lost, s.claimed_at, s.lease_state,
               s.lease_expires_at - tanjiren_now() AS lease_left_ms, s.lease_expires_at + s.lease_grace_ms - tanjiren_now() AS grace_left_ms,
-              s.cancel_requested_at, s.ended_at, i.name AS instance_name, {StartRules.ApprovedSql} AS approved
+              s.cancel_requested_at, s.ended_at, i.name AS instance_name, {StartRules.ApprovedSql} AS approved,
+              (SELECT min(p.expires_at) FROM permissions p WHERE p.step_id = s.id AND p.state = 'pending') AS asked_until
             FROM steps s LEFT JOIN selectors c ON c.id = s.selector_id LEFT JOIN instances i ON i.id = coalesce(s.target_instance_id, s.claimed_by)
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId, now = now.ToUnixTimeMilliseconds() });
@@ -95,11 +96,17 @@ internal sealed class TaskExplainer(Database database, InstanceDirectory directo
             explained.Add(step.State switch
             {
                 "queued" => await ExplainQueuedAsync(task, step, steps, fleet, holds, judgements, now),
-                "running" => Body(step, ExplainWords.Running(step, now), step.IsStale ? [new Wait(WaitReason.StaleLease, "", step.GraceEnds(now))] : []),
+                "running" => Body(step, ExplainWords.Running(step, now), [.. OfRunning(step, now)]),
                 _ => Body(step, ExplainWords.Ended(step), []),
             });
         }
         return explained;
+    }
+
+    private static IEnumerable<Wait> OfRunning(ExplainedStep step, DateTimeOffset now)
+    {
+        if (step.IsStale) yield return new Wait(WaitReason.StaleLease, "", step.GraceEnds(now));
+        else if (step.AskedUntil is { } until) yield return new Wait(WaitReason.Permission, "", TaskMapping.Instant(until));
     }
 
     private async Task<StepExplanationBody> ExplainQueuedAsync(

@@ -237,6 +237,35 @@ public sealed class AcpSessionTests
     }
 
     [Fact]
+    public void An_answer_is_for_the_question_that_was_asked_and_not_for_another_under_its_id()
+    {
+        Open();
+        Receive(Permission("7"));
+        var harmless = session.Questions.Dequeue();
+        Receive(Permission("7"));
+        var other = session.Questions.Dequeue();
+        session.Events.OfType<PermissionSettled>().Single().ShouldSatisfyAllConditions(s => s.Question.ShouldBeSameAs(harmless), s => s.Told.ShouldBe(PermissionTold.Withdrawn));
+
+        session.Answer(harmless, new PermissionAnswer(PermissionVerdict.Allow, "late"));
+        Sent().ShouldBeEmpty();
+        session.Answer(other, new PermissionAnswer(PermissionVerdict.Deny, "test"));
+        Sent().Single().GetProperty("result").GetProperty("outcome").GetProperty("optionId").GetString().ShouldBe("c");
+    }
+
+    [Theory]
+    [InlineData(PermissionVerdict.Allow, "a", "a")]
+    [InlineData(PermissionVerdict.Allow, "c", "b")] // it contradicts the verdict, which counts
+    [InlineData(PermissionVerdict.Allow, "?", "b")]
+    [InlineData(PermissionVerdict.Deny, "a", "c")]
+    public void An_option_is_chosen_by_id_only_where_it_says_the_same(PermissionVerdict verdict, string named, string chosen)
+    {
+        Open();
+        Receive(Permission("1"));
+        session.Answer(session.Questions.Dequeue(), new PermissionAnswer(verdict, "test", named));
+        Sent().Single().GetProperty("result").GetProperty("outcome").GetProperty("optionId").GetString().ShouldBe(chosen);
+    }
+
+    [Fact]
     public void The_agent_may_withdraw_its_question()
     {
         Open();

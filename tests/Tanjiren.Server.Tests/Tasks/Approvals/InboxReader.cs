@@ -42,7 +42,7 @@ internal sealed class InboxReader : IAsyncDisposable
     {
         if (!await _items.MoveNextAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(60), TimeProvider.System)) return null;
         string.IsNullOrEmpty(_items.Current.EventId).ShouldBeTrue("nothing is resumed");
-        return new InboxEvent(_items.Current.EventType, _items.Current.Data.Approval);
+        return new InboxEvent(_items.Current.EventType, _items.Current.Data.Approval, _items.Current.Data.Permission);
     }
 
     /// <summary>The next event, in short.</summary>
@@ -56,4 +56,4 @@ internal sealed class InboxReader : IAsyncDisposable
     }
 }
 
-internal sealed record InboxEvent(string Name, ApprovalBody? Approval);
+internal sealed record InboxEvent(string Name, ApprovalBody? Approval, PermissionBody? Permission = null);

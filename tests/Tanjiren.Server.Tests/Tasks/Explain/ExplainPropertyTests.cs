@@ -10,7 +10,7 @@ namespace Tanjiren.Server.Tests.Tasks.Explain;
 public sealed class ExplainPropertyTests
 {
     /// <summary>What only the running of steps and the end of tasks bring about is in <see cref="ExplainTests"/>.</summary>
-    private static readonly WaitReason[] NotOfQueued = [WaitReason.StaleLease, WaitReason.RetryBackoff];
+    private static readonly WaitReason[] NotOfQueued = [WaitReason.StaleLease, WaitReason.Permission, WaitReason.RetryBackoff];
 
     [Theory]
     [InlineData(DatabaseKind.Sqlite, 500)]
