@@ -14,7 +14,7 @@ internal sealed partial class StepRunner
         var held = Lease!;
         using var run = trace.Run();
         if (!await VerifyAsync(claim)) return;
-        var (chosen, unfit) = StepWorks.Of(claim, parts);
+        var (chosen, unfit) = StepWorks.Of(claim, parts, () => masks);
         if (chosen is null)
         {
             await FinishAsync(StepResult.Failed(StepReason.RejectedByAgent, unfit!), 0);
