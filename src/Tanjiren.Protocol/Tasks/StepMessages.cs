@@ -85,8 +85,10 @@ public sealed record StepBody
     public string? OutputPreview { get; init; }
     /// <summary>Of a prompt: what the coding agent said last, at most 256 KiB of UTF-8. Absent in lists.</summary>
     public string? Response { get; init; }
-    /// <summary>Of a prompt, where the coding agent says it.</summary>
+    /// <summary>Of prompts and investigations, where the coding agent says it.</summary>
     public TokenUsage? Usage { get; init; }
+    /// <summary>Of an investigation: what became of each question so far, in their order; of several claims the newest that has an answer. Absent in lists.</summary>
+    public IReadOnlyList<StepAnswerBody>? Answers { get; init; }
     public required LeaseState LeaseState { get; init; }
     public required long LeaseGeneration { get; init; }
     /// <summary>How often it was claimed.</summary>
@@ -126,8 +128,10 @@ public sealed record ClaimResponse
     public TaskMode? Mode { get; init; }
     /// <summary>Of the mode command.</summary>
     public CommandSpec? Command { get; init; }
-    /// <summary>Of the other modes: what the coding agent is asked.</summary>
+    /// <summary>Of the other modes: what the coding agent is asked, or what its questions are about.</summary>
     public string? PromptText { get; init; }
+    /// <summary>Of the mode investigate.</summary>
+    public IReadOnlyList<TaskQuestion>? Questions { get; init; }
     /// <summary>Which coding agent; absent: the machine's first.</summary>
     public string? CodingAgent { get; init; }
     public string? WorkingDirectory { get; init; }
