@@ -135,6 +135,7 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
             Mode = spec.Mode is null or TaskMode.Command ? null : spec.Mode,
             Command = spec.Command,
             PromptText = spec.PromptText,
+            Questions = spec.Questions,
             CodingAgent = spec.CodingAgent,
             WorkingDirectory = spec.WorkingDirectory,
             Environment = spec.Environment,

@@ -19,6 +19,7 @@ internal static class TaskMapping
             ApprovalStatus = WireNames.Parse<ApprovalStatus>(task.ApprovalStatus),
             Command = spec.Command,
             PromptText = spec.PromptText,
+            Questions = spec.Questions,
             CodingAgent = spec.CodingAgent,
             Targets = spec.Targets!,
             WorkingDirectory = spec.WorkingDirectory,
@@ -60,7 +61,7 @@ internal static class TaskMapping
         };
     }
 
-    public static StepBody ToBody(StepRow step, ResponseRow? response) => new()
+    public static StepBody ToBody(StepRow step, ResponseRow? response, IReadOnlyList<StepAnswerBody>? answers = null) => new()
     {
         Id = step.Id,
         State = WireNames.Parse<StepState>(step.State),
@@ -76,6 +77,7 @@ internal static class TaskMapping
         OutputPreview = step.OutputPreview is null ? null : Encoding.UTF8.GetString(step.OutputPreview),
         Response = response?.Response,
         Usage = response?.Usage is { } usage ? JsonSerializer.Deserialize(usage, WireJson.Default.TokenUsage) : null,
+        Answers = answers is { Count: > 0 } ? answers : null,
         LeaseState = WireNames.Parse<LeaseState>(step.LeaseState),
         LeaseGeneration = step.LeaseGeneration,
         Attempts = step.Attempts,

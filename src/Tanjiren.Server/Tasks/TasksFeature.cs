@@ -1,5 +1,6 @@
 using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tasks.Answers;
 using Tanjiren.Server.Tasks.Approvals;
 using Tanjiren.Server.Tasks.Leases;
 using Tanjiren.Server.Tasks.Retries;
@@ -22,7 +23,7 @@ internal static class TasksFeature
         services.AddSingleton<TaskEventStream>();
         services.AddSingleton<StepClaimer>();
         services.AddSingleton<StepResolver>();
-        services.AddSingleton<LogAppender>();
+        services.AddSingleton<LogAppender>().AddSingleton<AnswerStore>();
         services.AddSingleton<LeaseBook>();
         services.AddSingleton<WorkQuery>();
         services.AddSingleton<RunMetrics>();
@@ -38,5 +39,6 @@ internal static class TasksFeature
         routes.MapInsightEndpoints();
         routes.MapApprovalEndpoints();
         routes.MapStepEndpoints();
+        routes.MapAnswerEndpoints();
     }
 }
