@@ -28,7 +28,7 @@ internal static class EventLine
             WriteText(json, "sessionId", opened.SessionId);
             WriteText(json, "mode", opened.Mode);
         }),
-        ToolChanged changed => Write("tool", json => WriteTool(json, changed.Tool, withInput: changed.IsNew)),
+        ToolChanged changed => Write("tool", json => WriteTool(json, changed.Tool, changed.HasInput, changed.HasContent)),
         PlanChanged plan => Write("plan", json =>
         {
             json.WriteStartArray("entries");
@@ -73,7 +73,7 @@ internal static class EventLine
     {
         WriteText(json, "id", question.Key);
         json.WriteStartObject("tool");
-        WriteTool(json, question.Tool, withInput: true);
+        WriteTool(json, question.Tool, withInput: true, withContent: true);
         json.WriteEndObject();
         json.WriteStartArray("options");
         foreach (var option in question.Options)
@@ -87,7 +87,7 @@ internal static class EventLine
         json.WriteEndArray();
     }
 
-    private static void WriteTool(Utf8JsonWriter json, ToolCall tool, bool withInput)
+    private static void WriteTool(Utf8JsonWriter json, ToolCall tool, bool withInput, bool withContent)
     {
         WriteText(json, "id", tool.Id);
         WriteText(json, "title", tool.Title);
@@ -105,12 +105,20 @@ internal static class EventLine
             }
             json.WriteEndArray();
         }
-        if (withInput && tool.Input is { } input && input.GetRawText() is { Length: <= MaxText } raw)
+        if (withInput && tool.Input is { } input)
         {
-            json.WritePropertyName("input");
-            json.WriteRawValue(raw);
+            var raw = input.GetRawText();
+            if (raw.Length > MaxText)
+            {
+                json.WriteBoolean("inputCut", true);
+            }
+            else
+            {
+                json.WritePropertyName("input");
+                json.WriteRawValue(raw);
+            }
         }
-        if (tool.Content is { ValueKind: JsonValueKind.Array } content) WriteContent(json, content);
+        if (withContent && tool.Content is { ValueKind: JsonValueKind.Array } content) WriteContent(json, content);
     }
 
     /// <summary>Text, and differences as old and new; each cut by itself.</summary>

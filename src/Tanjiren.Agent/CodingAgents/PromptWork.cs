@@ -31,6 +31,8 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
 
     public bool NeedsInput => true;
 
+    public bool Responds => true;
+
     public void Started(WorkSeat seat)
     {
         transcript = new Transcript(seat.Write);
@@ -177,7 +179,7 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
 
     private string WithTail(string words)
     {
-        var last = Encoding.UTF8.GetString(tail.ToArray()).Replace("\0", "", StringComparison.Ordinal);
+        var last = Encoding.UTF8.GetString(tail.ToArray());
         last = (tailIsCut ? TextCut.WholeWords(last) : last).Trim();
         return last.Length == 0 ? words + "." : $"{words}. Its last words: {last}";
     }

@@ -17,6 +17,8 @@ internal sealed class StdinWork(CodingAgent agent, string prompt) : IStepWork
 
     public bool NeedsInput => true;
 
+    public bool Responds => true;
+
     public void Started(WorkSeat seat)
     {
         this.seat = seat;

@@ -15,6 +15,8 @@ internal sealed class CommandWork(IReadOnlyList<string> argv) : IStepWork
 
     public bool NeedsInput => false;
 
+    public bool Responds => false;
+
     public void Started(WorkSeat seat) => this.seat = seat;
 
     public void Take(LogStream stream, ReadOnlySpan<byte> data) => seat.Write(stream, data);

@@ -17,6 +17,9 @@ internal interface IStepWork
     /// <summary>Whether it speaks to the process.</summary>
     bool NeedsInput { get; }
 
+    /// <summary>Whether its end may have a response, for which there must be room on the disk.</summary>
+    bool Responds { get; }
+
     /// <summary>The process runs.</summary>
     void Started(WorkSeat seat);
 

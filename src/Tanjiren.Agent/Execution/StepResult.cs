@@ -1,3 +1,4 @@
+using Tanjiren.Agent.CodingAgents;
 using Tanjiren.Agent.Outbox;
 using Tanjiren.Protocol;
 
@@ -73,5 +74,6 @@ internal static class StepResult
         return result with { ResultDigest = ResultDigest.Compute(stepId, result) };
     }
 
-    private static string Cut(string detail) => detail.Length > 2000 ? detail[..2000] : detail;
+    /// <summary>Words of programs may be in it: no database takes a NUL, and a result that the server refuses is lost.</summary>
+    private static string Cut(string detail) => TextCut.Keep(detail.Replace("\0", "", StringComparison.Ordinal), 2000);
 }

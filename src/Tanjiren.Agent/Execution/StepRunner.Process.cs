@@ -58,7 +58,7 @@ internal sealed partial class StepRunner
         }
         try
         {
-            parts.Journal.ReserveResult(ClaimId);
+            parts.Journal.ReserveResult(ClaimId, work!.Responds ? Journal.ResponseRoom : Journal.ResultRoom);
             parts.Watchdog.Watch(StepId, mark, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack));
             parts.Journal.Append(new JournalEntry { Kind = JournalKind.Spawning, ClaimId = ClaimId, Mark = mark, MachineId = parts.MachineId }, durable: true);
             // The disk may have taken long: look again, now that nothing but the spawn itself lies ahead.

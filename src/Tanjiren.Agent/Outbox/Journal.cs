@@ -13,6 +13,9 @@ internal sealed partial class Journal : IDisposable
     /// <summary>The largest result: preview 4 KiB as base64, detail of 2,000 characters at six bytes each, the rest.</summary>
     public const int ResultRoom = 24 * 1024;
 
+    /// <summary>The largest result with a response (<see cref="CodingAgents.ResponseText.MaxJsonBytes"/>) and what it cost.</summary>
+    public const int ResponseRoom = ResultRoom + CodingAgents.ResponseText.MaxJsonBytes + 4 * 1024;
+
     private const int GrowBy = 256 * 1024;
     private static readonly byte[] Zeros = new byte[GrowBy];
 
@@ -23,7 +26,7 @@ internal sealed partial class Journal : IDisposable
     private readonly Lock syncing = new();
     private readonly Lock gate = new();
     private readonly JournalState state;
-    private readonly HashSet<string> reserved = [];
+    private readonly Dictionary<string, int> reserved = [];
     private SafeFileHandle file;
     private long end;
     private long allocated;
@@ -76,11 +79,11 @@ internal sealed partial class Journal : IDisposable
 
     /// <summary>Sets room aside for the result of a claim; taken by its result, or given back when it closes.</summary>
     /// <exception cref="IOException">There is none: do not spawn.</exception>
-    public void ReserveResult(string claimId)
+    public void ReserveResult(string claimId, int room = ResultRoom)
     {
         lock (gate)
         {
-            if (!reserved.Add(claimId)) return;
+            if (!reserved.TryAdd(claimId, room)) return;
             try
             {
                 EnsureRoomLocked(0);
@@ -165,7 +168,7 @@ internal sealed partial class Journal : IDisposable
         var fresh = File.OpenHandle(freshPath, FileMode.Open, FileAccess.ReadWrite, FileShare.Read | FileShare.Delete);
         try
         {
-            var size = content.Length + GrowBy + (long)reserved.Count * ResultRoom;
+            var size = content.Length + GrowBy + reserved.Values.Sum(room => (long)room);
             RandomAccess.Write(fresh, content.GetBuffer().AsSpan(0, (int)content.Length), 0);
             WriteZeros(fresh, content.Length, size);
             RandomAccess.FlushToDisk(fresh);
@@ -183,7 +186,7 @@ internal sealed partial class Journal : IDisposable
 
     private void EnsureRoomLocked(int bytes)
     {
-        var needed = end + bytes + RecordFile.HeaderBytes + (long)reserved.Count * ResultRoom;
+        var needed = end + bytes + RecordFile.HeaderBytes + reserved.Values.Sum(room => (long)room);
         if (needed <= allocated) return;
         var target = needed + GrowBy;
         WriteZeros(file, allocated, target);

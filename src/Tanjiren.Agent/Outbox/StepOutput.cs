@@ -28,6 +28,7 @@ internal sealed partial class StepOutput : IDisposable
     private long? lastFlush;
     private long tailCount;
     private long dropped;
+    private bool eventIsOpen;
     private bool troubled;
     private bool finished;
 
@@ -95,9 +96,10 @@ internal sealed partial class StepOutput : IDisposable
             if (pendingLength > 0) FlushLocked(tick);
             if (dropped > 0)
             {
-                var marker = Kept >= limit
+                // In the middle of an event the marker would be a part of it.
+                var marker = (eventIsOpen ? "\n" : "") + (Kept >= limit
                     ? $"[tanjiren] output truncated: the limit of {limit} bytes was reached, {dropped} more bytes were dropped\n"
-                    : $"[tanjiren] output truncated: {dropped} bytes were dropped when the step was given up\n";
+                    : $"[tanjiren] output truncated: {dropped} bytes were dropped when the step was given up\n");
                 AppendWhenPossible(LogStream.System, Encoding.UTF8.GetBytes(marker), tick);
             }
         }
@@ -154,6 +156,7 @@ internal sealed partial class StepOutput : IDisposable
             Tell(e);
             return false;
         }
+        Appended(pendingStream, pending.AsSpan(0, pendingLength));
         Flushed();
         onChunk();
         return true;
@@ -186,11 +189,17 @@ internal sealed partial class StepOutput : IDisposable
         }
         if (UntilDone(() => chunks.Append(stream, data), tick))
         {
+            Appended(stream, data);
             onChunk();
             return true;
         }
         budget.Give(size);
         return false;
+    }
+
+    private void Appended(LogStream stream, ReadOnlySpan<byte> data)
+    {
+        if (stream == LogStream.System) eventIsOpen = data[^1] != '\n';
     }
 
     private bool UntilDone(Action write, Action tick)

@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging.Abstractions;
+using Tanjiren.Agent.CodingAgents;
 using Tanjiren.Agent.Outbox;
 using Tanjiren.Protocol;
 using Tanjiren.Tests;
@@ -167,6 +168,33 @@ public sealed class JournalTests : IDisposable
         }, durable: true);
 
         (journal.Length - before).ShouldBeLessThan(Journal.ResultRoom);
+        new FileInfo(Path).Length.ShouldBe(size);
+    }
+
+    [Fact]
+    public void The_largest_response_fits_into_the_room_that_is_reserved_for_it()
+    {
+        using var journal = Open();
+        journal.Append(Claiming("clm_1"), durable: true);
+        journal.ReserveResult("clm_1", Journal.ResponseRoom);
+        var size = new FileInfo(Path).Length;
+        var before = journal.Length;
+        var response = new ResponseText();
+        response.Append(new string('\u0001', 400_000));
+
+        journal.Append(Of("clm_1", JournalKind.Result) with
+        {
+            Result = new CompleteRequest
+            {
+                Detail = new string('\u0001', 2000),
+                OutputPreview = Convert.ToBase64String(new byte[WireLimits.MaxOutputPreviewBytes]),
+                ResultDigest = new string('f', 64),
+                Response = response.ToString(),
+                Usage = new TokenUsage { InputTokens = long.MaxValue, OutputTokens = long.MaxValue, CachedReadTokens = long.MaxValue, TotalTokens = long.MaxValue, CostAmount = decimal.MaxValue, CostCurrency = new string('\u0001', 16) },
+            },
+        }, durable: true);
+
+        (journal.Length - before).ShouldBeInRange(ResponseText.MaxJsonBytes, Journal.ResponseRoom);
         new FileInfo(Path).Length.ShouldBe(size);
     }
 

@@ -119,6 +119,18 @@ public sealed class StepOutputTests : IDisposable
         output.Kept.ShouldBe(2000);
     }
 
+    /// <summary>Readers take a coding agent's event out up to the end of its line: what is told to people must not stand in one.</summary>
+    [Theory]
+    [InlineData("\u001e{\"type\":\"message\",\"text\":\"long\"}\n", "\u001e{\"typ\n[tanjiren] output truncated")]
+    [InlineData("12345\n89\n", "12345\n[tanjiren] output truncated")]
+    public void The_marker_of_a_cut_log_has_a_line_of_its_own(string printed, string told)
+    {
+        using var chunks = Chunks(new OutboxBudget(1 << 20), out var output, limit: 6);
+        output.Write(LogStream.System, Encoding.UTF8.GetBytes(printed), Tick);
+        output.Finish(Tick);
+        string.Concat(Texts(chunks)).ShouldStartWith(told);
+    }
+
     private ChunkLog Chunks(OutboxBudget budget, out StepOutput output, long limit = 1L << 30)
     {
         var chunks = ChunkLog.Create(directory.Path, "clm_1", budget, AgentHarness.Fast, clock, NullLogger.Instance);

@@ -14,10 +14,12 @@ internal static class CodingAgentKit
     /// <summary>Programs of <c>tests/agents</c> come first on the agents' PATH: they are detected there by name.</summary>
     public static IReadOnlyDictionary<string, string?> AgentEnvironment()
     {
-        var bin = Path.Combine(Packages(), "node_modules", ".bin");
         Prerequisite.Program("node");
-        Prerequisite.Require(Directory.Exists(bin), "the packages of tests/agents (`npm ci` in that directory)");
-        return new Dictionary<string, string?> { ["PATH"] = bin + Path.PathSeparator + Environment.GetEnvironmentVariable("PATH") };
+        // OpenCode's package for a platform has no entry there.
+        string[] directories = [Installed(".bin"), Installed(Path.Combine("opencode-linux-x64-baseline", "bin"))];
+        foreach (var directory in directories)
+            Prerequisite.Require(Directory.Exists(directory), $"{directory} (`npm ci --ignore-scripts` in tests/agents)");
+        return new Dictionary<string, string?> { ["PATH"] = string.Join(Path.PathSeparator, [.. directories, Environment.GetEnvironmentVariable("PATH")]) };
     }
 
     /// <summary>
@@ -28,7 +30,7 @@ internal static class CodingAgentKit
           claude: { command: [claude-agent-acp], mode: default }
           claude-free: { command: [claude-agent-acp], mode: bypassPermissions }
           codex: { command: [codex-acp], mode: read-only }
-          codex-free: { command: [codex-acp], mode: full-access }
+          codex-free: { command: [codex-acp], mode: agent-full-access }
           opencode: { command: [opencode, acp] }
           opencode-free: { command: [opencode, acp] }
 
@@ -98,5 +100,6 @@ internal static class CodingAgentKit
         File.WriteAllText(path, text);
     }
 
-    private static string Packages([CallerFilePath] string here = "") => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(here)!, "..", "..", "agents"));
+    private static string Installed(string package, [CallerFilePath] string here = "") =>
+        Path.GetFullPath(Path.Combine(Path.GetDirectoryName(here)!, "..", "..", "agents", "node_modules", package));
 }

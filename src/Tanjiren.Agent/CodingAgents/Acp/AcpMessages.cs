@@ -12,7 +12,8 @@ internal sealed record RpcMessage
     public string? Method { get; init; }
     public JsonElement? Params { get; init; }
     public JsonElement? Result { get; init; }
-    public RpcError? Error { get; init; }
+    /// <summary><see cref="RpcError"/>. Read by itself: an error of an odd form is one all the same, and not an answer that never came.</summary>
+    public JsonElement? Error { get; init; }
 
     public bool IsRequest => Method is not null && Id is not null;
 }
@@ -255,6 +256,7 @@ internal sealed record CancelRequestParams
 [JsonSerializable(typeof(RpcRequest<PromptParams>), TypeInfoPropertyName = "PromptRequest")]
 [JsonSerializable(typeof(RpcRequest<SessionParams>), TypeInfoPropertyName = "SessionRequest")]
 [JsonSerializable(typeof(RpcAnswer<PermissionResult>), TypeInfoPropertyName = "PermissionAnswer")]
+[JsonSerializable(typeof(RpcError))]
 [JsonSerializable(typeof(InitializeResult))]
 [JsonSerializable(typeof(NewSessionResult))]
 [JsonSerializable(typeof(SessionModes))]

@@ -19,7 +19,8 @@ internal sealed partial class AcpSession
     /// <summary>Answers a question that is still open.</summary>
     public void Answer(PermissionQuestion question, PermissionAnswer answer)
     {
-        if (phase == Phase.Over || !pending.ContainsKey(question.Key)) return;
+        // By the question itself: an answer to another of the same id, asked and answered before, is none to this.
+        if (phase == Phase.Over || !pending.TryGetValue(question.Key, out var open) || !ReferenceEquals(open, question)) return;
         Settle(question, answer.Verdict == PermissionVerdict.Allow ? "allow" : "deny", question.Choose(answer.Verdict), answer.Because);
     }
 
@@ -84,8 +85,6 @@ internal sealed partial class AcpSession
                 if (AcpCodec.TextOf(update.Content) is { Length: > 0 } thought) Events.Enqueue(new ThoughtChunk(thought));
                 break;
             case "tool_call" or "tool_call_update":
-                // What it said before was on the way to its answer.
-                messageIsOver = true;
                 Upsert(AcpCodec.Read(element, AcpJson.Default.ToolCallFields));
                 break;
             case "plan":
@@ -125,7 +124,9 @@ internal sealed partial class AcpSession
         if (tools.Count >= MaxTools && !tools.ContainsKey(id)) tools.Clear();
         var isNew = !tools.TryGetValue(id, out var known);
         var tool = tools[id] = (known ?? new ToolCall(id)).With(fields);
-        Events.Enqueue(new ToolChanged(tool, isNew));
+        // What it said before a new call was on the way to its answer. News of an earlier one may come in the middle of words.
+        messageIsOver |= isNew;
+        Events.Enqueue(new ToolChanged(tool, isNew, HasInput: fields.RawInput is not null, HasContent: fields.Content is not null));
         return tool;
     }
 

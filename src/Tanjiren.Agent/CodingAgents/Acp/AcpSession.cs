@@ -92,7 +92,7 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
     {
         if (message.Error is { } error)
         {
-            Refused(error);
+            Refused(AcpCodec.Read(error, AcpJson.Default.RpcError) ?? new RpcError { Data = error });
             return;
         }
         switch (phase)
@@ -184,6 +184,8 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
     private void Finish(SessionEnd end)
     {
         foreach (var question in pending.Values.ToList()) Settle(question, "cancelled", null, null);
+        // What it said before it was asked is no answer.
+        if (end.Kind == SessionEndKind.NotStarted) lastMessage.Clear();
         if (usage is { } told) Events.Enqueue(new UsageTold(told));
         if (end.StopReason is { } reason) Events.Enqueue(new TurnEnded(reason));
         phase = Phase.Over;

@@ -17,7 +17,9 @@ internal sealed record ThoughtChunk(string Text) : SessionEvent;
 
 /// <param name="Tool">As it is known now.</param>
 /// <param name="IsNew">Told of for the first time.</param>
-internal sealed record ToolChanged(ToolCall Tool, bool IsNew) : SessionEvent;
+/// <param name="HasInput">Its input came with this.</param>
+/// <param name="HasContent">Its content came with this: all of it, as agents send it.</param>
+internal sealed record ToolChanged(ToolCall Tool, bool IsNew, bool HasInput, bool HasContent) : SessionEvent;
 
 internal sealed record PlanChanged(IReadOnlyList<PlanEntry> Entries) : SessionEvent;
 

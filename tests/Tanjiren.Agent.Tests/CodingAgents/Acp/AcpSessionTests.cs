@@ -53,6 +53,44 @@ public sealed class AcpSessionTests
         session.Response.ShouldBe("It is done.");
     }
 
+    /// <summary>Of what runs in the background, for example.</summary>
+    [Fact]
+    public void News_of_an_earlier_tool_call_in_the_middle_of_words_cuts_nothing()
+    {
+        Open();
+        Receive(Tool("""{"sessionUpdate":"tool_call","toolCallId":"1","status":"in_progress"}"""));
+        Receive(Message("s", "It is "));
+        Receive(Tool("""{"sessionUpdate":"tool_call_update","toolCallId":"1","status":"completed"}"""));
+        Receive(Message("s", "done."));
+        session.Response.ShouldBe("It is done.");
+    }
+
+    [Fact]
+    public void Input_and_content_are_told_when_they_come_and_not_again()
+    {
+        Open();
+        Receive(Tool("""{"sessionUpdate":"tool_call","toolCallId":"1","rawInput":{}}"""));
+        Receive(Tool("""{"sessionUpdate":"tool_call_update","toolCallId":"1","rawInput":{"a":1},"content":[{"type":"diff","path":"/a","newText":"b"}]}"""));
+        Receive(Tool("""{"sessionUpdate":"tool_call_update","toolCallId":"1","status":"completed"}"""));
+        session.Events.Select(e => Encoding.UTF8.GetString(EventLine.Of(e)).Trim('\u001e', '\n')).ShouldBe(
+        [
+            """{"type":"tool","id":"1","input":{}}""",
+            """{"type":"tool","id":"1","input":{"a":1},"content":[{"type":"diff","path":"/a","newText":"b"}]}""",
+            """{"type":"tool","id":"1","status":"completed"}""",
+        ]);
+    }
+
+    [Fact]
+    public void What_it_says_before_it_is_asked_is_no_answer_though_it_never_is()
+    {
+        session.Start();
+        Receive("""{"id":1,"result":{"protocolVersion":1}}""");
+        Receive(Message("s", "Welcome!"));
+        Receive("""{"id":2,"error":"no"}""");
+        (session.End!.Kind, session.Response).ShouldBe((SessionEndKind.NotStarted, ""));
+        session.End.Detail!.ShouldContain("no");
+    }
+
     [Fact]
     public void A_tool_call_is_one_however_often_it_is_told()
     {
@@ -62,7 +100,7 @@ public sealed class AcpSessionTests
             """{"sessionUpdate":"tool_call_update","toolCallId":"1","status":"in_progress"}""",
             """{"sessionUpdate":"tool_call","toolCallId":"1","title":"Edit a","kind":"edit","status":"pending"}""",
             """{"sessionUpdate":"tool_call","toolCallId":"1","status":"completed"}""",
-        }) Receive("""{"method":"session/update","params":{"sessionId":"s","update":UPDATE}}""".Replace("UPDATE", update));
+        }) Receive(Tool(update));
 
         var told = session.Events.OfType<ToolChanged>().ToList();
         told.Select(t => t.IsNew).ShouldBe([true, false, false]);
@@ -119,6 +157,18 @@ public sealed class AcpSessionTests
         var answer = Sent().Single();
         answer.GetProperty("id").GetString().ShouldBe("x");
         answer.GetProperty("result").GetProperty("outcome").GetRawText().ShouldBe(outcome);
+    }
+
+    [Fact]
+    public void An_answer_to_one_question_is_none_to_the_next_of_the_same_id()
+    {
+        Open();
+        Receive(Permission("1"));
+        Receive(Permission("1"));
+        session.Answer(session.Questions.Dequeue(), new PermissionAnswer(PermissionVerdict.Allow, "the first"));
+        Sent().ShouldBeEmpty();
+        session.Answer(session.Questions.Dequeue(), new PermissionAnswer(PermissionVerdict.Deny, "the second"));
+        Sent().Single().GetProperty("result").GetProperty("outcome").GetRawText().ShouldBe("""{"outcome":"selected","optionId":"c"}""");
     }
 
     [Fact]
@@ -220,6 +270,8 @@ public sealed class AcpSessionTests
     private static string Message(string sessionId, string text) =>
         """{"method":"session/update","params":{"sessionId":"SESSION","update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"TEXT"}}}}"""
             .Replace("SESSION", sessionId).Replace("TEXT", text);
+
+    private static string Tool(string update) => """{"method":"session/update","params":{"sessionId":"s","update":UPDATE}}""".Replace("UPDATE", update);
 
     private static string Permission(string id, string options = Usual) =>
         """{"id":ID,"method":"session/request_permission","params":{"sessionId":"s","toolCall":{"toolCallId":"1","title":"run"},"options":OFFERED}}""".Replace("ID", id).Replace("OFFERED", options);
