@@ -16,6 +16,8 @@ internal sealed record JournaledClaim
     public bool NotSpawned { get; init; }
     public int? Pid { get; init; }
     public CompleteRequest? Result { get; init; }
+    /// <summary>What became of questions and the server is still to be told, in order.</summary>
+    public IReadOnlyList<StepAnswerRequest> Answers { get; init; } = [];
     public bool Releasing { get; init; }
     public bool Answered { get; init; }
     public long StoredSeq { get; init; }
@@ -99,6 +101,9 @@ internal sealed class JournalState
             JournalKind.Spawning => claim with { Mark = entry.Mark, MachineId = entry.MachineId, NotSpawned = false },
             JournalKind.NotSpawned => claim with { NotSpawned = true },
             JournalKind.Spawned => claim with { Pid = entry.Pid },
+            // Written again after a sync that failed, it is still one.
+            JournalKind.Answer => claim with { Answers = [.. claim.Answers.Where(a => a.Question != entry.Answer!.Question), entry.Answer!] },
+            JournalKind.AnswerStored => claim with { Answers = [.. claim.Answers.Where(a => a.Question != entry.Question)] },
             JournalKind.Result => claim with { Result = entry.Result },
             JournalKind.Releasing => claim with { Releasing = true, Generation = entry.Generation ?? claim.Generation },
             JournalKind.Answered => claim with { Answered = true },
@@ -122,6 +127,7 @@ internal sealed class JournalState
             if (c.Mark is not null) yield return Of(JournalKind.Spawning) with { Mark = c.Mark, MachineId = c.MachineId };
             if (c.Pid is not null) yield return Of(JournalKind.Spawned) with { Pid = c.Pid };
             if (c.NotSpawned) yield return Of(JournalKind.NotSpawned);
+            foreach (var answer in c.Answers) yield return Of(JournalKind.Answer) with { Answer = answer };
             if (c.Result is not null) yield return Of(JournalKind.Result) with { Result = c.Result };
             if (c.Releasing) yield return Of(JournalKind.Releasing);
             if (c.Answered) yield return Of(JournalKind.Answered);

@@ -43,7 +43,7 @@ internal sealed class OutboxSender : IDisposable
             ? running
             : Add(new StepUpload(claim.ClaimId, claim.StepId, claim.Generation ?? 0,
                 ChunkLog.Recover(home.Outbox, claim.ClaimId, claim.StoredSeq, Budget, options.Timeouts, parts.Clock, parts.Log), parts)
-            { TraceParent = claim.TraceParent });
+            { TraceParent = claim.TraceParent, Owed = claim.Answers });
 
     public StepUpload? Find(string claimId) => uploads.GetValueOrDefault(claimId);
 

@@ -10,8 +10,8 @@ internal sealed record UploadParts(ControlPlaneClient Client, SessionKeeper Sess
     SemaphoreSlim LogSlots, ILogger Log);
 
 /// <summary>
-/// Sends what one claim owes the server: its output in order, and its last word (a result, a release, or nothing). Tries for ever; every
-/// request may be repeated. The output goes first while it is short; a long backlog must not hold the result up.
+/// Sends what one claim owes the server: its output in order, its answers in order, and its last word (a result, a release, or nothing). Tries for ever; every
+/// request may be repeated. The output goes first while it is short; a long backlog must not hold the result up. Answers go before both: whoever reads the result has all of them.
 /// </summary>
 internal sealed partial class StepUpload : IDisposable
 {
@@ -24,6 +24,7 @@ internal sealed partial class StepUpload : IDisposable
     private readonly Pulse pulse = new();
     private readonly Lock gate = new();
     private readonly TaskCompletionSource answered = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Queue<StepAnswerRequest> answers = new();
     private readonly Backoff backoff;
     private readonly ILogger log;
     private LastWord lastWord;
@@ -45,6 +46,9 @@ internal sealed partial class StepUpload : IDisposable
     /// <summary>The trace of its task; every request of the upload is in it.</summary>
     public string? TraceParent { get; init; }
 
+    /// <summary>Answers that an earlier run has left, which made them durable.</summary>
+    public IReadOnlyList<StepAnswerRequest> Owed { init => answers = new Queue<StepAnswerRequest>(value); }
+
     /// <summary>Whether the claim's last word is decided; what it is may still be on its way.</summary>
     public bool HasWord
     {
@@ -59,6 +63,13 @@ internal sealed partial class StepUpload : IDisposable
 
     /// <summary>There is more to send, or the server may be back.</summary>
     public void Wake() => pulse.Set();
+
+    /// <summary>Sends what became of a question, which the caller has made durable. Not after the last word.</summary>
+    public void Answer(StepAnswerRequest durableAnswer)
+    {
+        lock (gate) answers.Enqueue(durableAnswer);
+        pulse.Set();
+    }
 
     /// <summary>Sends the result, which the caller has made durable.</summary>
     public void Complete(CompleteRequest durableResult) => Decide(LastWord.Complete, durableResult);
@@ -98,7 +109,13 @@ internal sealed partial class StepUpload : IDisposable
             if (logsRefused) NoteStored(Chunks.SyncedSeq);
             LastWord word;
             CompleteRequest? final;
-            lock (gate) (word, final) = (lastWord, result);
+            StepAnswerRequest? answer;
+            lock (gate) (word, final, answer) = (lastWord, result, answers.TryPeek(out var first) ? first : null);
+            if (answer is not null)
+            {
+                await SendAnswerAsync(answer, ct);
+                continue;
+            }
             var batch = logsRefused ? [] : Chunks.ReadBatch(final?.FinalLogSeq, batchBytes, WireLimits.MaxLogChunksPerRequest);
             var backlog = batch.Count > 0 && batch[^1].Seq < Chunks.SyncedSeq;
             var mustSpeak = word is LastWord.Complete or LastWord.Release && !Answered.IsCompleted;
@@ -208,6 +225,28 @@ internal sealed partial class StepUpload : IDisposable
         if (batch.Count == 1 || batchBytes == 1) return false;
         batchBytes = Math.Max(1, Math.Min(batchBytes, batch.Sum(c => c.Data.Length)) / 2);
         return true;
+    }
+
+    private async Task SendAnswerAsync(StepAnswerRequest answer, CancellationToken ct)
+    {
+        var session = await parts.Sessions.CurrentAsync(ct);
+        var reply = await parts.Client.AnswerAsync(session, StepId, answer, ct);
+        if (parts.Sessions.Concerns(session, reply)) return;
+        switch (reply.Kind)
+        {
+            case ReplyKind.Ok:
+                backoff.Reset();
+                break;
+            case ReplyKind.LeaseLost or ReplyKind.ResultConflict or ReplyKind.NotFound or ReplyKind.Refused or ReplyKind.NotClaimable or ReplyKind.TooLarge:
+                // Not the end of the step: its output, its other answers and its result may still be taken.
+                LogWordRefused(StepId, Generation, $"answer to '{answer.Question}'", reply.Words);
+                break;
+            default:
+                await PauseAsync(reply.Kind, reply.RetryAfter, ct);
+                return;
+        }
+        TryJournal(new JournalEntry { Kind = JournalKind.AnswerStored, ClaimId = ClaimId, Question = answer.Question });
+        lock (gate) answers.Dequeue();
     }
 
     private async Task SpeakAsync(LastWord word, CompleteRequest? final, CancellationToken ct)
