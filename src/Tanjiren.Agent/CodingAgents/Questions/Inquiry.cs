@@ -45,9 +45,9 @@ internal sealed class Inquiry(IReadOnlyList<TaskQuestion> questions, string? abo
             return Settle(new StepAnswerRequest
             {
                 Question = question.Name, Problem = TextCut.Keep($"asked twice, and its answer could not be used: {fault}", MaxProblemLength), Said = SaidOf(turn.Said), Asked = asked,
-            });
+            }, turn);
         }
-        return Settle(new StepAnswerRequest { Question = question.Name, Answer = reading.Answer, Evidence = reading.Evidence, Asked = asked });
+        return Settle(new StepAnswerRequest { Question = question.Name, Answer = reading.Answer, Evidence = reading.Evidence, Asked = asked }, turn);
     }
 
     /// <summary>What it means that its session ended by itself.</summary>
@@ -58,11 +58,11 @@ internal sealed class Inquiry(IReadOnlyList<TaskQuestion> questions, string? abo
         return StepResult.Failed(StepReason.ExitCode, $"{Progress}; not: {string.Join(", ", left)}.") with { ExitCode = 1 };
     }
 
-    private NextTurn Settle(StepAnswerRequest answer)
+    private NextTurn Settle(StepAnswerRequest answer, TurnOver turn)
     {
         (current, asked) = (current + 1, 1);
         var settled = new QuestionSettled(answer);
-        if (current == questions.Count) return new NextTurn(null, [settled]);
+        if (current == questions.Count || turn.WasCancelled) return new NextTurn(null, [settled]);
         return new NextTurn(QuestionWords.Ask(questions[current], current + 1, questions.Count, null), [settled, new QuestionAsked(questions[current], current + 1, questions.Count, null)]);
     }
 

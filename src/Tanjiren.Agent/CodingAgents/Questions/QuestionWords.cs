@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using Tanjiren.Protocol;
 
@@ -15,9 +16,9 @@ internal static class QuestionWords
     public static string Ask(TaskQuestion question, int number, int of, string? about)
     {
         var text = new StringBuilder();
-        if (number == 1) text.Append($"You are asked {(of == 1 ? "a question" : $"{of} questions, one after another,")} about the directory that you are in. Only look: change nothing, unless a question says so.\n\n");
-        if (!string.IsNullOrWhiteSpace(about)) text.Append($"What this is about:\n\n{about.Trim()}\n\n");
-        return text.Append($"Question {number} of {of}:\n\n{question.Text!.Trim()}\n\n{Format(question)}").ToString();
+        if (number == 1) text.Append(CultureInfo.InvariantCulture, $"You are asked {(of == 1 ? "a question" : $"{of} questions, one after another,")} about the directory that you are in. Only look: change nothing, unless a question says so.\n\n");
+        if (!string.IsNullOrWhiteSpace(about)) text.Append(CultureInfo.InvariantCulture, $"What this is about:\n\n{about.Trim()}\n\n");
+        return text.Append(CultureInfo.InvariantCulture, $"Question {number} of {of}:\n\n{question.Text!.Trim()}\n\n{Format(question)}").ToString();
     }
 
     public static string AskAgain(TaskQuestion question, int number, int of, string fault) =>
