@@ -67,7 +67,7 @@ public sealed class AnswerReaderTests
         {
             var said = string.Concat(Enumerable.Repeat(piece, WireLimits.MaxResponseBytes / piece.Length));
             AnswerReader.Read(Words, said).Fault.ShouldNotBeNull();
-            AnswerReader.Read(Words, said + " \n{\"answer\":\"a\"}").Fault.ShouldBe(null, piece);
+            AnswerReader.Read(Words, said + " \n{\"answer\":\"a\"}").Fault.ShouldBeNull(piece);
         }
     }
 
