@@ -52,9 +52,9 @@ public sealed class InvestigationTaskTests
         var ended = await server.Client.TaskAsync(task.Id);
         ended.State.ShouldBe(TaskState.Completed);
         var answers = ended.Execution!.Steps.Single().Answers!;
-        answers.Select(a => (a.Question, a.Asked, a.EvidenceCount, a.Problem, a.Answer!.Value.GetRawText())).ShouldBe(
+        answers.Select(a => (a.Question, a.Asked, a.EvidenceCount, a.Problem, a.Answer!.Value.ToString())).ShouldBe(
         [
-            ("what", 1, 2, null, "\"A \\u003Cb\\u003Ehouse\\u003C/b\\u003E.\\n# Big\""), ("parts", 2, 2, null, """["roof","door"]"""), ("safe", 1, 2, null, "true"), ("entry", 1, 2, null, """{"side":"north","floor":null}"""),
+            ("what", 1, 2, null, "A <b>house</b>.\n# Big"), ("parts", 2, 2, null, """["roof","door"]"""), ("safe", 1, 2, null, "True"), ("entry", 1, 2, null, """{"side":"north","floor":null}"""),
         ]);
         foreach (var place in new[] { $"/api/tasks/{task.Id}", $"/api/investigations/{investigation.Id}" })
         {
