@@ -152,8 +152,10 @@ internal static class EventLine
             }
             else
             {
-                WriteText(json, "type", "text");
-                WriteText(json, "text", AcpCodec.TextOf(block));
+                // Of what is no text (a terminal, an image) there is only what it was.
+                var (kind, text) = (AcpCodec.StringOf(block, "type"), AcpCodec.TextOf(block));
+                WriteText(json, "type", kind is null or "content" ? "text" : kind);
+                if (text.Length > 0) WriteText(json, "text", text);
             }
             json.WriteEndObject();
         }

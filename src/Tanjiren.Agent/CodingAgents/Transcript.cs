@@ -11,14 +11,17 @@ namespace Tanjiren.Agent.CodingAgents;
 /// </summary>
 internal sealed class Transcript(OutputHandler write)
 {
+    private const int MaxToolLines = 8;
+
     private readonly EventText message = new("message");
     private readonly EventText thought = new("thought");
-    private readonly HashSet<string> failed = [];
+    /// <summary>By tool call: its lines so far.</summary>
+    private readonly Dictionary<string, List<string>> told = [];
     private bool lineIsOpen;
 
     public void Tell(SessionEvent happened)
     {
-        if (happened is not MessageChunk) EndMessage();
+        if (happened is not MessageChunk { IsNew: false }) EndMessage();
         if (happened is not ThoughtChunk) EndThought();
         switch (happened)
         {
@@ -31,7 +34,7 @@ internal sealed class Transcript(OutputHandler write)
                 thought.Append(chunk.Text);
                 return;
             case ToolChanged changed:
-                TellTool(changed);
+                TellTool(changed.Tool);
                 break;
             case PlanChanged plan:
                 var now = plan.Entries.FirstOrDefault(e => e.Status == "in_progress")?.Content;
@@ -71,11 +74,24 @@ internal sealed class Transcript(OutputHandler write)
     /// <summary>A line of the agent that runs the step.</summary>
     public void Note(string words) => write(LogStream.System, Encoding.UTF8.GetBytes($"[tanjiren] {OneLine(words)}\n"));
 
-    private void TellTool(ToolChanged changed)
+    /// <summary>A line for each thing that it is called, of which the first may say little ("Preparing file…"), and one for its failure.</summary>
+    private void TellTool(ToolCall tool)
     {
-        var tool = changed.Tool;
-        if (changed.IsNew) Line($"{tool.Kind ?? "tool"}: {tool.Words}");
-        else if (tool.Status == "failed" && failed.Add(tool.Id)) Line($"{tool.Kind ?? "tool"}: {tool.Words} failed");
+        if (!told.TryGetValue(tool.Id, out var lines))
+        {
+            if (told.Count >= 10_000) told.Clear();
+            told[tool.Id] = lines = [];
+        }
+        var words = OneLine($"{tool.Kind ?? "tool"}: {tool.Words}");
+        Once(words);
+        if (tool.Status == "failed") Once(words + " failed");
+
+        void Once(string line)
+        {
+            if (lines.Count >= MaxToolLines || lines.Contains(line)) return;
+            lines.Add(line);
+            Line(line);
+        }
     }
 
     private void EndMessage()

@@ -26,7 +26,7 @@ public sealed class TextCutTests
         var written = new List<(Tanjiren.Protocol.LogStream Stream, string Text)>();
         var transcript = new Transcript((stream, data) => written.Add((stream, System.Text.Encoding.UTF8.GetString(data))));
         var text = string.Concat(Enumerable.Repeat("word ", EventLine.MaxText / 5)) + "hunter2-hunter2 and more";
-        foreach (var piece in text.Chunk(7)) transcript.Tell(new Tanjiren.Agent.CodingAgents.Acp.MessageChunk(new string(piece)));
+        foreach (var piece in text.Chunk(7)) transcript.Tell(new Tanjiren.Agent.CodingAgents.Acp.MessageChunk(new string(piece), IsNew: false));
         transcript.Finish();
 
         var told = written.Where(w => w.Stream == Tanjiren.Protocol.LogStream.System).ToList().ShouldHaveSingleItem().Text;

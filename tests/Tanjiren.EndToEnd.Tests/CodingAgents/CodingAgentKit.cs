@@ -53,11 +53,12 @@ internal static class CodingAgentKit
                 foreach (var name in new[] { "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "DISABLE_AUTOUPDATER", "DISABLE_TELEMETRY", "DISABLE_ERROR_REPORTING", "IS_SANDBOX" }) variables[name] = "1";
                 break;
             case "codex":
+                // A model that it knows: others are offered no tool for patches, and newer ones all tools in one.
                 variables["CODEX_HOME"] = Path.Combine(home, ".codex");
                 variables["OPENAI_API_KEY"] = "sk-none";
                 variables["MODEL_PROVIDER"] = "standin";
                 Write(Path.Combine(home, ".codex", "config.toml"), $"""
-                    model = "standin"
+                    model = "gpt-5.5"
                     model_provider = "standin"
 
                     [model_providers.standin]

@@ -271,8 +271,15 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 });
                 break;
             case "completeStep":
-                draft.SetBody(AgentCalls.Result(draft.Step!.Id, r => r with { LeaseGeneration = draft.Step.Generation, FinalLogSeq = draft.Step.LogSeq, OutputPreview = "b2s=", Detail = "done",
-                    Response = random.Next(3) == 0 ? "It is 42." : null, Usage = random.Next(3) == 0 ? new TokenUsage { InputTokens = 12, OutputTokens = 3, CostAmount = 0.01m, CostCurrency = "USD" } : null }));
+                draft.SetBody(AgentCalls.Result(draft.Step!.Id, r => r with
+                {
+                    LeaseGeneration = draft.Step.Generation,
+                    FinalLogSeq = draft.Step.LogSeq,
+                    OutputPreview = "b2s=",
+                    Detail = "done",
+                    Response = random.Next(3) == 0 ? "It is 42." : null,
+                    Usage = random.Next(3) == 0 ? new TokenUsage { InputTokens = 12, OutputTokens = 3, CostAmount = 0.01m, CostCurrency = "USD" } : null
+                }));
                 break;
             case "answerStepQuestion":
                 var answer = Cast.AnswerTo(((string[])["what", "parts", "safe", "entry"])[random.Next(4)], draft.Step!.Generation);

@@ -173,6 +173,8 @@ internal sealed record SessionUpdate
     public string? Kind { get; init; }
     /// <summary>A block, in chunks of a message; a list, in tool calls.</summary>
     public JsonElement? Content { get; init; }
+    /// <summary>Of a chunk: the same for all of one message. A string, from agents that say it.</summary>
+    public JsonElement? MessageId { get; init; }
     public IReadOnlyList<PlanEntry?>? Entries { get; init; }
     public string? CurrentModeId { get; init; }
     public long? Used { get; init; }

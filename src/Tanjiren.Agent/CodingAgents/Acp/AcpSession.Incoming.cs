@@ -79,7 +79,7 @@ internal sealed partial class AcpSession
         switch (update.Kind)
         {
             case "agent_message_chunk":
-                Say(AcpCodec.TextOf(update.Content));
+                Say(AcpCodec.TextOf(update.Content), update.MessageId is { } id ? AcpCodec.StringOf(id) : null);
                 break;
             case "agent_thought_chunk":
                 if (AcpCodec.TextOf(update.Content) is { Length: > 0 } thought) Events.Enqueue(new ThoughtChunk(thought));
@@ -105,13 +105,18 @@ internal sealed partial class AcpSession
         }
     }
 
-    private void Say(string text)
+    private void Say(string text, string? id)
     {
         if (text.Length == 0) return;
-        if (messageIsOver) lastMessage.Clear();
-        messageIsOver = false;
+        // Where messages have ids, what has none is a word of the adapter (a warning): told, and no part of an answer.
+        var isAside = id is null && messageId is not null;
+        var isNew = !isAside && (messageIsOver || id != messageId);
+        Events.Enqueue(new MessageChunk(text, isNew || isAside != spokeAside));
+        spokeAside = isAside;
+        if (isAside) return;
+        if (isNew) lastMessage.Clear();
+        (messageIsOver, messageId) = (false, id);
         lastMessage.Append(text);
-        Events.Enqueue(new MessageChunk(text));
     }
 
     private ToolCall Upsert(ToolCallFields? fields)
@@ -126,7 +131,10 @@ internal sealed partial class AcpSession
         var tool = tools[id] = (known ?? new ToolCall(id)).With(fields);
         // What it said before a new call was on the way to its answer. News of an earlier one may come in the middle of words.
         messageIsOver |= isNew;
-        Events.Enqueue(new ToolChanged(tool, isNew, HasInput: fields.RawInput is not null, HasContent: fields.Content is not null));
+        var hasInput = fields.RawInput is { } input && input.GetRawText() != known?.Input?.GetRawText();
+        var hasContent = fields.Content is { } content && content.GetRawText() != known?.Content?.GetRawText();
+        // Some send an update for every piece of a command's output, with nothing in it that is read here.
+        if (isNew || hasInput || hasContent || !tool.LooksLike(known!)) Events.Enqueue(new ToolChanged(tool, isNew, hasInput, hasContent));
         return tool;
     }
 
@@ -135,8 +143,12 @@ internal sealed partial class AcpSession
         if (told is null) return;
         usage = (usage ?? new TokenUsage()) with
         {
-            InputTokens = Sane(told.InputTokens), OutputTokens = Sane(told.OutputTokens), TotalTokens = Sane(told.TotalTokens), ThoughtTokens = Sane(told.ThoughtTokens),
-            CachedReadTokens = Sane(told.CachedReadTokens), CachedWriteTokens = Sane(told.CachedWriteTokens),
+            InputTokens = Sane(told.InputTokens),
+            OutputTokens = Sane(told.OutputTokens),
+            TotalTokens = Sane(told.TotalTokens),
+            ThoughtTokens = Sane(told.ThoughtTokens),
+            CachedReadTokens = Sane(told.CachedReadTokens),
+            CachedWriteTokens = Sane(told.CachedWriteTokens),
         };
     }
 

@@ -47,7 +47,9 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
     private string? sessionId;
     private string? agent;
     private string? mode;
+    private string? messageId;
     private bool messageIsOver;
+    private bool spokeAside;
 
     /// <summary>To be sent, in order.</summary>
     public Queue<byte[]> Outgoing { get; } = new();
@@ -67,7 +69,7 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
     /// <summary>Whether we asked for the end of the turn: denied agents say <c>cancelled</c> by themselves.</summary>
     public bool WasCancelled { get; private set; }
 
-    /// <summary>What the agent said last: after its last tool call, unless it has said nothing since.</summary>
+    /// <summary>The agent's last message: after its last tool call, unless it has said nothing since.</summary>
     public string Response => lastMessage.ToString();
 
     public void Start() => Send("initialize", new InitializeParams { ClientInfo = new AcpImplementation { Name = "tanjiren", Title = "Tanjiren", Version = request.ClientVersion } },
@@ -186,7 +188,7 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
     {
         // What an adapter says before it is asked (a warning, a greeting, the answer before) is no answer.
         lastMessage.Clear();
-        messageIsOver = false;
+        messageId = null;
         Send("session/prompt", new PromptParams { SessionId = sessionId!, Prompt = [new TextBlock { Text = text }] }, AcpJson.Default.PromptRequest);
     }
 

@@ -11,14 +11,16 @@ internal abstract record SessionEvent;
 /// <param name="Mode">In which the session is; null: it has no modes.</param>
 internal sealed record SessionOpened(string CodingAgent, string? Agent, string SessionId, string? Mode) : SessionEvent;
 
-internal sealed record MessageChunk(string Text) : SessionEvent;
+/// <param name="Text">Some words.</param>
+/// <param name="IsNew">They begin a message.</param>
+internal sealed record MessageChunk(string Text, bool IsNew) : SessionEvent;
 
 internal sealed record ThoughtChunk(string Text) : SessionEvent;
 
 /// <param name="Tool">As it is known now.</param>
 /// <param name="IsNew">Told of for the first time.</param>
-/// <param name="HasInput">Its input came with this.</param>
-/// <param name="HasContent">Its content came with this: all of it, as agents send it.</param>
+/// <param name="HasInput">Its input is new with this.</param>
+/// <param name="HasContent">Its content is: all of it, as agents send it.</param>
 internal sealed record ToolChanged(ToolCall Tool, bool IsNew, bool HasInput, bool HasContent) : SessionEvent;
 
 internal sealed record PlanChanged(IReadOnlyList<PlanEntry> Entries) : SessionEvent;

@@ -17,6 +17,9 @@ internal sealed record ToolCall(string Id)
     /// <summary>For people, one line.</summary>
     public string Words => Title ?? Kind ?? Id;
 
+    /// <summary>But for input and content.</summary>
+    public bool LooksLike(ToolCall other) => (Title, Kind, Status) == (other.Title, other.Kind, other.Status) && Locations.SequenceEqual(other.Locations);
+
     public ToolCall With(ToolCallFields fields) => this with
     {
         Title = fields.Title ?? Title,

@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using Tanjiren.Agent.CodingAgents;
 using Tanjiren.Agent.CodingAgents.Acp;
+using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.Tests.CodingAgents.Acp;
 
@@ -51,6 +52,38 @@ public sealed class AcpSessionTests
         Receive(Message("s", "It is "));
         Receive(Message("s", "done."));
         session.Response.ShouldBe("It is done.");
+    }
+
+    /// <summary>Codex warns after it is asked, and claude says more than one thing between two tool calls.</summary>
+    [Fact]
+    public void The_response_is_the_last_message_where_messages_have_ids_and_no_remark_of_the_adapter()
+    {
+        Open();
+        Receive(Message("s", "Warning: "));
+        Receive(Message("s", "beware."));
+        Receive(Message("s", "I look.", "m1"));
+        Receive(Message("s", "It is ", "m2"));
+        Receive(Message("s", "Warning: "));
+        Receive(Message("s", "again."));
+        Receive(Message("s", "done.", "m2"));
+
+        session.Response.ShouldBe("It is done.");
+        var log = new List<(LogStream Stream, string Text)>();
+        var transcript = new Transcript((stream, data) => log.Add((stream, Encoding.UTF8.GetString(data))));
+        foreach (var happened in session.Events) transcript.Tell(happened);
+        transcript.Finish();
+        log.Where(l => l.Stream == LogStream.System).Select(l => JsonDocument.Parse(l.Text.Trim('\u001e')).RootElement.GetProperty("text").GetString())
+            .ShouldBe(["Warning: beware.", "I look.", "It is ", "Warning: again.", "done."]);
+    }
+
+    [Fact]
+    public void An_update_that_says_nothing_new_is_no_event()
+    {
+        Open();
+        Receive(Tool("""{"sessionUpdate":"tool_call","toolCallId":"1","title":"make","status":"in_progress","rawInput":{"a":1},"locations":[{"path":"/a"}]}"""));
+        Receive(Tool("""{"sessionUpdate":"tool_call_update","toolCallId":"1","_meta":{"output":"x"}}"""));
+        Receive(Tool("""{"sessionUpdate":"tool_call_update","toolCallId":"1","title":"make","status":"in_progress","rawInput":{"a":1},"locations":[{"path":"/a"}]}"""));
+        session.Events.ShouldHaveSingleItem();
     }
 
     /// <summary>Of what runs in the background, for example.</summary>
@@ -308,9 +341,9 @@ public sealed class AcpSessionTests
         return news;
     }
 
-    private static string Message(string sessionId, string text) =>
-        """{"method":"session/update","params":{"sessionId":"SESSION","update":{"sessionUpdate":"agent_message_chunk","content":{"type":"text","text":"TEXT"}}}}"""
-            .Replace("SESSION", sessionId).Replace("TEXT", text);
+    private static string Message(string sessionId, string text, string? messageId = null) =>
+        """{"method":"session/update","params":{"sessionId":"SESSION","update":{"sessionUpdate":"agent_message_chunk","messageId":ID,"content":{"type":"text","text":"TEXT"}}}}"""
+            .Replace("SESSION", sessionId).Replace("TEXT", text).Replace("ID", JsonSerializer.Serialize(messageId));
 
     private static string Tool(string update) => """{"method":"session/update","params":{"sessionId":"s","update":UPDATE}}""".Replace("UPDATE", update);
 
