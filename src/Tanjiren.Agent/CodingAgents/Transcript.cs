@@ -50,7 +50,7 @@ internal sealed class Transcript(OutputHandler write)
                 Line($"question {asked.Number} of {asked.Of}, {asked.Question.Name}{(asked.Fault is { } fault ? $", again: {fault}" : $": {asked.Question.Text}")}");
                 break;
             case QuestionSettled { Answer: var answer }:
-                Line(answer.Answer is null ? $"no answer to {answer.Question}: {answer.Problem}" : $"answer to {answer.Question} kept, evidence: {answer.Evidence?.Count ?? 0}");
+                Line(answer.Answer is null ? $"no answer to {answer.Question}: {answer.Problem}" : $"answered: {answer.Question}, evidence: {answer.Evidence?.Count ?? 0}");
                 break;
         }
         write(LogStream.System, EventLine.Of(happened));
