@@ -140,7 +140,8 @@ public sealed class InvestigationJobTests : IAsyncLifetime
         };
         server.On("GET", $"/api/tasks/{Wire.TaskId}", Wire.Task(TaskState.Failed, step) with
         {
-            Mode = TaskMode.Investigate, Command = null,
+            Mode = TaskMode.Investigate,
+            Command = null,
             Questions = [new() { Name = "what", Text = "What is it?" }, new() { Name = "parts", Text = "Which parts?" }, new() { Name = "safe", Text = "Is it safe?" }, new() { Name = "q4", Text = "Where?" }],
         });
         (await cli.InvokeAsync("jobs", "show", Wire.TaskId)).ShouldBe(0);

@@ -228,7 +228,8 @@ internal sealed class Cast : IDisposable
     /// <summary>A task with a question of each form.</summary>
     public static CreateTaskRequest Inquiry(params string[] workstations) => TaskCalls.On(workstations) with
     {
-        Mode = TaskMode.Investigate, Command = null,
+        Mode = TaskMode.Investigate,
+        Command = null,
         Questions =
         [
             new() { Name = "what", Text = "What is it?" }, new() { Name = "parts", Text = "Which parts?", Form = AnswerForm.List },
