@@ -70,8 +70,9 @@ internal static class AnswerReader
             var reader = new Utf8JsonReader(text, Forgiving);
             element = JsonElement.ParseValue(ref reader);
             length = (int)reader.BytesConsumed;
-            // A name that is no text can't be compared with one.
+            // A name that is no text can't be compared with one, and throws when it is.
             _ = element.TryGetProperty("answer", out _);
+            _ = element.TryGetProperty("evidence", out _);
             return true;
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
