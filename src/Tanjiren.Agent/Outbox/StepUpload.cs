@@ -46,9 +46,6 @@ internal sealed partial class StepUpload : IDisposable
     /// <summary>The trace of its task; every request of the upload is in it.</summary>
     public string? TraceParent { get; init; }
 
-    /// <summary>Answers that an earlier run has left, which made them durable.</summary>
-    public IReadOnlyList<StepAnswerRequest> Owed { init => answers = new Queue<StepAnswerRequest>(value); }
-
     /// <summary>Whether the claim's last word is decided; what it is may still be on its way.</summary>
     public bool HasWord
     {

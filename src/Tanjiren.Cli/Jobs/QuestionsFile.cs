@@ -76,7 +76,7 @@ internal sealed class QuestionsFile
         if (questions.Count == WireLimits.MaxQuestions) throw At(at, $"there are more than {WireLimits.MaxQuestions} questions");
         var question = at is Scalar ? new TaskQuestion { Text = ReadText("a question") } : ReadQuestion(at);
         question = question with { Name = question.Name ?? $"q{questions.Count + 1}" };
-        if (!names.Add(question.Name)) throw At(at, $"'{question.Name}' is the name of another question");
+        if (!names.Add(question.Name!)) throw At(at, $"'{question.Name}' is the name of another question");
         questions.Add(question);
     });
 

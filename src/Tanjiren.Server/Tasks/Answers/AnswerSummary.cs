@@ -41,7 +41,7 @@ internal static class AnswerSummary
     {
         null => "not asked, or nothing came back.",
         { Answer: null } => $"not answered: {PlainMarkdown.Line(Short(row.Problem!))} ({row.ArtifactId})",
-        _ => $"{PlainMarkdown.Line(Short(AnswerText.Words(JsonSerializer.Deserialize(row.Answer, WireJson.Default.JsonElement))))} "
+        _ => $"{PlainMarkdown.Line(Short(AnswerText.Words(JsonSerializer.Deserialize(row.Answer!, WireJson.Default.JsonElement))))} "
             + $"({(row.EvidenceCount == 1 ? "1 piece" : $"{row.EvidenceCount} pieces")} of evidence; {row.ArtifactId})",
     };
 
