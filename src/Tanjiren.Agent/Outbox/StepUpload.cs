@@ -11,7 +11,7 @@ internal sealed record UploadParts(ControlPlaneClient Client, SessionKeeper Sess
 
 /// <summary>
 /// Sends what one claim owes the server: its output in order, its answers in order, and its last word (a result, a release, or nothing). Tries for ever; every
-/// request may be repeated. The output goes first while it is short; a long backlog must not hold the result up. Answers go before both: whoever reads the result has all of them.
+/// request may be repeated. The output goes first while it is short; a long backlog must not hold the result up. Answers go before the result: whoever reads it has all of them.
 /// </summary>
 internal sealed partial class StepUpload : IDisposable
 {
@@ -108,16 +108,13 @@ internal sealed partial class StepUpload : IDisposable
             CompleteRequest? final;
             StepAnswerRequest? answer;
             lock (gate) (word, final, answer) = (lastWord, result, answers.TryPeek(out var first) ? first : null);
-            if (answer is not null)
-            {
-                await SendAnswerAsync(answer, ct);
-                continue;
-            }
+            if (answer is not null && await SendAnswerAsync(answer, ct)) continue;
             var batch = logsRefused ? [] : Chunks.ReadBatch(final?.FinalLogSeq, batchBytes, WireLimits.MaxLogChunksPerRequest);
             var backlog = batch.Count > 0 && batch[^1].Seq < Chunks.SyncedSeq;
-            var mustSpeak = word is LastWord.Complete or LastWord.Release && !Answered.IsCompleted;
+            var mustSpeak = answer is null && word is LastWord.Complete or LastWord.Release && !Answered.IsCompleted;
             if (mustSpeak && (batch.Count == 0 || backlog)) await SpeakAsync(word, final, ct);
             else if (batch.Count > 0) await SendLogsAsync(batch, ct);
+            else if (answer is not null) continue;
             else if (word != LastWord.None) break;
             else await pulse.WaitAsync(TimeSpan.FromHours(1), parts.Clock, ct);
         }
@@ -224,11 +221,12 @@ internal sealed partial class StepUpload : IDisposable
         return true;
     }
 
-    private async Task SendAnswerAsync(StepAnswerRequest answer, CancellationToken ct)
+    /// <summary>False: it is still owed, after a pause; output need not wait for it.</summary>
+    private async Task<bool> SendAnswerAsync(StepAnswerRequest answer, CancellationToken ct)
     {
         var session = await parts.Sessions.CurrentAsync(ct);
         var reply = await parts.Client.AnswerAsync(session, StepId, answer, ct);
-        if (parts.Sessions.Concerns(session, reply)) return;
+        if (parts.Sessions.Concerns(session, reply)) return false;
         switch (reply.Kind)
         {
             case ReplyKind.Ok:
@@ -240,10 +238,11 @@ internal sealed partial class StepUpload : IDisposable
                 break;
             default:
                 await PauseAsync(reply.Kind, reply.RetryAfter, ct);
-                return;
+                return false;
         }
         TryJournal(new JournalEntry { Kind = JournalKind.AnswerStored, ClaimId = ClaimId, Question = answer.Question });
         lock (gate) answers.Dequeue();
+        return true;
     }
 
     private async Task SpeakAsync(LastWord word, CompleteRequest? final, CancellationToken ct)
