@@ -79,7 +79,7 @@ internal sealed class Transcript(OutputHandler write)
     {
         if (!told.TryGetValue(tool.Id, out var lines))
         {
-            if (told.Count >= 10_000) told.Clear();
+            if (told.Count >= 1000) told.Clear();
             told[tool.Id] = lines = [];
         }
         var words = OneLine($"{tool.Kind ?? "tool"}: {tool.Words}");

@@ -16,6 +16,7 @@ internal static class AnswerWords
     {
         null => ["(nothing yet)"],
         { Answer: { } given } => [.. Of(given).ReplaceLineEndings("\n").TrimEnd('\n').Split('\n').Select(Text.Safe), $"({Evidence(answer)}; {answer.ArtifactId})"],
+        { AnswerLeftOut: true } => [$"(too much to show with the others: `artifacts get {answer.ArtifactId}` has it)"],
         _ => [$"(no answer: {Text.Safe(answer.Problem)}; {answer.ArtifactId})"],
     };
 

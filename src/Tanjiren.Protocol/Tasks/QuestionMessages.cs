@@ -79,8 +79,10 @@ public sealed record StepAnswerBody
 {
     /// <summary>Name of the question.</summary>
     public required string Question { get; init; }
-    /// <summary>In the form of its question. Absent: there is none.</summary>
+    /// <summary>In the form of its question. Absent: there is none, or it is left out.</summary>
     public JsonElement? Answer { get; init; }
+    /// <summary>It has an answer for which there is no room here: all of a task together have 4 Mi characters of JSON, in the order of steps and questions. The artifact has it.</summary>
+    public bool? AnswerLeftOut { get; init; }
     /// <summary>Why there is none.</summary>
     public string? Problem { get; init; }
     /// <summary>Pieces of evidence.</summary>

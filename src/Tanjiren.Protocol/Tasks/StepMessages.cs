@@ -85,6 +85,8 @@ public sealed record StepBody
     public string? OutputPreview { get; init; }
     /// <summary>Of a prompt: what the coding agent said last, at most 256 KiB of UTF-8. Absent in lists.</summary>
     public string? Response { get; init; }
+    /// <summary>It has a response for which there is no room here: all of a task together have 4 Mi characters, in the order of the steps. The step's log has its words.</summary>
+    public bool? ResponseLeftOut { get; init; }
     /// <summary>Of prompts and investigations, where the coding agent says it.</summary>
     public TokenUsage? Usage { get; init; }
     /// <summary>Of an investigation: what became of each question so far, in their order; of several claims the newest that has an answer. Absent in lists.</summary>

@@ -243,7 +243,7 @@ internal sealed class LockedExecution
             SELECT s.*, i.name AS instance_name FROM steps s LEFT JOIN instances i ON i.id = coalesce(s.claimed_by, s.target_instance_id)
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId = TaskId });
-        var answers = _row.Mode == "investigate" ? await AnswerStore.OfTaskAsync(_tx, TaskId) : [];
+        var answers = _row.Mode == "investigate" ? await AnswerStore.OfTaskAsync(_tx, TaskId, withAnswers: false) : [];
         End(to, OutcomeSummary.Of(to, steps), steps, await SummaryArtifact.TailsAsync(_tx, steps), answers);
         if (to == TaskState.Failed) PlanRetry(steps, wakeUps);
     }

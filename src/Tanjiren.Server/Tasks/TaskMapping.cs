@@ -76,6 +76,7 @@ internal static class TaskMapping
         // A replacement character per bad byte: the preview is for eyes, the log keeps the bytes.
         OutputPreview = step.OutputPreview is null ? null : Encoding.UTF8.GetString(step.OutputPreview),
         Response = response?.Response,
+        ResponseLeftOut = response is { Response: null, Length: not null } ? true : null,
         Usage = response?.Usage is { } usage ? JsonSerializer.Deserialize(usage, WireJson.Default.TokenUsage) : null,
         Answers = answers is { Count: > 0 } ? answers : null,
         LeaseState = WireNames.Parse<LeaseState>(step.LeaseState),

@@ -102,7 +102,10 @@ internal record StepRow
 internal sealed record ResponseRow
 {
     public string StepId { get; init; } = "";
+    /// <summary>Null also where there was no room for it.</summary>
     public string? Response { get; init; }
+    /// <summary>Characters of the response, if there is one.</summary>
+    public long? Length { get; init; }
     /// <summary>JSON of a <see cref="TokenUsage"/>.</summary>
     public string? Usage { get; init; }
 }

@@ -9,6 +9,9 @@ namespace Tanjiren.Server.Tasks;
 /// <summary>Reading tasks, within one organization.</summary>
 internal sealed class TaskStore(Database database)
 {
+    /// <summary>Of all responses in one answer.</summary>
+    public const int MaxResponseCharacters = 4 * 1024 * 1024;
+
     private const int LogBatch = 16;
 
     private const string Select = """
@@ -40,8 +43,7 @@ internal sealed class TaskStore(Database database)
               coalesce(s.completed_generation, (SELECT max(latest.generation) FROM step_claims latest WHERE latest.step_id = s.id))
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId });
-        var responses = task.Mode == "command" || (onlyWhenEnded && task.EndedAt is null) ? [] : (await sql.ListAsync<ResponseRow>(
-            "SELECT r.step_id, r.response, r.usage FROM step_responses r JOIN steps s ON s.id = r.step_id WHERE s.task_id = @taskId", new { taskId })).ToDictionary(r => r.StepId);
+        var responses = task.Mode == "command" || (onlyWhenEnded && task.EndedAt is null) ? [] : (await ResponsesAsync(sql, taskId)).ToDictionary(r => r.StepId);
         var answers = task.Mode != "investigate" || (onlyWhenEnded && task.EndedAt is null) ? null : await AnswersAsync(sql, task);
         return TaskMapping.ToBody(task, new ExecutionBody
         {
@@ -52,8 +54,15 @@ internal sealed class TaskStore(Database database)
     private static async Task<ILookup<string, StepAnswerBody>> AnswersAsync(SqlSession sql, TaskRow task)
     {
         var questions = task.ParseSpec().Questions ?? [];
-        return (await AnswerStore.OfTaskAsync(sql, task.Id)).Where(row => row.Ordinal < questions.Count).ToLookup(row => row.StepId, row => row.ToBody(questions[row.Ordinal]));
+        return (await AnswerStore.OfTaskAsync(sql, task.Id, withAnswers: true)).Where(row => row.Ordinal < questions.Count).ToLookup(row => row.StepId, row => row.ToBody(questions[row.Ordinal]));
     }
+
+    /// <summary>As many as fit: a thousand machines may have answered with 256 KiB each.</summary>
+    private static Task<IReadOnlyList<ResponseRow>> ResponsesAsync(SqlSession sql, string taskId) => sql.ListAsync<ResponseRow>("""
+        SELECT r.step_id, r.usage, length(r.response) AS length,
+          CASE WHEN sum(coalesce(length(r.response), 0)) OVER (ORDER BY s.ordinal) <= @MaxResponseCharacters THEN r.response END AS response
+        FROM step_responses r JOIN steps s ON s.id = r.step_id WHERE s.task_id = @taskId
+        """, new { taskId, MaxResponseCharacters });
 
     /// <summary>The row alone, without its steps.</summary>
     public static Task<TaskRow?> FindRowAsync(SqlSession sql, string organizationId, string taskId) =>

@@ -6,12 +6,16 @@ namespace Tanjiren.Agent.CodingAgents.Acp;
 /// <content>What the agent says and asks by itself.</content>
 internal sealed partial class AcpSession
 {
-    /// <summary>Tool calls that are remembered; forgetting them all costs a line in the log for each that goes on.</summary>
-    private const int MaxTools = 10_000;
+    /// <summary>Tool calls that are remembered, and characters of their inputs and contents; forgetting them all costs a line in the log for each that goes on.</summary>
+    private const int MaxTools = 1000, MaxToolCharacters = 32 * 1024 * 1024;
+
+    /// <summary>Questions that may wait at once; agents ask one after the other, or a few.</summary>
+    private const int MaxPending = 100;
 
     private readonly Dictionary<string, ToolCall> tools = [];
     private readonly Dictionary<string, PermissionQuestion> pending = [];
     private TokenUsage? usage;
+    private long toolCharacters;
 
     /// <summary>What it says that the turn cost; null: nothing.</summary>
     public TokenUsage? Usage => usage;
@@ -41,6 +45,11 @@ internal sealed partial class AcpSession
         if (asked is null || asked.SessionId != sessionId)
         {
             AnswerError(message.Id!.Value, RpcError.InvalidParams, "there is no such session");
+            return;
+        }
+        if (pending.Count >= MaxPending)
+        {
+            AnswerError(message.Id!.Value, RpcError.InvalidParams, $"{MaxPending} requests for permission wait already");
             return;
         }
         var question = new PermissionQuestion(message.Id!.Value, Upsert(AcpCodec.Read(asked.ToolCall, AcpJson.Default.ToolCallFields)), [.. (asked.Options ?? []).OfType<PermissionOption>()]);
@@ -126,13 +135,21 @@ internal sealed partial class AcpSession
             Events.Enqueue(new MessageIgnored("a tool call without an id"));
             return new ToolCall("?").With(fields ?? new ToolCallFields());
         }
-        if (tools.Count >= MaxTools && !tools.ContainsKey(id)) tools.Clear();
+        if ((tools.Count >= MaxTools && !tools.ContainsKey(id)) || toolCharacters > MaxToolCharacters)
+        {
+            tools.Clear();
+            toolCharacters = 0;
+        }
         var isNew = !tools.TryGetValue(id, out var known);
-        var tool = tools[id] = (known ?? new ToolCall(id)).With(fields);
+        var tool = (known ?? new ToolCall(id)).With(fields);
+        // Nothing is asked about one that is over.
+        tools[id] = tool.IsOver ? tool with { Input = null, Content = null } : tool;
         // What it said before a new call was on the way to its answer. News of an earlier one may come in the middle of words.
         messageIsOver |= isNew;
-        var hasInput = fields.RawInput is { } input && input.GetRawText() != known?.Input?.GetRawText();
-        var hasContent = fields.Content is { } content && content.GetRawText() != known?.Content?.GetRawText();
+        var (input, content) = (fields.RawInput?.GetRawText(), fields.Content?.GetRawText());
+        var hasInput = input is not null && input != known?.Input?.GetRawText();
+        var hasContent = content is not null && content != known?.Content?.GetRawText();
+        if (!tool.IsOver) toolCharacters += (input?.Length ?? 0) + (content?.Length ?? 0);
         // Some send an update for every piece of a command's output, with nothing in it that is read here.
         if (isNew || hasInput || hasContent || !tool.LooksLike(known!)) Events.Enqueue(new ToolChanged(tool, isNew, hasInput, hasContent));
         return tool;
@@ -173,7 +190,8 @@ internal sealed partial class AcpSession
 
     private void Keep(RpcMessage message)
     {
-        if (early.Count < MaxEarly) early.Enqueue(message);
+        earlyCharacters += message.Params?.GetRawText().Length ?? 0;
+        if (early.Count < MaxEarly && earlyCharacters <= MaxEarlyCharacters) early.Enqueue(message);
     }
 
     private void AnswerError(JsonElement id, int code, string message) =>

@@ -35,8 +35,10 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
 {
     private const int ProtocolVersion = 1;
 
-    /// <summary>Messages that came before the session's id was known, at most; agents send a handful.</summary>
-    private const int MaxEarly = 1000;
+    // What is held of the other side's words has a bound, or a job could fill the memory of the agent, whose own has no limit.
+
+    /// <summary>Messages that came before the session's id was known, at most, and their characters; agents send a handful.</summary>
+    private const int MaxEarly = 1000, MaxEarlyCharacters = 4 * 1024 * 1024;
 
     private enum Phase { Initializing, Opening, SettingMode, Prompting, Over }
 
@@ -44,6 +46,7 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
     private readonly ResponseText lastMessage = new();
     private Phase phase = Phase.Initializing;
     private int lastId;
+    private long earlyCharacters;
     private string? sessionId;
     private string? agent;
     private string? mode;

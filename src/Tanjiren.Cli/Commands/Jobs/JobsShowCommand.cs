@@ -74,7 +74,7 @@ internal static class JobsShowCommand
             foreach (var step in execution.Steps.Where(s => s.Answers is not null || s.ClaimedAt is not null)) ShowAnswers(cli, questions, step);
             return;
         }
-        foreach (var step in execution.Steps.Where(s => s.Response is not null || s.Usage is not null)) ShowResponse(cli, step);
+        foreach (var step in execution.Steps.Where(s => s.Response is not null || s.ResponseLeftOut == true || s.Usage is not null)) ShowResponse(cli, step);
     }
 
     private static void ShowAnswers(CliContext cli, IReadOnlyList<TaskQuestion> questions, StepBody step)
@@ -92,6 +92,7 @@ internal static class JobsShowCommand
     {
         cli.Out.WriteLine();
         cli.Out.WriteLine($"response of {Text.Safe(step.InstanceName ?? step.Id)}{Cost(step)}:");
+        if (step.ResponseLeftOut == true) cli.Out.WriteLine("(too much to show with the others: `jobs logs` has it)");
         foreach (var line in (step.Response ?? "").TrimEnd().Split('\n')) cli.Out.WriteLine(Text.Safe(line));
     }
 

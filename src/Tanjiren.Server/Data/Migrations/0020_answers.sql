@@ -6,6 +6,7 @@ CREATE TABLE step_answers (
   artifact_id     TEXT NOT NULL,                   -- a person may have deleted it since
   answer          TEXT,                            -- JSON in the form of the question
   problem         TEXT,                            -- why there is no answer
+  words           TEXT NOT NULL,                   -- the beginning of the one or the other, as one line for people
   evidence_count  INTEGER NOT NULL,
   asked           INTEGER NOT NULL,
   digest          TEXT NOT NULL,                   -- of all that was said: the same again is answered, anything else is refused

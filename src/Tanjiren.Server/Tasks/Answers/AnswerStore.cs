@@ -16,7 +16,10 @@ namespace Tanjiren.Server.Tasks.Answers;
 /// </summary>
 internal sealed class AnswerStore(Database database, TimeProvider clock, WakeUps wakeUps, Counters counters, RunMetrics metrics)
 {
-    private const string Columns = "a.step_id, a.generation, a.ordinal, a.artifact_id, a.answer, a.problem, a.evidence_count, a.asked, a.answered_at";
+    /// <summary>Of all answers of one task that are told as JSON.</summary>
+    public const int MaxCharacters = 4 * 1024 * 1024;
+
+    private const string Columns = "a.step_id, a.generation, a.ordinal, a.artifact_id, CASE WHEN a.answer IS NULL THEN 0 ELSE 1 END AS answered, a.problem, a.words, a.evidence_count, a.asked, a.answered_at";
 
     public async Task<KeptAnswer> KeepAsync(Device device, string stepId, StepAnswerRequest request, CancellationToken cancellationToken)
     {
@@ -25,13 +28,15 @@ internal sealed class AnswerStore(Database database, TimeProvider clock, WakeUps
         return kept;
     }
 
-    /// <summary>Of each step and question one, in the order of steps and questions: the newest claim's that has an answer, or else the newest.</summary>
-    public static async Task<IReadOnlyList<AnswerRow>> OfTaskAsync(SqlSession sql, string taskId)
+    /// <summary>
+    /// Of each step and question one, in the order of steps and questions: the newest claim's that has an answer, or else the newest. With the answers themselves as long as there is room: a thousand
+    /// machines may have given fifty of 64 KiB each.
+    /// </summary>
+    public static async Task<IReadOnlyList<AnswerRow>> OfTaskAsync(SqlSession sql, string taskId, bool withAnswers)
     {
-        var rows = await sql.ListAsync<AnswerRow>($"""
-            SELECT {Columns} FROM step_answers a JOIN steps s ON s.id = a.step_id WHERE s.task_id = @taskId
-            ORDER BY s.ordinal, a.ordinal, CASE WHEN a.answer IS NULL THEN 1 ELSE 0 END, a.generation DESC
-            """, new { taskId });
+        const string order = "s.ordinal, a.ordinal, CASE WHEN a.answer IS NULL THEN 1 ELSE 0 END, a.generation DESC";
+        var answer = withAnswers ? $", CASE WHEN sum(coalesce(length(a.answer), 0)) OVER (ORDER BY {order}) <= @MaxCharacters THEN a.answer END AS answer" : "";
+        var rows = await sql.ListAsync<AnswerRow>($"SELECT {Columns}{answer} FROM step_answers a JOIN steps s ON s.id = a.step_id WHERE s.task_id = @taskId ORDER BY {order}", new { taskId, MaxCharacters });
         return [.. rows.DistinctBy(r => (r.StepId, r.Ordinal))];
     }
 
@@ -62,13 +67,13 @@ internal sealed class AnswerStore(Database database, TimeProvider clock, WakeUps
 
         var artifactId = await AddArtifactAsync(tx, locked, device.InstanceId, AnswerText.Of(questions[ordinal], request, claim.InstanceName));
         await tx.ExecuteAsync("""
-            INSERT INTO step_answers (step_id, generation, ordinal, artifact_id, answer, problem, evidence_count, asked, digest, answered_at)
-            VALUES (@stepId, @generation, @ordinal, @artifactId, @answer, @problem, @evidenceCount, @asked, @digest, @now)
+            INSERT INTO step_answers (step_id, generation, ordinal, artifact_id, answer, problem, words, evidence_count, asked, digest, answered_at)
+            VALUES (@stepId, @generation, @ordinal, @artifactId, @answer, @problem, @words, @evidenceCount, @asked, @digest, @now)
             """,
             new
             {
                 stepId, generation, ordinal, artifactId, answer = request.Answer is { } answer ? JsonSerializer.Serialize(answer, WireJson.Default.JsonElement) : null,
-                problem = request.Answer is null ? request.Problem : null, evidenceCount = request.Evidence?.Count ?? 0, asked = request.Asked ?? 1, digest, now = locked.Now,
+                problem = request.Answer is null ? request.Problem : null, words = AnswerText.Line(request), evidenceCount = request.Evidence?.Count ?? 0, asked = request.Asked ?? 1, digest, now = locked.Now,
             });
         locked.AddEvent(request.Answer is null ? "unanswered" : "answered", stepId, generation, device.InstanceId, request.Question);
         await locked.SaveAsync(wakeUps, metrics);

@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Artifacts;
 
@@ -9,9 +8,6 @@ namespace Tanjiren.Server.Tasks.Answers;
 /// <summary>The part of a task's summary that closes an investigation: each question, what was answered on each workstation, on how much evidence, and what is missing. Pure.</summary>
 internal static class AnswerSummary
 {
-    /// <summary>The artifact of the answer has the rest.</summary>
-    private const int MaxLength = 400;
-
     /// <summary>Of all steps together: a summary is read by people.</summary>
     private const int MaxAnswers = 1000;
 
@@ -20,14 +16,14 @@ internal static class AnswerSummary
     {
         if (questions is not { Count: > 0 } || steps.Count == 0) return "";
         var byPlace = answers.ToDictionary(a => (a.StepId, a.Ordinal));
-        var answered = answers.Count(a => a.Answer is not null);
+        var answered = answers.Count(a => a.Answered != 0);
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $"\n## Questions\n\n{answered} of {questions.Count * steps.Count} answered");
         text.Append(steps.Count == 1 ? ".\n" : $", on {steps.Count} workstations.\n");
         var told = 0;
         for (var i = 0; i < questions.Count; i++)
         {
-            text.Append(CultureInfo.InvariantCulture, $"\n### {i + 1}. {PlainMarkdown.Line(questions[i].Name!)}\n\n{PlainMarkdown.Line(Short(questions[i].Text!))}\n");
+            text.Append(CultureInfo.InvariantCulture, $"\n### {i + 1}. {PlainMarkdown.Line(questions[i].Name!)}\n\n{PlainMarkdown.Line(AnswerText.Short(questions[i].Text!))}\n");
             foreach (var step in steps)
             {
                 if (++told > MaxAnswers) return text.Append("\nThere are more than fit here; the artifacts have all of them.\n").ToString();
@@ -40,14 +36,7 @@ internal static class AnswerSummary
     private static string Line(AnswerRow? row) => row switch
     {
         null => "not asked, or nothing came back.",
-        { Answer: null } => $"not answered: {PlainMarkdown.Line(Short(row.Problem!))} ({row.ArtifactId})",
-        _ => $"{PlainMarkdown.Line(Short(AnswerText.Words(JsonSerializer.Deserialize(row.Answer!, WireJson.Default.JsonElement))))} "
-            + $"({(row.EvidenceCount == 1 ? "1 piece" : $"{row.EvidenceCount} pieces")} of evidence; {row.ArtifactId})",
+        { Answered: 0 } => $"not answered: {PlainMarkdown.Line(row.Words)} ({row.ArtifactId})",
+        _ => $"{PlainMarkdown.Line(row.Words)} ({(row.EvidenceCount == 1 ? "1 piece" : $"{row.EvidenceCount} pieces")} of evidence; {row.ArtifactId})",
     };
-
-    private static string Short(string text)
-    {
-        var line = text.ReplaceLineEndings(" ");
-        return line.Length <= MaxLength ? line : line[..(char.IsHighSurrogate(line[MaxLength - 1]) ? MaxLength - 1 : MaxLength)] + "…";
-    }
 }

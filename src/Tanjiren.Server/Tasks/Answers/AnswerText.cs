@@ -9,6 +9,8 @@ namespace Tanjiren.Server.Tasks.Answers;
 /// <summary>What became of a question, as Markdown for people. What others wrote in it stays text: it is indented, and so neither markup nor HTML, or escaped.</summary>
 internal static class AnswerText
 {
+    private const int MaxLine = 400;
+
     private static readonly JsonWriterOptions Indented = new() { Indented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     public static ArtifactDraft Of(TaskQuestion question, StepAnswerRequest given, string? workstation)
@@ -39,7 +41,7 @@ internal static class AnswerText
     }
 
     /// <summary>An answer as people write it: words as they are, a list by lines, yes or no, and JSON where it is an object.</summary>
-    public static string Words(JsonElement answer) => answer.ValueKind switch
+    private static string Words(JsonElement answer) => answer.ValueKind switch
     {
         JsonValueKind.String => answer.GetString()!,
         JsonValueKind.True => "yes",
@@ -48,6 +50,16 @@ internal static class AnswerText
         JsonValueKind.Array => string.Join('\n', answer.EnumerateArray().Select(item => "- " + item.GetString())),
         _ => Json(answer),
     };
+
+    /// <summary>The beginning of what became of a question, as one line.</summary>
+    public static string Line(StepAnswerRequest given) => Short(given.Answer is { } answer ? Words(answer) : given.Problem!);
+
+    /// <summary>The beginning of a text, as one line; no character of it is one that a database can't store.</summary>
+    public static string Short(string text)
+    {
+        var line = PlainMarkdown.Visible(text.ReplaceLineEndings(" "));
+        return line.Length <= MaxLine ? line : line[..(char.IsHighSurrogate(line[MaxLine - 1]) ? MaxLine - 1 : MaxLine)] + "…";
+    }
 
     private static string Words(AnswerEvidence piece)
     {

@@ -54,6 +54,28 @@ public sealed class AcpSessionTests
         session.Response.ShouldBe("It is done.");
     }
 
+    /// <summary>What a job says must not fill the memory of the agent.</summary>
+    [Fact]
+    public void What_is_held_of_its_words_has_a_bound()
+    {
+        session.Start();
+        Receive("""{"id":1,"result":{"protocolVersion":1}}""");
+        var megabyte = new string('x', 1 << 20);
+        for (var i = 0; i < 100; i++) session.Receive(AcpCodec.Read(Encoding.UTF8.GetBytes(Message("s", megabyte)))!);
+        Receive("""{"id":2,"result":{"sessionId":"s"}}""");
+        session.Events.OfType<MessageChunk>().Count().ShouldBe(3);
+        session.Events.Clear();
+        for (var i = 0; i < 200; i++)
+        {
+            session.Receive(AcpCodec.Read(Encoding.UTF8.GetBytes(Tool("""{"sessionUpdate":"tool_call","toolCallId":"ID","rawInput":"TEXT"}""".Replace("ID", $"{i}").Replace("TEXT", megabyte))))!);
+            session.Events.Clear();
+        }
+        foreach (var id in new[] { "0", "199" }) Receive(Tool("""{"sessionUpdate":"tool_call_update","toolCallId":"ID","status":"completed"}""".Replace("ID", id)));
+        session.Events.OfType<ToolChanged>().Select(t => t.IsNew).ShouldBe([true, false]);
+        for (var i = 0; i < 200; i++) Receive(Permission($"{i}"));
+        session.Questions.Count.ShouldBe(100);
+    }
+
     /// <summary>Codex warns after it is asked, and claude says more than one thing between two tool calls.</summary>
     [Fact]
     public void The_response_is_the_last_message_where_messages_have_ids_and_no_remark_of_the_adapter()

@@ -14,7 +14,8 @@ public sealed class AnswerSummaryTests
     {
         var text = AnswerSummary.Text(Questions, [Step("s1", "box")],
         [
-            new AnswerRow { StepId = "s1", Ordinal = 0, Answer = "\"<b>It\\n# is *this*\"", EvidenceCount = 2, ArtifactId = "art_1" }, new AnswerRow { StepId = "s1", Ordinal = 1, Problem = "asked twice", ArtifactId = "art_2" },
+            new AnswerRow { StepId = "s1", Ordinal = 0, Answered = 1, Words = Line("\"<b>It\\n# is *this*\""), EvidenceCount = 2, ArtifactId = "art_1" },
+            new AnswerRow { StepId = "s1", Ordinal = 1, Words = "asked twice", ArtifactId = "art_2" },
         ]);
         text.ShouldBe("""
 
@@ -46,7 +47,7 @@ public sealed class AnswerSummaryTests
     [Fact]
     public void Of_several_workstations_each_is_told_and_what_is_too_much_is_cut()
     {
-        var text = AnswerSummary.Text(Questions, [.. Enumerable.Range(0, 400).Select(i => Step($"s{i}", $"box{i}"))], [new AnswerRow { StepId = "s1", Ordinal = 0, Answer = $"\"{new string('x', 5000)}\"" }]);
+        var text = AnswerSummary.Text(Questions, [.. Enumerable.Range(0, 400).Select(i => Step($"s{i}", $"box{i}"))], [new AnswerRow { StepId = "s1", Ordinal = 0, Answered = 1, Words = Line($"\"{new string('x', 5000)}\"") }]);
         text.ShouldContain("1 of 1200 answered, on 400 workstations.");
         text.ShouldContain(new string('x', 400) + "… (0 pieces of evidence");
         text.ShouldNotContain(new string('x', 401));
@@ -96,6 +97,8 @@ public sealed class AnswerSummaryTests
         (draft.Title.Length, draft.Title[..19]).ShouldBe((WireLimits.MaxTitleLength, "q (not answered): ?"));
         System.Text.Encoding.UTF8.GetString(draft.Content!).ShouldEndWith("Not answered on a workstation: asked twice\n\nWhat was said:\n\n    I\uFFFD[2J don't\n    know\n");
     }
+
+    private static string Line(string json) => AnswerText.Line(new StepAnswerRequest { Answer = System.Text.Json.JsonDocument.Parse(json).RootElement });
 
     private static StepRow Step(string id, string name) => new() { Id = id, InstanceName = name };
 }

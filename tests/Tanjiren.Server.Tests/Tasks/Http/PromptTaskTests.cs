@@ -1,5 +1,6 @@
 using System.Net;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Tasks;
 using Tanjiren.Server.Tests.Governance;
 using Tanjiren.Tests;
 
@@ -89,6 +90,30 @@ public sealed class PromptTaskTests
             .Errors!.Keys.ShouldBe(["codingAgents[1]"]);
 
         (await agent.TryCompleteAsync(step, AgentCalls.Result(step, r => r with { Response = new string('x', WireLimits.MaxResponseBytes) }))).EnsureSuccessStatusCode();
+    }
+
+    /// <summary>A thousand machines may have answered with 256 KiB each.</summary>
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Responses_that_do_not_fit_into_one_answer_are_left_out_and_named(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var one = await server.NewAgentAsync("one", ["lab"]);
+        using var two = await server.NewAgentAsync("two", ["lab"]);
+        using var three = await server.NewAgentAsync("three", ["lab"]);
+        foreach (var agent in new[] { one, two, three }) await AnnounceAsync(agent, "claude");
+        var task = await server.Client.CreateTaskAsync(Any with { Targets = new TargetSpec { Tags = ["lab"], Placement = Placement.All } });
+        var steps = task.Execution!.Steps.Select(s => s.Id).ToList();
+        await server.Database.WriteAsync(async tx =>
+        {
+            var half = new string('x', TaskStore.MaxResponseCharacters / 2);
+            foreach (var (step, response) in new[] { (steps[0], half), (steps[1], half + "x"), (steps[2], null) })
+                await tx.ExecuteAsync("INSERT INTO step_responses (step_id, response, usage) VALUES (@step, @response, @usage)", new { step, response, usage = """{"inputTokens":1}""" });
+        }, Cancelled);
+
+        var told = (await server.Client.TaskAsync(task.Id)).Execution!.Steps;
+        told.Select(s => s.Response?.Length).ShouldBe([TaskStore.MaxResponseCharacters / 2, null, null]);
+        told.Select(s => s.ResponseLeftOut).ShouldBe([null, true, null]);
+        told.ShouldAllBe(s => s.Usage!.InputTokens == 1);
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
