@@ -159,6 +159,34 @@ public sealed class InvestigationTaskTests
         await TryAsync(agent, step, Answer("safe", "true")).ProblemAsync(HttpStatusCode.NotFound, ErrorCode.NotFound);
     }
 
+    /// <summary>Far more than one task is ever answered with; a thousand machines with fifty questions could.</summary>
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Answers_are_told_in_their_order_as_long_as_there_is_room(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        using var agent = await NewAgentAsync(server, "box");
+        var task = await server.Client.CreateTaskAsync(Any);
+        var step = task.StepId();
+        await agent.ClaimAsync(step);
+        var answer = $"\"{new string('x', 1_500_000)}\"";
+        await server.Database.WriteAsync(async tx =>
+        {
+            for (var ordinal = 0; ordinal < 4; ordinal++)
+            {
+                await tx.ExecuteAsync("""
+                    INSERT INTO step_answers (step_id, generation, ordinal, artifact_id, answer, words, evidence_count, asked, digest, answered_at)
+                    VALUES (@step, 1, @ordinal, 'art_1', @answer, 'xxx', 0, 1, 'x', 0)
+                    """, new { step, ordinal, answer });
+            }
+        }, Cancelled);
+        await agent.CompleteAsync(step);
+
+        (await server.Client.TaskAsync(task.Id)).Execution!.Steps.Single().Answers!.Select(a => (a.Question, a.Answer is not null, a.AnswerLeftOut)).ShouldBe(
+            [("what", true, null), ("parts", true, null), ("safe", false, true), ("entry", false, true)]);
+        var summary = (await server.Client.ArtifactsAsync($"/api/tasks/{task.Id}")).Single();
+        (await server.Client.GetBodyAsync<ArtifactBody>("/api/artifacts/" + summary.Id)).Text!.ShouldContain("4 of 4 answered.");
+    }
+
     /// <summary>An agent that could not say how it ended comes home later than the one that took over.</summary>
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task An_earlier_claims_answers_are_kept_and_the_newest_that_is_one_counts(DatabaseKind kind)
