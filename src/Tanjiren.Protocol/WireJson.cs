@@ -77,6 +77,8 @@ namespace Tanjiren.Protocol;
 [JsonSerializable(typeof(TokenUsage))]
 [JsonSerializable(typeof(StepTransitionResponse))]
 [JsonSerializable(typeof(ReleaseRequest))]
+[JsonSerializable(typeof(StepAnswerRequest))]
+[JsonSerializable(typeof(StepAnswerResponse))]
 [JsonSerializable(typeof(AppendLogsRequest))]
 [JsonSerializable(typeof(AppendLogsResponse))]
 [JsonSerializable(typeof(Page<LogChunkBody>))]

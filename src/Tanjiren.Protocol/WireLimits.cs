@@ -75,6 +75,24 @@ public static class WireLimits
     /// <summary>Answers that a coding agent offers to one question.</summary>
     public const int MaxPermissionOptions = 16;
 
+    /// <summary>Questions of one task.</summary>
+    public const int MaxQuestions = 50;
+
+    /// <summary>Fields that a question may name.</summary>
+    public const int MaxAnswerFields = 50;
+
+    /// <summary>Largest answer to a question, in bytes of JSON as this wire writes it (64 KiB).</summary>
+    public const int MaxAnswerBytes = 64 * 1024;
+
+    /// <summary>Pieces of evidence of one answer.</summary>
+    public const int MaxEvidence = 50;
+
+    /// <summary>Text in all evidence of one answer, in characters.</summary>
+    public const int MaxEvidenceLength = 32 * 1024;
+
+    /// <summary>What is kept of words that are no answer, in characters.</summary>
+    public const int MaxSaidLength = 16 * 1024;
+
     /// <summary>Coding agents that one machine announces at most.</summary>
     public const int MaxCodingAgents = 32;
 

@@ -4,7 +4,7 @@ using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.Tests;
 
-/// <summary>The routes of one step: claim, logs, complete, release.</summary>
+/// <summary>The routes of one step: claim, logs, answers, complete, release.</summary>
 internal sealed partial class FakeControlPlane
 {
     private Task StepAsync(HttpContext context, string stepId, string route, byte[] body)
@@ -17,6 +17,7 @@ internal sealed partial class FakeControlPlane
                 "claim" => ClaimAsync(context, step, JsonSerializer.Deserialize(body, WireJson.Default.ClaimRequest)!),
                 "logs" => LogsAsync(context, step, JsonSerializer.Deserialize(body, WireJson.Default.AppendLogsRequest)!),
                 "permissions" => AskPermissionAsync(context, step, JsonSerializer.Deserialize(body, WireJson.Default.AskPermissionRequest)!),
+                "answers" => KeepAnswerAsync(context, step, JsonSerializer.Deserialize(body, WireJson.Default.StepAnswerRequest)!),
                 "complete" => CompleteAsync(context, step, JsonSerializer.Deserialize(body, WireJson.Default.CompleteRequest)!),
                 _ => ReleaseAsync(context, step, JsonSerializer.Deserialize(body, WireJson.Default.ReleaseRequest)!),
             };
@@ -35,7 +36,7 @@ internal sealed partial class FakeControlPlane
         return AnswerAsync(context, 200, Rewrite(Signed(request.ClaimId!, new ClaimResponse
         {
             StepId = step.Id, TaskId = step.TaskId, ExecutionId = "exe_1", Intent = "test", LeaseGeneration = step.Generation, LeaseTtlMs = TtlMs,
-            LeaseGraceMs = GraceMs, TimeoutMs = step.TimeoutMs, Command = step.Command, Mode = step.Mode, PromptText = step.PromptText, CodingAgent = step.CodingAgent,
+            LeaseGraceMs = GraceMs, TimeoutMs = step.TimeoutMs, Command = step.Command, Mode = step.Mode, PromptText = step.PromptText, Questions = step.Questions, CodingAgent = step.CodingAgent,
             PermissionTimeoutMs = PermissionTimeoutMs,
             WorkingDirectory = step.WorkingDirectory, Environment = step.Environment, Secrets = step.Secrets, CancelRequested = step.CancelRequested,
             TraceParent = step.TraceParent, TraceState = step.TraceState, Resources = step.Resources,
@@ -57,6 +58,24 @@ internal sealed partial class FakeControlPlane
             while (step.Chunks.ContainsKey(stored + 1)) stored++;
             return AnswerAsync(context, 200, new AppendLogsResponse { StoredSeq = stored }, WireJson.Default.AppendLogsResponse);
         }
+    }
+
+    private Task KeepAnswerAsync(HttpContext context, FakeStep step, StepAnswerRequest request)
+    {
+        lock (step.Answers)
+        {
+            var known = step.Answers.FirstOrDefault(a => a.Question == request.Question && a.LeaseGeneration == request.LeaseGeneration);
+            if (known is not null)
+            {
+                Written(request).ShouldBe(Written(known), "what is repeated is the same");
+                return AnswerAsync(context, 200, new StepAnswerResponse { Result = TransitionResult.AlreadyDone, ArtifactId = "art_1" }, WireJson.Default.StepAnswerResponse);
+            }
+            if (step.Result?.LeaseGeneration == request.LeaseGeneration) return ProblemAsync(context, 409, ErrorCode.LeaseLost);
+            step.Answers.Add(request);
+            return AnswerAsync(context, 200, new StepAnswerResponse { Result = TransitionResult.Applied, ArtifactId = "art_1" }, WireJson.Default.StepAnswerResponse);
+        }
+
+        static string Written(StepAnswerRequest answer) => JsonSerializer.Serialize(answer, WireJson.Default.StepAnswerRequest);
     }
 
     private Task CompleteAsync(HttpContext context, FakeStep step, CompleteRequest request)

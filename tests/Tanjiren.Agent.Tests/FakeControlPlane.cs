@@ -14,7 +14,7 @@ namespace Tanjiren.Agent.Tests;
 
 /// <summary>
 /// The workstation's side of the protocol over real HTTP, with the rules that an agent can meet and the faults that a network adds. One workstation, one session at a
-/// time. Faults are armed per route: pair, token, sessions, heartbeat, work, claim, logs, complete, release, permissions (ask), permission (wait), settle.
+/// time. Faults are armed per route: pair, token, sessions, heartbeat, work, claim, logs, answers, complete, release, permissions (ask), permission (wait), settle.
 /// </summary>
 internal sealed partial class FakeControlPlane : IAsyncDisposable
 {
@@ -115,6 +115,11 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
     public FakeStep Prompt(string text, string? codingAgent = null, string workingDirectory = "/", long timeoutMs = 60_000) => Add(new FakeStep
     {
         Id = Ids.New(Ids.Step, TimeProvider.System), Mode = TaskMode.Prompt, PromptText = text, CodingAgent = codingAgent, WorkingDirectory = workingDirectory, TimeoutMs = timeoutMs,
+    });
+
+    public FakeStep Ask(IReadOnlyList<TaskQuestion> questions, string? codingAgent = null, string? about = null, long timeoutMs = 60_000) => Add(new FakeStep
+    {
+        Id = Ids.New(Ids.Step, TimeProvider.System), Mode = TaskMode.Investigate, PromptText = about, Questions = questions, CodingAgent = codingAgent, TimeoutMs = timeoutMs,
     });
 
     public FakeStep Add(FakeStep step)

@@ -9,6 +9,7 @@ internal sealed class FakeStep
     public CommandSpec? Command { get; init; }
     public TaskMode? Mode { get; init; }
     public string? PromptText { get; init; }
+    public IReadOnlyList<TaskQuestion>? Questions { get; init; }
     public string? CodingAgent { get; init; }
     public string WorkingDirectory { get; init; } = "/";
     public string TaskId { get; } = Ids.New(Ids.Task, TimeProvider.System);
@@ -28,6 +29,13 @@ internal sealed class FakeStep
     public string? TraceParent { get; init; }
     public string? TraceState { get; init; }
     public SortedDictionary<long, LogChunk> Chunks { get; } = [];
+    public List<StepAnswerRequest> Answers { get; } = [];
+
+    /// <summary>What became of its questions so far.</summary>
+    public IReadOnlyList<StepAnswerRequest> Answered()
+    {
+        lock (Answers) return [.. Answers];
+    }
 
     public string Output(params LogStream[] streams)
     {

@@ -27,11 +27,10 @@ internal sealed class CodingAgentDirectory(IReadOnlyDictionary<string, CodingAge
     public IReadOnlyList<string>? Names() => All() is { Count: > 0 } all ? [.. all.Take(WireLimits.MaxCodingAgents).Select(a => a.Name)] : null;
 
     /// <summary>The one of this name, or the first when none is named; null: it is not here.</summary>
-    public CodingAgent? Find(string? name)
-    {
-        var all = All();
-        return name is null ? all.FirstOrDefault() : all.FirstOrDefault(a => a.Name == name);
-    }
+    /// <param name="name">As a task names it.</param>
+    /// <param name="converses">Only one that can be spoken to more than once.</param>
+    public CodingAgent? Find(string? name, bool converses = false) =>
+        All().FirstOrDefault(a => (name is null || a.Name == name) && (!converses || a.Settings.Protocol == CodingAgentProtocol.Acp));
 
     private List<CodingAgent> All()
     {

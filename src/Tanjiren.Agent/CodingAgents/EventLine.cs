@@ -63,6 +63,21 @@ internal static class EventLine
             WriteNumber(json, "contextUsed", told.Usage.ContextUsed);
             WriteNumber(json, "contextSize", told.Usage.ContextSize);
         }),
+        QuestionAsked asked => Write("question", json =>
+        {
+            WriteText(json, "name", asked.Question.Name);
+            WriteNumber(json, "number", asked.Number);
+            WriteNumber(json, "of", asked.Of);
+            WriteText(json, "text", asked.Question.Text);
+            WriteText(json, "fault", asked.Fault);
+        }),
+        QuestionSettled settled => Write("answer", json =>
+        {
+            WriteText(json, "question", settled.Answer.Question);
+            json.WriteBoolean("answered", settled.Answer.Answer is not null);
+            WriteText(json, "problem", settled.Answer.Problem);
+            WriteNumber(json, "evidence", settled.Answer.Evidence?.Count ?? 0);
+        }),
         TurnEnded ended => Write("end", json => WriteText(json, "stopReason", ended.StopReason)),
         MessageChunk chunk => Text("message", chunk.Text),
         ThoughtChunk chunk => Text("thought", chunk.Text),

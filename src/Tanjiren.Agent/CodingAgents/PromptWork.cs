@@ -1,15 +1,16 @@
 using System.Text;
 using Tanjiren.Agent.CodingAgents.Acp;
+using Tanjiren.Agent.CodingAgents.Questions;
 using Tanjiren.Agent.Execution;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.CodingAgents;
 
 /// <summary>
-/// A prompt: the root process is a coding agent's adapter, spoken to by the Agent Client Protocol, and the end of its turn decides. The session is a pure machine under one lock,
+/// A prompt, or the questions of an investigation: the root process is a coding agent's adapter, spoken to by the Agent Client Protocol, and the end of its turns decides. The session is a pure machine under one lock,
 /// which is held while it decides and while its lines are queued, and never while the log is written: that may block, and a cancel comes from loops that must not.
 /// </summary>
-internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPermissionAnswers permissions, TimeSpan startLimit) : IStepWork, IAsyncDisposable
+internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPermissionAnswers permissions, TimeSpan startLimit, Inquiry? inquiry = null) : IStepWork, IAsyncDisposable
 {
     /// <summary>Of the adapter's stderr, in the detail of a step whose adapter died.</summary>
     private const int TailBytes = 1000;
@@ -31,7 +32,8 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
 
     public bool NeedsInput => true;
 
-    public bool Responds => true;
+    /// <summary>Answers to questions are kept one by one, and the last words are the last of them.</summary>
+    public bool Responds => inquiry is null;
 
     public void Started(WorkSeat seat)
     {
@@ -96,9 +98,10 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
     {
         lock (gate)
         {
+            var response = Responds ? session.Response : null;
             return new WorkEnd(Words(session.End!, exit), died ? exit.EndedAtBootMs : Math.Min(overAt!.Value, exit.EndedAtBootMs))
             {
-                Response = session.Response.IsEmpty ? null : session.Response.ToText(seat!.Masks), Usage = session.Usage,
+                Response = response is { IsEmpty: false } ? response.ToText(seat!.Masks) : null, Usage = session.Usage,
             };
         }
     }
@@ -137,7 +140,8 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
             foreach (var happened in events)
             {
                 transcript.Tell(happened);
-                if (happened is PermissionSettled settled) permissions.Settled(settled.Question, settled.Told);
+                if (happened is PermissionSettled permission) permissions.Settled(permission.Question, permission.Told);
+                else if (happened is QuestionSettled question) seat!.Deliver(MaskedAnswer.Of(question.Answer, inquiry!.QuestionOf(question.Answer), seat.Masks));
             }
             if (isOver) seat!.Finish();
             if (events.Count == 0 && questions.Count == 0) return;
@@ -161,13 +165,14 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
 
     private CompleteRequest Words(SessionEnd end, ProcessExit exit) => end.Kind switch
     {
+        SessionEndKind.Turn when inquiry is not null => inquiry.Judge(),
         // As a command's: 0 when it did what it was asked, as far as it says so itself.
         SessionEndKind.Turn when end.StopReason == "end_turn" => new CompleteRequest { Outcome = StepOutcome.Succeeded, ExitCode = 0 },
         SessionEndKind.Turn => StepResult.Failed(StepReason.ExitCode, StopWords(end.StopReason!)) with { ExitCode = 1 },
         SessionEndKind.NotStarted => StepResult.Failed(StepReason.SpawnFailed, WithTail(end.Detail + ExitWords(exit))),
         // The adapter itself died: how says more than that it did.
-        _ when died => StepResult.Failed(StepReason.ExitCode, WithTail(end.Detail + ExitWords(exit))) with { ExitCode = exit.ExitCode is 0 or null ? 1 : exit.ExitCode, Signal = exit.Signal },
-        _ => StepResult.Failed(StepReason.ExitCode, end.Detail!) with { ExitCode = 1 },
+        _ when died => StepResult.Failed(StepReason.ExitCode, WithTail(end.Detail + ExitWords(exit) + Progress)) with { ExitCode = exit.ExitCode is 0 or null ? 1 : exit.ExitCode, Signal = exit.Signal },
+        _ => StepResult.Failed(StepReason.ExitCode, end.Detail + Progress) with { ExitCode = 1 },
     };
 
     private string StopWords(string reason) => reason switch
@@ -178,6 +183,8 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
         "cancelled" => $"{agent.Name} ended its turn as cancelled, which nobody had asked for; some do so when they are denied a tool.",
         _ => $"{agent.Name} stopped: {reason}.",
     };
+
+    private string Progress => inquiry is null ? "" : $" ({inquiry.Progress})";
 
     /// <summary>Nothing of an adapter that we ended ourselves.</summary>
     private string ExitWords(ProcessExit exit) => !died ? ""

@@ -49,6 +49,12 @@ internal sealed class Transcript(OutputHandler write)
             case ModeChanged changed:
                 Line($"mode: {changed.Mode}");
                 break;
+            case QuestionAsked asked:
+                Line($"question {asked.Number} of {asked.Of}, {asked.Question.Name}{(asked.Fault is { } fault ? $", again: {fault}" : $": {asked.Question.Text}")}");
+                break;
+            case QuestionSettled { Answer: var answer }:
+                Line(answer.Answer is null ? $"no answer to {answer.Question}: {answer.Problem}" : $"answered: {answer.Question}, evidence: {answer.Evidence?.Count ?? 0}");
+                break;
         }
         write(LogStream.System, EventLine.Of(happened));
     }

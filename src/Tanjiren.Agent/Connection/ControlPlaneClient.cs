@@ -30,6 +30,9 @@ internal sealed class ControlPlaneClient(DeviceTransport transport, string insta
     public Task<Reply<AppendLogsResponse>> AppendLogsAsync(string sessionId, string stepId, AppendLogsRequest request, CancellationToken ct) =>
         PostAsync($"/api/steps/{stepId}/logs?session={sessionId}", request, WireJson.Default.AppendLogsRequest, WireJson.Default.AppendLogsResponse, timeouts.LogRequest, ct);
 
+    public Task<Reply<StepAnswerResponse>> AnswerAsync(string sessionId, string stepId, StepAnswerRequest request, CancellationToken ct) =>
+        PostAsync($"/api/steps/{stepId}/answers?session={sessionId}", request, WireJson.Default.StepAnswerRequest, WireJson.Default.StepAnswerResponse, timeouts.Request, ct);
+
     public Task<Reply<StepTransitionResponse>> CompleteAsync(string sessionId, string stepId, CompleteRequest request, CancellationToken ct) =>
         PostAsync($"/api/steps/{stepId}/complete?session={sessionId}", request, WireJson.Default.CompleteRequest, WireJson.Default.StepTransitionResponse, timeouts.Request, ct);
 

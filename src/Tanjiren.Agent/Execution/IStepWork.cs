@@ -46,9 +46,10 @@ internal interface IStepWork
 /// <param name="Input">Null unless <see cref="IStepWork.NeedsInput"/>.</param>
 /// <param name="Write">Into the step's log.</param>
 /// <param name="Finish">The work is done though the process may go on: its input is closed and its tree is ended. From the step's thread, once.</param>
+/// <param name="Deliver">Keeps what became of a question, durably, and sends it; from the step's thread, which it may block as a write may.</param>
 /// <param name="BootNowMs">Milliseconds since boot.</param>
 /// <param name="Masks">For what leaves the machine in another way than through <paramref name="Write"/>, which masks by itself.</param>
-internal sealed record WorkSeat(ProcessInput? Input, OutputHandler Write, Action Finish, Func<long> BootNowMs, StepMasks Masks);
+internal sealed record WorkSeat(ProcessInput? Input, OutputHandler Write, Action Finish, Action<StepAnswerRequest> Deliver, Func<long> BootNowMs, StepMasks Masks);
 
 /// <param name="Words">Outcome and reason.</param>
 /// <param name="EndedAtBootMs">When the work was over: with the process, or before. A stop that came later changes nothing.</param>

@@ -184,7 +184,7 @@ internal sealed partial class StepRunner
             {
                 if (JobEnvironment.WithheldNotice(claim.EnvironmentFromMachine) is { } notice) output!.Write(LogStream.System, notice, Tick);
                 if (masks.Notice() is { } unmasked) output!.Write(LogStream.System, unmasked, Tick);
-                job.Started(new WorkSeat(process.Input, (stream, data) => output!.Write(stream, data, Tick), () => Retire(process), parts.Platform.BootNowMs, masks));
+                job.Started(new WorkSeat(process.Input, (stream, data) => output!.Write(stream, data, Tick), () => Retire(process), Deliver, parts.Platform.BootNowMs, masks));
                 var exit = process.Run((stream, data) =>
                 {
                     Tick();
@@ -213,6 +213,18 @@ internal sealed partial class StepRunner
     {
         process.Input?.Close();
         kills.Start(tree!, parts.Options.Timeouts.TurnGrace);
+    }
+
+    /// <summary>Writes an answer down, durably, and only then lets it be sent. On a full disk the step waits, as it does with its output; one that is given up waits no more.</summary>
+    private void Deliver(StepAnswerRequest answer)
+    {
+        var durable = answer with { LeaseGeneration = lease!.Generation };
+        while (!TryJournal(new JournalEntry { Kind = JournalKind.Answer, ClaimId = ClaimId, Answer = durable }, durable: true))
+        {
+            Tick();
+            if (giveUp.Token.WaitHandle.WaitOne(parts.Options.Timeouts.DiskRetry)) return;
+        }
+        upload!.Answer(durable);
     }
 
     private async Task RecordExitAsync(Lease held, ProcessExit exit, long startedAt, StepShare given)

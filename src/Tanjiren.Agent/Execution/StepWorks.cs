@@ -1,5 +1,6 @@
 using Tanjiren.Agent.CodingAgents;
 using Tanjiren.Agent.CodingAgents.Acp;
+using Tanjiren.Agent.CodingAgents.Questions;
 using Tanjiren.Agent.Masking;
 using Tanjiren.Agent.Settings;
 using Tanjiren.Protocol;
@@ -17,6 +18,7 @@ internal static class StepWorks
     {
         null or TaskMode.Command => JobCommand.Argv(claim.Command) is { } argv ? (new CommandWork(argv), null) : (null, "The assignment names neither a program nor a shell command."),
         TaskMode.Prompt => OfPrompt(claim, parts, masks),
+        TaskMode.Investigate => OfQuestions(claim, parts, masks),
         _ => (null, $"This agent can't do the mode '{claim.Mode}'; update it."),
     };
 
@@ -26,13 +28,29 @@ internal static class StepWorks
         if (parts.CodingAgents.Find(claim.CodingAgent) is not { } agent)
             return (null, claim.CodingAgent is { } name ? $"This machine has no coding agent '{name}'." : "This machine has no coding agent.");
         if (agent.Settings.Protocol == CodingAgentProtocol.Stdin) return (new StdinWork(agent, claim.PromptText), null);
-        return (new PromptWork(agent, new PromptRequest
-        {
-            Text = claim.PromptText,
-            Directory = claim.WorkingDirectory ?? JobCommand.HomeDirectory() ?? Environment.CurrentDirectory,
-            ClientVersion = parts.Options.AgentVersion,
-        }, PermissionsOf(claim, agent, parts, masks), parts.Options.Timeouts.CodingAgentStart), null);
+        return (Conversation(agent, claim, parts, masks, claim.PromptText, null), null);
     }
+
+    private static (IStepWork? Work, string? Unfit) OfQuestions(ClaimResponse claim, RunnerParts parts, Func<StepMasks> masks)
+    {
+        if (claim.Questions is not { Count: > 0 } questions) return (null, "The assignment has no questions.");
+        if (parts.CodingAgents.Find(claim.CodingAgent, converses: claim.CodingAgent is null) is not { } agent)
+            return (null, claim.CodingAgent is { } name ? $"This machine has no coding agent '{name}'." : "This machine has no coding agent that speaks the Agent Client Protocol, as an investigation needs.");
+        // One session answers all of them, and is asked again: a program that reads one prompt can do neither.
+        if (agent.Settings.Protocol == CodingAgentProtocol.Stdin)
+            return (null, $"The coding agent '{agent.Name}' reads one prompt on its standard input (protocol: stdin), and an investigation has a conversation; name one that speaks the Agent Client Protocol.");
+        var inquiry = new Inquiry(questions, claim.PromptText);
+        return (Conversation(agent, claim, parts, masks, inquiry.First, inquiry), null);
+    }
+
+    private static PromptWork Conversation(CodingAgent agent, ClaimResponse claim, RunnerParts parts, Func<StepMasks> masks, string text, Inquiry? inquiry) => new(agent, new PromptRequest
+    {
+        Text = text,
+        Opening = inquiry?.Opening,
+        Next = inquiry is null ? null : inquiry.Next,
+        Directory = claim.WorkingDirectory ?? JobCommand.HomeDirectory() ?? Environment.CurrentDirectory,
+        ClientVersion = parts.Options.AgentVersion,
+    }, PermissionsOf(claim, agent, parts, masks), parts.Options.Timeouts.CodingAgentStart, inquiry);
 
     /// <summary>An older server takes no questions: then nobody can be asked.</summary>
     private static IPermissionAnswers PermissionsOf(ClaimResponse claim, CodingAgent agent, RunnerParts parts, Func<StepMasks> masks) => claim.PermissionTimeoutMs is not { } timeout ? DenyPermissions.Instance

@@ -32,6 +32,10 @@ internal enum JournalKind
     Damaged = 12,
     /// <summary>A session's answers were acted on after the damage: nothing that the server held then is in doubt any more. With <see cref="JournalEntry.NoClaim"/>.</summary>
     Settled = 13,
+    /// <summary>What became of a question; durable before it is first sent.</summary>
+    Answer = 14,
+    /// <summary>The server has what became of a question, or will never take it.</summary>
+    AnswerStored = 15,
 }
 
 /// <summary>One record of the journal. Which fields are set follows from <see cref="Kind"/>.</summary>
@@ -58,6 +62,10 @@ internal sealed record JournalEntry
     public ReceiptClaims? Receipt { get; init; }
     /// <summary>Of <see cref="JournalKind.Spawning"/>: the assignment that was verified.</summary>
     public string? Assignment { get; init; }
+    /// <summary>Of <see cref="JournalKind.Answer"/>.</summary>
+    public StepAnswerRequest? Answer { get; init; }
+    /// <summary>Of <see cref="JournalKind.AnswerStored"/>: the question's name.</summary>
+    public string? Question { get; init; }
     /// <summary>Of <see cref="JournalKind.Leased"/>: the task's trace, so that what is sent after a restart is still in it.</summary>
     public string? TraceParent { get; init; }
 }

@@ -19,6 +19,8 @@ internal sealed record JournaledClaim
     public ReceiptClaims? Receipt { get; init; }
     /// <summary>What was verified before the start.</summary>
     public string? Assignment { get; init; }
+    /// <summary>What became of questions and the server is still to be told, in order.</summary>
+    public IReadOnlyList<StepAnswerRequest> Answers { get; init; } = [];
     public bool Releasing { get; init; }
     public bool Answered { get; init; }
     public long StoredSeq { get; init; }
@@ -102,6 +104,9 @@ internal sealed class JournalState
             JournalKind.Spawning => claim with { Mark = entry.Mark, MachineId = entry.MachineId, Assignment = entry.Assignment, NotSpawned = false },
             JournalKind.NotSpawned => claim with { NotSpawned = true },
             JournalKind.Spawned => claim with { Pid = entry.Pid },
+            // Written again after a sync that failed, it is still one.
+            JournalKind.Answer => claim with { Answers = [.. claim.Answers.Where(a => a.Question != entry.Answer!.Question), entry.Answer!] },
+            JournalKind.AnswerStored => claim with { Answers = [.. claim.Answers.Where(a => a.Question != entry.Question)] },
             JournalKind.Result => claim with { Result = entry.Result, Receipt = entry.Receipt },
             JournalKind.Releasing => claim with { Releasing = true, Generation = entry.Generation ?? claim.Generation },
             JournalKind.Answered => claim with { Answered = true },
@@ -125,6 +130,7 @@ internal sealed class JournalState
             if (c.Mark is not null) yield return Of(JournalKind.Spawning) with { Mark = c.Mark, MachineId = c.MachineId, Assignment = c.Assignment };
             if (c.Pid is not null) yield return Of(JournalKind.Spawned) with { Pid = c.Pid };
             if (c.NotSpawned) yield return Of(JournalKind.NotSpawned);
+            foreach (var answer in c.Answers) yield return Of(JournalKind.Answer) with { Answer = answer };
             if (c.Result is not null) yield return Of(JournalKind.Result) with { Result = c.Result, Receipt = c.Receipt };
             if (c.Releasing) yield return Of(JournalKind.Releasing);
             if (c.Answered) yield return Of(JournalKind.Answered);

@@ -41,9 +41,7 @@ internal sealed class OutboxSender : IDisposable
     public StepUpload Resume(JournaledClaim claim) =>
         uploads.TryGetValue(claim.ClaimId, out var running)
             ? running
-            : Add(new StepUpload(claim.ClaimId, claim.StepId, claim.Generation ?? 0,
-                ChunkLog.Recover(home.Outbox, claim.ClaimId, claim.StoredSeq, Budget, options.Timeouts, parts.Clock, parts.Log), parts)
-            { TraceParent = claim.TraceParent });
+            : Add(Recover(claim));
 
     public StepUpload? Find(string claimId) => uploads.GetValueOrDefault(claimId);
 
@@ -95,6 +93,14 @@ internal sealed class OutboxSender : IDisposable
     {
         foreach (var upload in uploads.Values) upload.Dispose();
         logSlots.Dispose();
+    }
+
+    private StepUpload Recover(JournaledClaim claim)
+    {
+        var chunks = ChunkLog.Recover(home.Outbox, claim.ClaimId, claim.StoredSeq, Budget, options.Timeouts, parts.Clock, parts.Log);
+        var upload = new StepUpload(claim.ClaimId, claim.StepId, claim.Generation ?? 0, chunks, parts) { TraceParent = claim.TraceParent };
+        foreach (var answer in claim.Answers) upload.Answer(answer);
+        return upload;
     }
 
     private StepUpload Add(StepUpload upload)

@@ -10,8 +10,8 @@ internal sealed record UploadParts(ControlPlaneClient Client, SessionKeeper Sess
     SemaphoreSlim LogSlots, ILogger Log);
 
 /// <summary>
-/// Sends what one claim owes the server: its output in order, and its last word (a result, a release, or nothing). Tries for ever; every
-/// request may be repeated. The output goes first while it is short; a long backlog must not hold the result up.
+/// Sends what one claim owes the server: its output in order, its answers in order, and its last word (a result, a release, or nothing). Tries for ever; every
+/// request may be repeated. The output goes first while it is short; a long backlog must not hold the result up. Answers go before the result: whoever reads it has all of them.
 /// </summary>
 internal sealed partial class StepUpload : IDisposable
 {
@@ -24,6 +24,7 @@ internal sealed partial class StepUpload : IDisposable
     private readonly Pulse pulse = new();
     private readonly Lock gate = new();
     private readonly TaskCompletionSource answered = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Queue<StepAnswerRequest> answers = new();
     private readonly Backoff backoff;
     private readonly ILogger log;
     private LastWord lastWord;
@@ -60,6 +61,13 @@ internal sealed partial class StepUpload : IDisposable
 
     /// <summary>There is more to send, or the server may be back.</summary>
     public void Wake() => pulse.Set();
+
+    /// <summary>Sends what became of a question, which the caller has made durable. Not after the last word.</summary>
+    public void Answer(StepAnswerRequest durableAnswer)
+    {
+        lock (gate) answers.Enqueue(durableAnswer);
+        pulse.Set();
+    }
 
     /// <summary>What is to be signed of a result. Journalled with it: what is said again after a crash must be the same, and the output may not be here any more then.</summary>
     public ReceiptClaims Describe(CompleteRequest sealedResult, string? taskId, string? assignment) =>
@@ -103,12 +111,15 @@ internal sealed partial class StepUpload : IDisposable
             if (logsRefused) NoteStored(Chunks.SyncedSeq);
             LastWord word;
             CompleteRequest? final;
-            lock (gate) (word, final) = (lastWord, result);
+            StepAnswerRequest? answer;
+            lock (gate) (word, final, answer) = (lastWord, result, answers.TryPeek(out var first) ? first : null);
+            if (answer is not null && await SendAnswerAsync(answer, ct)) continue;
             var batch = logsRefused ? [] : Chunks.ReadBatch(final?.FinalLogSeq, batchBytes, WireLimits.MaxLogChunksPerRequest);
             var backlog = batch.Count > 0 && batch[^1].Seq < Chunks.SyncedSeq;
-            var mustSpeak = word is LastWord.Complete or LastWord.Release && !Answered.IsCompleted;
+            var mustSpeak = answer is null && word is LastWord.Complete or LastWord.Release && !Answered.IsCompleted;
             if (mustSpeak && (batch.Count == 0 || backlog)) await SpeakAsync(word, final, ct);
             else if (batch.Count > 0) await SendLogsAsync(batch, ct);
+            else if (answer is not null) continue;
             else if (word != LastWord.None) break;
             else await pulse.WaitAsync(TimeSpan.FromHours(1), parts.Clock, ct);
         }
@@ -212,6 +223,30 @@ internal sealed partial class StepUpload : IDisposable
     {
         if (batch.Count == 1 || batchBytes == 1) return false;
         batchBytes = Math.Max(1, Math.Min(batchBytes, batch.Sum(c => c.Data.Length)) / 2);
+        return true;
+    }
+
+    /// <summary>False: it is still owed, after a pause; output need not wait for it.</summary>
+    private async Task<bool> SendAnswerAsync(StepAnswerRequest answer, CancellationToken ct)
+    {
+        var session = await parts.Sessions.CurrentAsync(ct);
+        var reply = await parts.Client.AnswerAsync(session, StepId, answer, ct);
+        if (parts.Sessions.Concerns(session, reply)) return false;
+        switch (reply.Kind)
+        {
+            case ReplyKind.Ok:
+                backoff.Reset();
+                break;
+            case ReplyKind.LeaseLost or ReplyKind.ResultConflict or ReplyKind.NotFound or ReplyKind.Refused or ReplyKind.NotClaimable or ReplyKind.TooLarge:
+                // Not the end of the step: its output, its other answers and its result may still be taken.
+                LogWordRefused(StepId, Generation, $"answer to '{answer.Question}'", reply.Words);
+                break;
+            default:
+                await PauseAsync(reply.Kind, reply.RetryAfter, ct);
+                return false;
+        }
+        TryJournal(new JournalEntry { Kind = JournalKind.AnswerStored, ClaimId = ClaimId, Question = answer.Question });
+        lock (gate) answers.Dequeue();
         return true;
     }
 

@@ -108,16 +108,16 @@ internal static class JobSpec
         if (shell is not null && argv.Count > 0)
             throw new CliException("both --shell and a command after `--` are given", "give one of them");
         if (shell is null && argv.Count == 0)
-            throw new CliException("there is no command to run", "end with `-- COMMAND ARGS…`, or give --shell TEXT, or --prompt TEXT");
+            throw new CliException("there is no command to run", "end with `-- COMMAND ARGS…`, or give --shell TEXT, --prompt TEXT, or --questions FILE");
         return shell is null ? new CommandSpec { Argv = argv } : new CommandSpec { Shell = shell };
     }
 
-    /// <summary>The command of a job without a prompt; null: it has one, and must not have both.</summary>
-    public static CommandSpec? CommandUnless(string? prompt, string? agent, IReadOnlyList<string> argv, string? shell)
+    /// <summary>The command of a job without a prompt or questions; null: it has such, and must not have both.</summary>
+    public static CommandSpec? CommandUnless(bool asks, string? agent, IReadOnlyList<string> argv, string? shell)
     {
-        if (prompt is not null && (shell is not null || argv.Count > 0)) throw new CliException("both a prompt and a command are given", "give one of them");
-        if (prompt is null && agent is not null) throw new CliException("--agent is given without a prompt", "add --prompt TEXT or --prompt-file FILE: commands need no coding agent");
-        return prompt is null ? Command(argv, shell) : null;
+        if (asks && (shell is not null || argv.Count > 0)) throw new CliException("both a prompt and a command are given", "give one of them");
+        if (!asks && agent is not null) throw new CliException("--agent is given without a prompt", "add --prompt TEXT, --prompt-file FILE or --questions FILE: commands need no coding agent");
+        return asks ? null : Command(argv, shell);
     }
 
     public static TargetSpec Targets(IReadOnlyList<string> workstations, IReadOnlyList<string> tags, IReadOnlyList<string> labels, bool all, bool any)

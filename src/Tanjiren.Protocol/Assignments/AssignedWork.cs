@@ -19,6 +19,8 @@ public sealed record AssignedWork
     public string? PromptText { get; init; }
     /// <summary>Of the same: which coding agent is asked.</summary>
     public string? CodingAgent { get; init; }
+    /// <summary>Of the mode investigate.</summary>
+    public IReadOnlyList<TaskQuestion>? Questions { get; init; }
     /// <summary>In order. Their values are under the signature too, by <see cref="SecretsDigest"/>: a record of the work must not tell them, nor help to guess them.</summary>
     public IReadOnlyList<string>? SecretNames { get; init; }
 
@@ -26,14 +28,16 @@ public sealed record AssignedWork
     public static AssignedWork Of(ClaimResponse claim) => new()
     {
         Mode = claim.Mode ?? TaskMode.Command, Command = claim.Command, WorkingDirectory = claim.WorkingDirectory, Environment = claim.Environment,
-        EnvironmentFromMachine = claim.EnvironmentFromMachine, Resources = claim.Resources, PromptText = claim.PromptText, CodingAgent = claim.CodingAgent, SecretNames = NamesOf(claim.Secrets),
+        EnvironmentFromMachine = claim.EnvironmentFromMachine, Resources = claim.Resources, PromptText = claim.PromptText, CodingAgent = claim.CodingAgent, Questions = claim.Questions,
+        SecretNames = NamesOf(claim.Secrets),
     };
 
     /// <summary>What the claims of a task ask for; <paramref name="spec"/> has its defaults filled in.</summary>
     public static AssignedWork Of(CreateTaskRequest spec) => new()
     {
         Mode = spec.Mode ?? TaskMode.Command, Command = spec.Command, WorkingDirectory = spec.WorkingDirectory, Environment = spec.Environment,
-        EnvironmentFromMachine = spec.EnvironmentFromMachine, Resources = spec.Resources, PromptText = spec.PromptText, CodingAgent = spec.CodingAgent, SecretNames = NamesOf(spec.Secrets),
+        EnvironmentFromMachine = spec.EnvironmentFromMachine, Resources = spec.Resources, PromptText = spec.PromptText, CodingAgent = spec.CodingAgent, Questions = spec.Questions,
+        SecretNames = NamesOf(spec.Secrets),
     };
 
     /// <summary>SHA-256 in lower-case hex. The encoding is named in it, so that a later one is another digest and never the same by accident.</summary>
@@ -51,6 +55,14 @@ public sealed record AssignedWork
         digest.Add(Resources?.GpuCount?.ToString(CultureInfo.InvariantCulture));
         digest.Add(PromptText);
         digest.Add(CodingAgent);
+        digest.Add(Questions?.Count.ToString(CultureInfo.InvariantCulture));
+        foreach (var question in Questions ?? [])
+        {
+            digest.Add(question.Name);
+            digest.Add(question.Text);
+            digest.Add(question.Form?.ToString().ToLowerInvariant());
+            digest.Add(question.Fields);
+        }
         digest.Add(SecretNames);
         return digest.Finish();
     }

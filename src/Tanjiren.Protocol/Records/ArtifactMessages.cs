@@ -6,7 +6,7 @@ namespace Tanjiren.Protocol;
 [JsonConverter(typeof(SnakeCaseEnum<ArtifactKind>))]
 public enum ArtifactKind
 {
-    /// <summary>Markdown that somebody wrote.</summary>
+    /// <summary>Markdown that somebody wrote, or the answer of a coding agent to a question.</summary>
     Note,
     /// <summary>An address elsewhere.</summary>
     Link,
@@ -60,7 +60,7 @@ public sealed record ArtifactBody
     public string? Sha256 { get; init; }
     /// <summary>The Markdown of a note or summary. Absent in lists, and for evidence (read that at <c>…/content</c>).</summary>
     public string? Text { get; init; }
-    /// <summary>User id; absent: the server.</summary>
+    /// <summary>User id, or of an answer the id of the workstation that gave it; absent: the server.</summary>
     public string? CreatedBy { get; init; }
     public required DateTimeOffset CreatedAt { get; init; }
 }

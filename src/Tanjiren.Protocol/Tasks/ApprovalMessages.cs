@@ -115,9 +115,11 @@ public sealed record UpdateTaskRequest
 {
     public string? Intent { get; init; }
     public CommandSpec? Command { get; init; }
-    /// <summary>Of a task in mode prompt; a task's mode stays.</summary>
+    /// <summary>Of a task in mode prompt or investigate; a task's mode stays.</summary>
     public string? PromptText { get; init; }
-    /// <summary>Of a task in mode prompt; empty: whichever the machine has.</summary>
+    /// <summary>Of a task in mode investigate; as a whole.</summary>
+    public IReadOnlyList<TaskQuestion>? Questions { get; init; }
+    /// <summary>Of a task in those modes; empty: whichever the machine has.</summary>
     public string? CodingAgent { get; init; }
     /// <summary>Of a task in mode prompt.</summary>
     public int? PermissionTimeoutSeconds { get; init; }

@@ -99,8 +99,10 @@ public sealed record StepBody
     public string? Response { get; init; }
     /// <summary>It has a response for which there is no room here: all of a task together have 4 Mi characters, in the order of the steps. The step's log has its words.</summary>
     public bool? ResponseLeftOut { get; init; }
-    /// <summary>Of a prompt, where the coding agent says it.</summary>
+    /// <summary>Of prompts and investigations, where the coding agent says it.</summary>
     public TokenUsage? Usage { get; init; }
+    /// <summary>Of an investigation: what became of each question so far, in their order; of several claims the newest that has an answer. Absent in lists.</summary>
+    public IReadOnlyList<StepAnswerBody>? Answers { get; init; }
     public required LeaseState LeaseState { get; init; }
     public required long LeaseGeneration { get; init; }
     /// <summary>How often it was claimed.</summary>
@@ -142,8 +144,10 @@ public sealed record ClaimResponse
     public TaskMode? Mode { get; init; }
     /// <summary>Of the mode command.</summary>
     public CommandSpec? Command { get; init; }
-    /// <summary>Of the other modes: what the coding agent is asked.</summary>
+    /// <summary>Of the other modes: what the coding agent is asked, or what its questions are about.</summary>
     public string? PromptText { get; init; }
+    /// <summary>Of the mode investigate.</summary>
+    public IReadOnlyList<TaskQuestion>? Questions { get; init; }
     /// <summary>Which coding agent; absent: the machine's first.</summary>
     public string? CodingAgent { get; init; }
     /// <summary>Milliseconds that its questions wait for an answer. Absent: the server takes none.</summary>

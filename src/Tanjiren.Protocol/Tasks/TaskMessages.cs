@@ -35,7 +35,7 @@ public enum ApprovalStatus
     Expired,
 }
 
-/// <summary>What a task asks of a machine (T-02). <see cref="Investigate"/> is not served yet.</summary>
+/// <summary>What a task asks of a machine (T-02).</summary>
 [JsonConverter(typeof(SnakeCaseEnum<TaskMode>))]
 public enum TaskMode
 {
@@ -43,6 +43,7 @@ public enum TaskMode
     Command,
     /// <summary>A prompt to a coding agent on each target; how its turn ends decides.</summary>
     Prompt,
+    /// <summary>Questions to a coding agent on each target, in one session; each answer is checked and becomes an artifact.</summary>
     Investigate,
 }
 
@@ -99,7 +100,7 @@ public sealed record ResourceSpec
 /// <summary><c>POST /api/tasks</c>. Takes <c>Idempotency-Key</c>.</summary>
 public sealed record CreateTaskRequest
 {
-    /// <summary>What it is for, in a person's words, 1-500 characters. Absent: the command line, or the prompt.</summary>
+    /// <summary>What it is for, in a person's words, 1-500 characters. Absent: the command line, the prompt, or the first question.</summary>
     public string? Intent { get; init; }
     /// <summary>Default <c>command</c>.</summary>
     public TaskMode? Mode { get; init; }
@@ -124,7 +125,7 @@ public sealed record CreateTaskRequest
     public int? TimeoutSeconds { get; init; }
     /// <summary>How long it may wait for its first claim, 1-2,592,000 s; default 604,800 (7 days). Then the task fails.</summary>
     public int? QueueTimeoutSeconds { get; init; }
-    /// <summary>How long a stale lease waits for its holder, 1-3,600 s; default 120 for commands, 600 for prompts.</summary>
+    /// <summary>How long a stale lease waits for its holder, 1-3,600 s; default 120 for commands, 600 for prompts and investigations.</summary>
     public int? LeaseGraceSeconds { get; init; }
     /// <summary>Default <c>fail</c>.</summary>
     public OnWorkerLost? OnWorkerLost { get; init; }
@@ -135,8 +136,10 @@ public sealed record CreateTaskRequest
     public ApprovalClass? ApprovalClass { get; init; }
     /// <summary>Absent: no attempt follows a failure by itself.</summary>
     public RetryPolicy? Retry { get; init; }
-    /// <summary>What a coding agent is asked, in the modes prompt and investigate; at most 64 KiB of UTF-8.</summary>
+    /// <summary>What a coding agent is asked, in the mode prompt; what the questions are about, in the mode investigate, which does not need it. At most 64 KiB of UTF-8.</summary>
     public string? PromptText { get; init; }
+    /// <summary>Of the mode investigate, which needs them: 1-50, asked in this order.</summary>
+    public IReadOnlyList<TaskQuestion>? Questions { get; init; }
     /// <summary>The coding agent that is to be asked, in those modes: <see cref="CodingAgentName"/>. Absent: whichever the machine has.</summary>
     public string? CodingAgent { get; init; }
     /// <summary>How long a coding agent's question whether it may use a tool waits for an answer, in those modes, 1-86,400 s; default 600 (10 minutes). Then it is denied.</summary>
@@ -165,6 +168,8 @@ public sealed record TaskBody
     public CommandSpec? Command { get; init; }
     /// <summary>What a coding agent is asked, in the other modes.</summary>
     public string? PromptText { get; init; }
+    /// <summary>Of the mode investigate.</summary>
+    public IReadOnlyList<TaskQuestion>? Questions { get; init; }
     /// <summary>Which is asked. Absent: whichever the machine has.</summary>
     public string? CodingAgent { get; init; }
     /// <summary>In the modes prompt and investigate: how long a question of the coding agent waits for an answer.</summary>

@@ -3,12 +3,13 @@ using System.Text;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Tasks;
+using Tanjiren.Server.Tasks.Answers;
 
 namespace Tanjiren.Server.Artifacts;
 
 /// <summary>
 /// What a task leaves behind when it ends, also for the time when its steps and logs are gone: the outcome and duration of each step, and the last output of those
-/// that failed. Written with the end itself, and once for each task.
+/// that failed; of an investigation what became of each question. Written with the end itself, and once for each task.
 /// </summary>
 internal static class SummaryArtifact
 {
@@ -25,9 +26,10 @@ internal static class SummaryArtifact
     }
 
     /// <summary>Adds it to what <paramref name="locked"/> writes when it is saved.</summary>
-    public static void Add(LockedExecution locked, TaskState state, string outcome, IReadOnlyList<StepRow> steps, IReadOnlyList<(StepRow Step, byte[] Output)> tails)
+    public static void Add(LockedExecution locked, TaskState state, string outcome, IReadOnlyList<StepRow> steps, IReadOnlyList<(StepRow Step, byte[] Output)> tails,
+        IReadOnlyList<AnswerRow> answers)
     {
-        var content = Encoding.UTF8.GetBytes(Text(state, locked.Intent, outcome, steps, tails));
+        var content = Encoding.UTF8.GetBytes(Text(state, locked.Intent, outcome, steps, tails) + AnswerSummary.Text(locked.ParsedSpec.Questions, steps, answers));
         var draft = new ArtifactDraft { Kind = ArtifactKind.Summary, Title = $"{state}: {locked.Intent}", MediaType = ArtifactRules.Markdown, Content = content };
         locked.Also("""
             INSERT INTO artifacts (id, organization_id, task_id, task_intent, investigation_id, kind, title, media_type, size_bytes, sha256, created_at, content)
@@ -45,14 +47,14 @@ internal static class SummaryArtifact
     /// <summary>The Markdown. Text of others in it stays text: cells are escaped, output is indented and so neither markup nor HTML.</summary>
     public static string Text(TaskState state, string intent, string outcome, IReadOnlyList<StepRow> steps, IReadOnlyList<(StepRow Step, byte[] Output)> tails)
     {
-        var text = new StringBuilder($"# {state}: {Escaped(intent)}\n\n{Escaped(outcome)}\n");
+        var text = new StringBuilder($"# {state}: {PlainMarkdown.Line(intent)}\n\n{PlainMarkdown.Line(outcome)}\n");
         if (steps.Count > 0) text.Append("\n| step | workstation | outcome | took |\n|---|---|---|---|\n");
         foreach (var step in steps)
-            text.Append(CultureInfo.InvariantCulture, $"| {step.Ordinal + 1} | {Escaped(step.InstanceName ?? "none")} | {Escaped(HowItEnded(step))} | {OutcomeSummary.Took(step) ?? "-"} |\n");
+            text.Append(CultureInfo.InvariantCulture, $"| {step.Ordinal + 1} | {PlainMarkdown.Line(step.InstanceName ?? "none")} | {PlainMarkdown.Line(HowItEnded(step))} | {OutcomeSummary.Took(step) ?? "-"} |\n");
         foreach (var (step, output) in tails)
         {
-            text.Append(CultureInfo.InvariantCulture, $"\nThe last output of step {step.Ordinal + 1} on {Escaped(step.InstanceName ?? "none")}:\n\n");
-            foreach (var line in Encoding.UTF8.GetString(output).ReplaceLineEndings("\n").TrimEnd('\n').Split('\n')) text.Append("    ").Append(Visible(line)).Append('\n');
+            text.Append(CultureInfo.InvariantCulture, $"\nThe last output of step {step.Ordinal + 1} on {PlainMarkdown.Line(step.InstanceName ?? "none")}:\n\n");
+            foreach (var line in Encoding.UTF8.GetString(output).ReplaceLineEndings("\n").TrimEnd('\n').Split('\n')) text.Append("    ").Append(PlainMarkdown.Visible(line)).Append('\n');
         }
         return text.ToString();
     }
@@ -73,15 +75,4 @@ internal static class SummaryArtifact
         var why = step.State == "succeeded" ? step.State : OutcomeSummary.HowItEnded(step);
         return why == step.State ? why : $"{step.State}: {why}";
     }
-
-    /// <summary>As one line of text in Markdown.</summary>
-    private static string Escaped(string text)
-    {
-        var escaped = new StringBuilder(text.Length);
-        foreach (var c in Visible(text)) escaped.Append(c is '\\' or '`' or '*' or '_' or '[' or ']' or '<' or '>' or '|' or '#' or '!' or '&' ? "\\" + c : c.ToString());
-        return escaped.ToString();
-    }
-
-    /// <summary>Without what would move a terminal's cursor or change its colours.</summary>
-    private static string Visible(string line) => new([.. line.Select(c => c == '\t' ? ' ' : char.IsControl(c) ? '\uFFFD' : c)]);
 }

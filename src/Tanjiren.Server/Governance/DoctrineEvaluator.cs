@@ -8,7 +8,7 @@ namespace Tanjiren.Server.Governance;
 internal sealed record DoctrineCase
 {
     public required TaskMode Mode { get; init; }
-    /// <summary>The command or the prompt.</summary>
+    /// <summary>The command, the prompt, or the questions.</summary>
     public required string Text { get; init; }
     /// <summary>Of all machines that could run it together: the strictest machine counts, and every condition on tags is met by any one tag.</summary>
     public required IReadOnlySet<string> Tags { get; init; }
@@ -17,8 +17,9 @@ internal sealed record DoctrineCase
     public required IReadOnlyList<DoctrineOrigin> Origins { get; init; }
     public required DateTimeOffset Now { get; init; }
 
-    /// <summary>The command of a task in that mode, the prompt of any other.</summary>
-    public static string TextOf(CreateTaskRequest spec) => spec.Mode is null or TaskMode.Command ? TextOf(spec.Command) : spec.PromptText ?? "";
+    /// <summary>The command of a task in that mode; of the others the prompt, and after it the text of each question on a line of its own.</summary>
+    public static string TextOf(CreateTaskRequest spec) => spec.Mode is null or TaskMode.Command ? TextOf(spec.Command)
+        : string.Join('\n', (spec.Questions ?? []).Select(q => q.Text).Prepend(spec.PromptText).Where(text => !string.IsNullOrEmpty(text)));
 
     /// <summary>Arguments are joined by single spaces: what a pattern is meant for is written like a command line.</summary>
     public static string TextOf(CommandSpec? command) => command?.Shell ?? string.Join(' ', command?.Argv ?? []);

@@ -6,6 +6,7 @@ using Tanjiren.Protocol;
 using Tanjiren.Server.Artifacts;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Hosting;
+using Tanjiren.Server.Tasks.Answers;
 using Tanjiren.Server.Tasks.Permissions;
 using Tanjiren.Server.Tasks.Retries;
 
@@ -168,7 +169,7 @@ internal sealed class LockedExecution
     public void EndPlanned(TaskState to, string summary)
     {
         if (TaskState != TaskState.Planned) throw new InvalidOperationException($"A task that is {TaskState} ends with its last step.");
-        End(to, summary, [], []);
+        End(to, summary, [], [], []);
     }
 
     /// <summary>Writes the counters, the events and what was put off till now, and ends the task when its last step has ended. Wakes listeners after the commit.</summary>
@@ -250,16 +251,17 @@ internal sealed class LockedExecution
             SELECT s.*, i.name AS instance_name FROM steps s LEFT JOIN instances i ON i.id = coalesce(s.claimed_by, s.target_instance_id)
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId = TaskId });
-        End(to, OutcomeSummary.Of(to, steps), steps, await SummaryArtifact.TailsAsync(_tx, steps));
+        var answers = _row.Mode == "investigate" ? await AnswerStore.OfTaskAsync(_tx, TaskId, withAnswers: false) : [];
+        End(to, OutcomeSummary.Of(to, steps), steps, await SummaryArtifact.TailsAsync(_tx, steps), answers);
         if (to == TaskState.Failed) PlanRetry(steps, wakeUps);
     }
 
-    private void End(TaskState to, string summary, IReadOnlyList<StepRow> steps, IReadOnlyList<(StepRow Step, byte[] Output)> tails)
+    private void End(TaskState to, string summary, IReadOnlyList<StepRow> steps, IReadOnlyList<(StepRow Step, byte[] Output)> tails, IReadOnlyList<AnswerRow> answers)
     {
         if (!TaskRules.MayMove(TaskState, to)) throw new InvalidOperationException($"A task can't move from {TaskState} to {to}.");
         Also("UPDATE tasks SET state = @endTo, ended_at = @endAt, outcome_summary = @summary, frozen_until = NULL WHERE id = @ended AND state = @endFrom;",
             new { ended = TaskId, endTo = WireNames.Of(to), endAt = _now, summary, endFrom = _row.TaskState });
-        SummaryArtifact.Add(this, to, summary, steps, tails);
+        SummaryArtifact.Add(this, to, summary, steps, tails, answers);
         _row.TaskState = WireNames.Of(to);
         if (ApprovalStatus is ApprovalStatus.Pending or ApprovalStatus.Approved)
         {

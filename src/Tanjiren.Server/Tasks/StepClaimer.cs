@@ -154,6 +154,7 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
             Mode = spec.Mode is null or TaskMode.Command ? null : spec.Mode,
             Command = spec.Command,
             PromptText = spec.PromptText,
+            Questions = spec.Questions,
             CodingAgent = spec.CodingAgent,
             PermissionTimeoutMs = spec.PermissionTimeoutSeconds * 1000L,
             WorkingDirectory = spec.WorkingDirectory,

@@ -20,6 +20,7 @@ internal static class TaskMapping
             ApprovalStatus = WireNames.Parse<ApprovalStatus>(task.ApprovalStatus),
             Command = spec.Command,
             PromptText = spec.PromptText,
+            Questions = spec.Questions,
             CodingAgent = spec.CodingAgent,
             PermissionTimeoutSeconds = spec.PermissionTimeoutSeconds,
             Targets = spec.Targets!,
@@ -64,7 +65,7 @@ internal static class TaskMapping
         };
     }
 
-    public static StepBody ToBody(StepRow step, ResponseRow? response) => new()
+    public static StepBody ToBody(StepRow step, ResponseRow? response, IReadOnlyList<StepAnswerBody>? answers = null) => new()
     {
         Id = step.Id,
         State = WireNames.Parse<StepState>(step.State),
@@ -81,6 +82,7 @@ internal static class TaskMapping
         Response = response?.Response,
         ResponseLeftOut = response is { Response: null, Length: not null } ? true : null,
         Usage = response?.Usage is { } usage ? JsonSerializer.Deserialize(usage, WireJson.Default.TokenUsage) : null,
+        Answers = answers is { Count: > 0 } ? answers : null,
         LeaseState = WireNames.Parse<LeaseState>(step.LeaseState),
         LeaseGeneration = step.LeaseGeneration,
         Attempts = step.Attempts,

@@ -92,6 +92,7 @@ internal sealed class TaskPurge(Database database, TimeProvider clock)
             DELETE FROM step_logs WHERE task_id = @taskId;
             DELETE FROM step_events WHERE task_id = @taskId;
             DELETE FROM step_claims WHERE step_id IN (SELECT id FROM steps WHERE task_id = @taskId);
+            DELETE FROM step_answers WHERE step_id IN (SELECT id FROM steps WHERE task_id = @taskId);
             DELETE FROM permissions WHERE task_id = @taskId;
             DELETE FROM step_responses WHERE step_id IN (SELECT id FROM steps WHERE task_id = @taskId);
             DELETE FROM steps WHERE task_id = @taskId;

@@ -42,5 +42,5 @@ internal sealed class TaskRequestResolver(LeaseOptions options, RunbookDirectory
 
     /// <summary>Whether a request with a runbook says itself what runs, in which surroundings, or where: then it is no longer the runbook alone that brings it about.</summary>
     private static bool IsOwn(CreateTaskRequest request) =>
-        request is not { Command: null, PromptText: null, CodingAgent: null, Environment: null, EnvironmentFromMachine: null, WorkingDirectory: null, Targets: null };
+        request is not { Command: null, PromptText: null, Questions: null, CodingAgent: null, Environment: null, EnvironmentFromMachine: null, WorkingDirectory: null, Targets: null };
 }

@@ -23,10 +23,10 @@ internal static class TaskRequestRules
     public static CreateTaskRequest Normalize(CreateTaskRequest request, int defaultGraceSeconds, FieldErrors errors)
     {
         var mode = request.Mode ?? TaskMode.Command;
-        errors.Require(mode != TaskMode.Investigate, "mode", "'investigate' is not served by this version; give 'command' or 'prompt'");
         errors.Require(request.Parameters is null || request.RunbookId is not null, "parameters", "are a runbook's: give runbookId");
         if (mode == TaskMode.Command) CheckCommand(request.Command, errors);
         CheckPrompt(request, mode, errors);
+        var questions = QuestionRules.Normalize(request, mode, errors);
         CheckTargets(request.Targets, errors);
         CheckEnvironment(request, errors);
         SecretRules.Check(request, errors);
@@ -47,6 +47,7 @@ internal static class TaskRequestRules
         {
             Intent = intent,
             Mode = mode,
+            Questions = questions,
             Targets = (request.Targets ?? new TargetSpec()) with
             {
                 Placement = request.Targets?.Placement ?? (request.Targets?.Workstations is { Count: > 0 } ? Placement.All : Placement.Any),
@@ -70,10 +71,11 @@ internal static class TaskRequestRules
             "can be raised, not lowered; cancel the task and create another");
         return Normalize(stored with
         {
-            // An intent that nobody gave was the old command line, or the old prompt.
-            Intent = change.Intent ?? ((change.Command is not null || change.PromptText is not null) && stored.Intent == DefaultIntent(stored) ? null : stored.Intent),
+            // An intent that nobody gave was the old command line, the old prompt, or the old questions.
+            Intent = change.Intent ?? ((change.Command is not null || change.PromptText is not null || change.Questions is not null) && stored.Intent == DefaultIntent(stored) ? null : stored.Intent),
             Command = change.Command ?? stored.Command,
             PromptText = change.PromptText ?? stored.PromptText,
+            Questions = change.Questions ?? stored.Questions,
             CodingAgent = change.CodingAgent is "" ? null : change.CodingAgent ?? stored.CodingAgent,
             PermissionTimeoutSeconds = change.PermissionTimeoutSeconds ?? stored.PermissionTimeoutSeconds,
             Targets = change.Targets ?? stored.Targets,
@@ -139,7 +141,7 @@ internal static class TaskRequestRules
             errors.Require(request.PermissionTimeoutSeconds is null, "permissionTimeoutSeconds", "is for the modes prompt and investigate");
             return;
         }
-        errors.Require(request.Command is null, "command", "is for the mode command; give promptText");
+        errors.Require(request.Command is null, "command", mode == TaskMode.Prompt ? "is for the mode command; give promptText" : "is for the mode command; give questions");
         errors.Require(mode != TaskMode.Prompt || !string.IsNullOrWhiteSpace(request.PromptText), "promptText", "is required in the mode prompt: what the coding agent is asked");
         errors.Require(request.CodingAgent is null || CodingAgentName.IsValid(request.CodingAgent), "codingAgent", CodingAgentName.Rule);
     }
@@ -204,8 +206,12 @@ internal static class TaskRequestRules
         errors.Range(resources.GpuCount, 0, 1024, "resources.gpuCount");
     }
 
-    private static string DefaultIntent(CreateTaskRequest request) =>
-        AsIntent(request.Mode is null or TaskMode.Command ? request.Command?.Shell ?? string.Join(' ', request.Command?.Argv ?? []) : request.PromptText ?? "");
+    private static string DefaultIntent(CreateTaskRequest request) => AsIntent(request.Mode switch
+    {
+        null or TaskMode.Command => request.Command?.Shell ?? string.Join(' ', request.Command?.Argv ?? []),
+        TaskMode.Investigate when string.IsNullOrWhiteSpace(request.PromptText) => QuestionRules.AsIntent(request.Questions),
+        _ => request.PromptText ?? "",
+    });
 
     /// <summary>Any text as one line of at most 500 characters.</summary>
     public static string AsIntent(string text)

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
+using Tanjiren.Server.Tasks.Answers;
 using Tanjiren.Server.Tasks.Approvals;
 using Tanjiren.Server.Tasks.Permissions;
 
@@ -26,7 +27,7 @@ internal sealed class TaskStore(Database database)
     /// <param name="sql">A connection or transaction.</param>
     /// <param name="organizationId">Whose.</param>
     /// <param name="taskId">Which.</param>
-    /// <param name="onlyWhenEnded">Responses of coding agents only once the task has ended: for who asks at every change.</param>
+    /// <param name="onlyWhenEnded">Responses and answers of coding agents only once the task has ended: for who asks at every change.</param>
     public static async Task<TaskBody?> FindAsync(SqlSession sql, string organizationId, string taskId, bool onlyWhenEnded = false)
     {
         var task = await FindRowAsync(sql, organizationId, taskId);
@@ -44,11 +45,18 @@ internal sealed class TaskStore(Database database)
             WHERE s.task_id = @taskId ORDER BY s.ordinal
             """, new { taskId });
         var responses = task.Mode == "command" || (onlyWhenEnded && task.EndedAt is null) ? [] : (await ResponsesAsync(sql, taskId)).ToDictionary(r => r.StepId);
+        var answers = task.Mode != "investigate" || (onlyWhenEnded && task.EndedAt is null) ? null : await AnswersAsync(sql, task);
         var permissions = task.Mode == "command" || task.State != "executing" ? [] : await PermissionStore.PendingOfTaskAsync(sql, organizationId, taskId);
         return TaskMapping.ToBody(task, new ExecutionBody
         {
-            Id = execution.Id, ActiveSteps = execution.ActiveSteps, Steps = [.. steps.Select(s => TaskMapping.ToBody(s, responses.GetValueOrDefault(s.Id)))],
+            Id = execution.Id, ActiveSteps = execution.ActiveSteps, Steps = [.. steps.Select(s => TaskMapping.ToBody(s, responses.GetValueOrDefault(s.Id), answers?[s.Id].ToList()))],
         }, [.. approvals.Select(a => a.ToBody())], [.. permissions.Select(p => p.ToBody())]);
+    }
+
+    private static async Task<ILookup<string, StepAnswerBody>> AnswersAsync(SqlSession sql, TaskRow task)
+    {
+        var questions = task.ParseSpec().Questions ?? [];
+        return (await AnswerStore.OfTaskAsync(sql, task.Id, withAnswers: true)).Where(row => row.Ordinal < questions.Count).ToLookup(row => row.StepId, row => row.ToBody(questions[row.Ordinal]));
     }
 
     /// <summary>As many as fit: a thousand machines may have answered with 256 KiB each.</summary>

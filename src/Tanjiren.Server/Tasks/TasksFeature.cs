@@ -1,6 +1,7 @@
 using Tanjiren.Server.Governance;
 using Tanjiren.Server.Hosting;
 using Tanjiren.Server.Secrets;
+using Tanjiren.Server.Tasks.Answers;
 using Tanjiren.Server.Tasks.Approvals;
 using Tanjiren.Server.Tasks.Leases;
 using Tanjiren.Server.Tasks.Permissions;
@@ -26,7 +27,7 @@ internal static class TasksFeature
         services.AddSingleton<TaskEventStream>();
         services.AddSingleton<StepClaimer>();
         services.AddSingleton<StepResolver>();
-        services.AddSingleton<LogAppender>();
+        services.AddSingleton<LogAppender>().AddSingleton<AnswerStore>();
         services.AddSingleton<LeaseBook>();
         services.AddSingleton<WorkQuery>();
         services.AddSingleton<RunMetrics>();
@@ -44,5 +45,6 @@ internal static class TasksFeature
         routes.MapPermissionEndpoints();
         routes.MapStepEndpoints();
         routes.MapStepPermissionEndpoints();
+        routes.MapAnswerEndpoints();
     }
 }

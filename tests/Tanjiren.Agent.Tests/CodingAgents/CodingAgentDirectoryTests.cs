@@ -32,5 +32,15 @@ public sealed class CodingAgentDirectoryTests
     }
 
     [Fact]
+    public void Who_is_to_be_spoken_to_more_than_once_is_no_program_that_reads_one_prompt()
+    {
+        var configured = new Dictionary<string, CodingAgentSettings> { ["claude"] = new() { Command = ["llm"], Protocol = CodingAgentProtocol.Stdin }, ["zed"] = new() { Command = ["zed-acp"] } };
+        var directory = new CodingAgentDirectory(configured, program => program is "llm" or "zed-acp");
+        directory.Find(null)!.Name.ShouldBe("claude");
+        directory.Find(null, converses: true)!.Name.ShouldBe("zed");
+        directory.Find("claude", converses: true).ShouldBeNull();
+    }
+
+    [Fact]
     public void Nothing_is_announced_as_nothing() => new CodingAgentDirectory(None, _ => false).Names().ShouldBeNull();
 }

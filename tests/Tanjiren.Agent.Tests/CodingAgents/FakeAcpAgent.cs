@@ -42,7 +42,7 @@ internal static class FakeAcpAgent
                 case "session/prompt":
                     if (Prompted(scenario, id, message.RootElement.GetProperty("params").GetProperty("prompt")[0].GetProperty("text").GetString()!) is { } code) return code;
                     break;
-                case "session/cancel" when scenario == "endless":
+                case "session/cancel" when scenario == "endless" || scenario.StartsWith(Script, StringComparison.Ordinal):
                     Answer(waiting, """{"stopReason":"cancelled"}""");
                     break;
                 case "":
@@ -54,11 +54,16 @@ internal static class FakeAcpAgent
         return 0;
     }
 
+    /// <summary>Begins a scenario that says what is done with each prompt: <c>q:good|bad|die</c>; the last of it with all that follow.</summary>
+    public const string Script = "q:";
+
     private static int waiting;
+    private static int turn;
 
     private static int? Prompted(string scenario, int id, string prompt)
     {
         waiting = id;
+        if (scenario.StartsWith(Script, StringComparison.Ordinal)) return Inquired(scenario[Script.Length..].Split('|'), id, prompt);
         switch (scenario)
         {
             case "plain":
@@ -101,6 +106,51 @@ internal static class FakeAcpAgent
                 break;
         }
         return null;
+    }
+
+    private static int? Inquired(string[] script, int id, string prompt)
+    {
+        switch (script[Math.Min(turn++, script.Length - 1)])
+        {
+            case "die":
+                Say("I was about to");
+                return Die();
+            case "hang":
+                Say("thinking ");
+                return null;
+            case "bad":
+                Say("I think that it is fine.");
+                break;
+            case "unproven":
+                Say("""Yes: {"answer": true}""");
+                break;
+            case "overloaded":
+                Error(id, """{"code":-32603,"message":"Internal error","data":{"details":"the model is overloaded"}}""");
+                return null;
+            case "limit":
+                Answer(id, """{"stopReason":"max_tokens"}""");
+                return null;
+            default:
+                Say("I looked. {\"this\": \"is no answer\"}\n\n```json\n" + GoodAnswer(prompt) + "\n```\n");
+                break;
+        }
+        Answer(id, """{"stopReason":"end_turn"}""");
+        return null;
+    }
+
+    /// <summary>In the form that the prompt spells out.</summary>
+    private static string GoodAnswer(string prompt)
+    {
+        var answer = "\"words\"";
+        if (prompt.Contains("is an array of strings", StringComparison.Ordinal)) answer = """["one", "two"]""";
+        if (prompt.Contains("is true for yes", StringComparison.Ordinal)) answer = "true";
+        const string fields = "exactly these fields: ";
+        if (prompt.IndexOf(fields, StringComparison.Ordinal) is >= 0 and var at)
+        {
+            var named = prompt[(at + fields.Length)..].Split('.')[0].Split(", ");
+            answer = "{" + string.Join(", ", named.Select(name => $"\"{name}\": null")) + "}";
+        }
+        return """{"answer": ANSWER, "evidence": [{"file": "src/a.cs", "line": 3, "endLine": 5, "note": "seen"}, {"command": "ls"}]}""".Replace("ANSWER", answer);
     }
 
     /// <summary>Says what it was answered, and ends its turn.</summary>

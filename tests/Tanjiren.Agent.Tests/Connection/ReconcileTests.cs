@@ -115,6 +115,26 @@ public sealed class ReconcileTests : IAsyncLifetime
         (exit.ExitCode, exit.Signal).ShouldBe((3, null));
     }
 
+    /// <summary>Given by an agent that was killed in the middle of the next question.</summary>
+    [Fact]
+    public async Task Answers_in_the_journal_are_sent_before_its_claim_ends()
+    {
+        ServerHolds();
+        Journalled(Claiming(), Leased(), Spawning(ProcessMarks.New()), Answer("a"), Answer("b"), Entry(JournalKind.AnswerStored) with { Question = "a" }, Answer("c"));
+
+        await agent.StartAsync();
+
+        await Eventually.TrueAsync(() => step.Result is not null);
+        step.Result!.Reason.ShouldBe(StepReason.UnknownOutcome);
+        step.Answered().Select(a => (a.Question, a.LeaseGeneration)).ShouldBe([("b", 5L), ("c", 5L)]);
+        step.Answered()[0].Answer!.Value.GetString().ShouldBe("words: <b> ü");
+    }
+
+    private static JournalEntry Answer(string question) => Entry(JournalKind.Answer) with
+    {
+        Answer = new StepAnswerRequest { LeaseGeneration = 5, Question = question, Asked = 1, Answer = System.Text.Json.JsonDocument.Parse("\"words: <b> ü\"").RootElement },
+    };
+
     [Fact]
     public async Task A_result_in_the_outbox_is_sent_with_the_output_that_was_not()
     {

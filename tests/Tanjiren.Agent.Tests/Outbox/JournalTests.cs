@@ -43,6 +43,28 @@ public sealed class JournalTests : IDisposable
         again.Read(s => s.Snapshot().Single(e => e.Kind == JournalKind.Leased)).TraceParent.ShouldBe("00-a-b-01");
     }
 
+    /// <summary>One that is written twice, because a sync failed, is still one.</summary>
+    [Fact]
+    public void Answers_that_the_server_has_not_outlive_a_restart_and_a_snapshot()
+    {
+        static StepAnswerRequest Answer(string question, string json) => new() { Question = question, LeaseGeneration = 3, Asked = 1, Answer = System.Text.Json.JsonDocument.Parse(json).RootElement };
+        using (var journal = Open())
+        {
+            journal.Append(Claiming("clm_1"), durable: true);
+            journal.Append(Of("clm_1", JournalKind.Answer) with { Answer = Answer("a", "true") }, durable: true);
+            journal.Append(Of("clm_1", JournalKind.Answer) with { Answer = Answer("b", """{"x":[1,null]}""") }, durable: true);
+            journal.Append(Of("clm_1", JournalKind.Answer) with { Answer = Answer("b", """{"x":[1,null]}""") }, durable: true);
+            journal.Append(Of("clm_1", JournalKind.AnswerStored) with { Question = "a" }, durable: true);
+        }
+        // The second time from the snapshot that the first one has begun its file with.
+        for (var life = 0; life < 2; life++)
+        {
+            using var again = Open();
+            var left = again.Read(s => s.Find("clm_1"))!.Answers.Single();
+            (left.Question, left.LeaseGeneration, left.Answer!.Value.GetRawText()).ShouldBe(("b", 3, """{"x":[1,null]}"""));
+        }
+    }
+
     /// <summary>A hand-back begins the claim anew; a crash between its records must not turn a job that ran into one that never started.</summary>
     [Fact]
     public void A_claim_that_is_taken_up_again_stays_one_that_may_have_run()

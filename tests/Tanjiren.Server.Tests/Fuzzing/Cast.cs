@@ -192,15 +192,15 @@ internal sealed class Cast : IDisposable
     }
 
     /// <summary>A step that one of the workstations holds; claimed now, if there is none.</summary>
-    public async Task<StepFact> HeldStepAsync(Random random)
+    public async Task<StepFact> HeldStepAsync(Random random, bool asks = false)
     {
-        if (Steps.Where(s => s.Held).ToList() is { Count: > 0 } held) return held[random.Next(held.Count)];
+        if (Steps.Where(s => s.Held && (!asks || s.Asks)).ToList() is { Count: > 0 } held) return held[random.Next(held.Count)];
         for (var attempt = 0; ; attempt++)
         {
             var agent = Agent(random);
-            var step = await QueuedStepAsync(random, agent);
-            // A beat first: an earlier one may have said that the machine drains or runs one step at most.
+            // A beat first: an earlier one may have said that the machine drains, runs one step at most, or has no coding agent.
             await agent.PostAsync("heartbeat", new HeartbeatRequest { MaxConcurrent = 1000, CodingAgents = ["claude", "codex"] });
+            var step = await QueuedStepAsync(random, agent, asks);
             var claim = await agent.TryClaimAsync(step.Id, expectedGeneration: step.Generation);
             if (claim.StatusCode == HttpStatusCode.OK)
             {
@@ -233,15 +233,34 @@ internal sealed class Cast : IDisposable
         return null;
     }
 
-    public async Task<StepFact> QueuedStepAsync(Random random, DeviceClient? forAgent = null)
+    public async Task<StepFact> QueuedStepAsync(Random random, DeviceClient? forAgent = null, bool asks = false)
     {
-        var queued = Steps.Where(s => !s.Held && !s.Ended && (forAgent is null || s.Holder == forAgent)).ToList();
+        var queued = Steps.Where(s => !s.Held && !s.Ended && (!asks || s.Asks) && (forAgent is null || s.Holder == forAgent)).ToList();
         if (queued.Count > 0) return queued[random.Next(queued.Count)];
         var agent = forAgent ?? Agent(random);
-        var task = await (await _owner.PostJsonAsync("/api/tasks", TaskCalls.On(agent.InstanceId))).BodyAsync<TaskBody>();
-        Add(new StepFact(task.StepId(), task.Id) { Holder = agent });
+        var task = await (await _owner.PostJsonAsync("/api/tasks", asks ? Inquiry(agent.InstanceId) : TaskCalls.On(agent.InstanceId))).BodyAsync<TaskBody>();
+        Add(new StepFact(task.StepId(), task.Id) { Holder = agent, Asks = asks });
         return Steps[^1];
     }
+
+    /// <summary>A task with a question of each form.</summary>
+    public static CreateTaskRequest Inquiry(params string[] workstations) => TaskCalls.On(workstations) with
+    {
+        Mode = TaskMode.Investigate,
+        Command = null,
+        Questions =
+        [
+            new() { Name = "what", Text = "What is it?" }, new() { Name = "parts", Text = "Which parts?", Form = AnswerForm.List },
+            new() { Name = "safe", Text = "Is it safe?", Form = AnswerForm.YesNo }, new() { Name = "entry", Text = "Where is the door?", Form = AnswerForm.Object, Fields = ["side", "floor"] },
+        ],
+    };
+
+    /// <summary>A good answer to one of those.</summary>
+    public static StepAnswerRequest AnswerTo(string question, long generation) => new()
+    {
+        LeaseGeneration = generation, Question = question, Asked = 1, Evidence = [new() { File = "plan.md", Line = 1, EndLine = 2, Note = "drawn" }, new() { Command = "ls" }],
+        Answer = JsonDocument.Parse(question switch { "what" => "\"A house.\"", "parts" => """["roof"]""", "safe" => "true", _ => """{"side":"north","floor":null}""" }).RootElement,
+    };
 
     /// <summary>A task that waits for an approval; made now, if there is none. It may have been answered since by somebody of the cast.</summary>
     public async Task<string> PlannedTaskAsync(Random random)

@@ -267,7 +267,14 @@ internal static class DatabaseInvariants
         ("each investigation is in the audit log", Audited("investigations", "investigation.created")),
         ("each runbook is in the audit log", Audited("runbooks", "runbook.created")),
         ("each prompt is in the audit log", Audited("prompts", "prompt.created")),
-        ("each artifact that somebody made is in the audit log", Audited("artifacts", "artifact.created") + " AND created_by IS NOT NULL"),
+        ("each artifact that somebody made is in the audit log", Audited("artifacts", "artifact.created") + " AND created_by IS NOT NULL AND created_by NOT IN (SELECT id FROM instances)"),
+        ("an artifact that a workstation made is an answer", """
+            SELECT x.id FROM artifacts x JOIN tasks t ON t.id = x.task_id WHERE x.created_by IN (SELECT id FROM instances) AND NOT EXISTS (SELECT 1 FROM step_answers a WHERE a.artifact_id = x.id)
+            """),
+        ("an answer belongs to a claim, and its artifact to its task", """
+            SELECT a.step_id FROM step_answers a JOIN steps s ON s.id = a.step_id LEFT JOIN step_claims c ON c.step_id = a.step_id AND c.generation = a.generation
+            WHERE c.step_id IS NULL OR EXISTS (SELECT 1 FROM artifacts x WHERE x.id = a.artifact_id AND (x.task_id <> s.task_id OR x.kind <> 'note' OR x.created_by <> c.instance_id))
+            """),
         ("each change of a record is in the audit log, once for each version", """
             SELECT id FROM (SELECT id, version FROM investigations UNION ALL SELECT id, version FROM runbooks UNION ALL SELECT id, version FROM prompts) r
             WHERE version <> (SELECT count(*) FROM audit_events a WHERE a.subject = r.id)

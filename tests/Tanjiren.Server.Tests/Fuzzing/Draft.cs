@@ -83,6 +83,8 @@ internal sealed class StepFact(string id, string taskId)
     /// <summary>The workstation that holds or held it.</summary>
     public DeviceClient? Holder { get; set; }
     public bool Held { get; set; }
+    /// <summary>Its task has the questions of <see cref="Cast.Inquiry"/>.</summary>
+    public bool Asks { get; set; }
     public bool Ended { get; set; }
     public long Generation { get; set; }
     public long LogSeq { get; set; }

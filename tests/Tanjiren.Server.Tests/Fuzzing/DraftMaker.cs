@@ -77,7 +77,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 if (draft.Step.Holder is { } target && cast.Agents.Contains(target)) draft.Device = target;
                 return Wrong(draft, random) ?? draft.Step.Id;
             case (_, "/api/steps"):
-                draft.Step = await cast.HeldStepAsync(random);
+                draft.Step = await cast.HeldStepAsync(random, asks: draft.Route.Name == "answerStepQuestion");
                 draft.Device = draft.Step.Holder!;
                 return Wrong(draft, random) ?? draft.Step.Id;
             case (_, "/api/tasks/{id}/steps"):
@@ -144,7 +144,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
         "status" when draft.Route.Name == "listInvestigations" => random.Next(2) == 0 ? "open" : "closed",
         "status" when draft.Route.Name == "listRunbooks" => random.Next(2) == 0 ? "draft" : "active",
         "status" => random.Next(2) == 0 ? "queued" : "completed",
-        "mode" => random.Next(2) == 0 ? "command" : "prompt",
+        "mode" => random.Next(3) switch { 0 => "command", 1 => "prompt", _ => "investigate" },
         "approval" => "pending",
         "state" => random.Next(2) == 0 ? "pending" : "approved",
         "worker" => cast.Agent(random).InstanceId,
@@ -212,7 +212,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                 draft.SetBody(new UpdateTaskRequest
                 {
                     Intent = random.Next(2) == 0 ? cast.NewName() : null, Priority = random.Next(-3, 4), MaxParallel = random.Next(0, 3), TimeoutSeconds = random.Next(3000, 3600),
-                    PromptText = random.Next(8) == 0 ? "What else" : null, CodingAgent = random.Next(12) switch { 0 => "codex", 1 => "", _ => null },
+                    PromptText = random.Next(8) == 0 ? "What else" : null, Questions = random.Next(12) == 0 ? Cast.Inquiry().Questions : null, CodingAgent = random.Next(12) switch { 0 => "codex", 1 => "", _ => null },
                     Command = random.Next(3) == 0 ? new CommandSpec { Argv = ["true", cast.NewName()] } : null, Environment = random.Next(3) == 0 ? new Dictionary<string, string> { ["A"] = "c" } : null,
                     Targets = random.Next(4) == 0 ? new TargetSpec { Workstations = [cast.Agent(random).InstanceId] } : null,
                     Retry = random.Next(8) switch { 0 => new RetryPolicy { MaxAttempts = 2, BackoffSeconds = 3600 }, 1 => new RetryPolicy(), _ => null },
@@ -285,6 +285,10 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
                     Usage = random.Next(3) == 0 ? new TokenUsage { InputTokens = 12, OutputTokens = 3, CostAmount = 0.01m, CostCurrency = "USD" } : null
                 }));
                 break;
+            case "answerStepQuestion":
+                var answer = Cast.AnswerTo(((string[])["what", "parts", "safe", "entry"])[random.Next(4)], draft.Step!.Generation);
+                draft.SetBody(random.Next(4) > 0 ? answer : answer with { Answer = null, Evidence = null, Asked = 2, Problem = "asked twice", Said = "no idea" });
+                break;
             case "releaseStep":
                 draft.SetBody(new ReleaseRequest { LeaseGeneration = draft.Step!.Generation, Reason = "never started" });
                 break;
@@ -321,6 +325,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
         var workstations = random.Next(3) == 0 ? cast.Agents.Select(a => a.InstanceId).ToArray() : [cast.Agent(random).InstanceId];
         var task = random.Next(4) == 0 ? TaskCalls.AnyTagged("fuzz") : TaskCalls.On(workstations);
         if (random.Next(8) == 0) task = task with { Mode = TaskMode.Prompt, Command = null, PromptText = "What is " + cast.NewName(), CodingAgent = random.Next(2) == 0 ? "claude" : null, PermissionTimeoutSeconds = random.Next(2) == 0 ? random.Next(1, 86_401) : null };
+        else if (random.Next(10) == 0) task = Cast.Inquiry(workstations) with { Targets = task.Targets, PromptText = random.Next(2) == 0 ? "About " + cast.NewName() : null };
         return task with
         {
             MaxParallel = random.Next(0, 3),
@@ -336,7 +341,7 @@ internal sealed class DraftMaker(Cast cast, FuzzClient client)
             ApprovalClass = random.Next(8) == 0 ? (ApprovalClass)random.Next(3) : null,
             Resources = random.Next(8) == 0 ? new ResourceSpec { Cpu = 1 } : null,
             Retry = random.Next(4) == 0 ? new RetryPolicy { MaxAttempts = 2, BackoffSeconds = 3600, Backoff = BackoffKind.Exponential, On = [StepReason.ExitCode, StepReason.WorkerLost] } : null,
-            Command = random.Next(3) == 0 ? new CommandSpec { Shell = "true" } : new CommandSpec { Argv = ["true", "x"] },
+            Command = task.Mode is not null ? null : random.Next(3) == 0 ? new CommandSpec { Shell = "true" } : new CommandSpec { Argv = ["true", "x"] },
         };
     }
 

@@ -28,6 +28,7 @@ internal sealed class OtherOrganization
         "SELECT * FROM selectors WHERE organization_id = @id ORDER BY id", "SELECT * FROM steps WHERE organization_id = @id ORDER BY id",
         "SELECT c.* FROM step_claims c JOIN steps s ON s.id = c.step_id WHERE s.organization_id = @id ORDER BY c.step_id, c.generation",
         "SELECT e.* FROM step_events e JOIN tasks t ON t.id = e.task_id WHERE t.organization_id = @id ORDER BY e.task_id, e.event_seq",
+        "SELECT a.* FROM step_answers a JOIN steps s ON s.id = a.step_id WHERE s.organization_id = @id ORDER BY a.step_id, a.generation, a.ordinal",
         "SELECT l.* FROM step_logs l JOIN steps s ON s.id = l.step_id WHERE s.organization_id = @id ORDER BY l.step_id, l.generation, l.seq",
         "SELECT * FROM invitations WHERE organization_id = @id ORDER BY id", "SELECT * FROM oauth_grants WHERE organization_id = @id ORDER BY id",
         "SELECT t.* FROM oauth_refresh_tokens t JOIN oauth_grants g ON g.id = t.grant_id WHERE g.organization_id = @id ORDER BY t.grant_id, t.number",
@@ -81,6 +82,12 @@ internal sealed class OtherOrganization
             await agent.AppendAsync(task.StepId(), AgentCalls.Chunk(1, other.Mark));
             await agent.CompleteAsync(task.StepId(), 1);
         }
+        (await agent.PostAsync("heartbeat", new HeartbeatRequest { MaxConcurrent = 10, CodingAgents = ["claude"] })).EnsureSuccessStatusCode();
+        var inquiry = await owner.CreateTaskAsync(Cast.Inquiry(agent.InstanceId) with { Intent = other.Mark });
+        await agent.ClaimAsync(inquiry.StepId());
+        var answer = await agent.PostAsync($"/api/steps/{inquiry.StepId()}/answers", Cast.AnswerTo("what", 1) with { Problem = other.Mark, Answer = null });
+        other.Add(inquiry.Id, inquiry.StepId(), (await answer.BodyAsync<StepAnswerResponse>()).ArtifactId);
+        await agent.CompleteAsync(inquiry.StepId());
         var asking = await owner.CreateTaskAsync(TaskCalls.On(agent.InstanceId) with { Intent = other.Mark, ApprovalClass = ApprovalClass.SensitiveWrite });
         other.Add(asking.Id, asking.Approvals!.Single().Id);
         (await agent.PostAsync("heartbeat", new HeartbeatRequest { MaxConcurrent = 10, CodingAgents = ["claude"] })).EnsureSuccessStatusCode();

@@ -49,7 +49,7 @@ public sealed class RunbookTests
         (await RunAsync(run with { Parameters = null })).ShouldBe(["parameters.service"]);
         (await RunAsync(run with { RunbookId = null })).ShouldBe(["command", "parameters", "targets"]);
         (await RunAsync(run with { Mode = TaskMode.Prompt })).ShouldContain("promptText");
-        (await RunAsync(run with { Mode = TaskMode.Investigate })).ShouldContain("mode");
+        (await RunAsync(run with { Mode = TaskMode.Investigate })).ShouldContain("questions");
         (await RunAsync(run with { Targets = TaskCalls.On("nobody").Targets })).ShouldBe(["targets.workstations[0]"]);
         await SetAsync(RunbookStatus.Archived, 2);
         (await RunAsync(run)).ShouldBe(["runbookId"]);

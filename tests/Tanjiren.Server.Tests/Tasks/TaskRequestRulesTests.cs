@@ -16,6 +16,27 @@ public sealed class TaskRequestRulesTests
         Mode = TaskMode.Prompt, PromptText = "Why does\nmake test fail?", CodingAgent = "claude", Targets = new TargetSpec { Workstations = ["desk"] },
     };
 
+    private static readonly CreateTaskRequest Inquiring = new()
+    {
+        Mode = TaskMode.Investigate, Targets = new TargetSpec { Workstations = ["desk"] },
+        Questions = [new() { Name = "start", Text = "Where does\nit begin?" }, new() { Name = "parts", Text = "Which parts?", Form = AnswerForm.Object, Fields = ["name"] }],
+    };
+
+    [Fact]
+    public void Questions_keep_their_order_have_a_form_and_name_the_task()
+    {
+        var spec = Normalize(Inquiring, out var fields);
+        fields.ShouldBeEmpty();
+        (spec.Mode, spec.Command, spec.LeaseGraceSeconds, spec.Intent).ShouldBe((TaskMode.Investigate, null, 600, "2 questions: Where does it begin?"));
+        spec.Questions!.Select(q => (q.Name, q.Form)).ShouldBe([("start", AnswerForm.Text), ("parts", AnswerForm.Object)]);
+        Normalize(Inquiring with { PromptText = "The house." }, out _).Intent.ShouldBe("The house.");
+
+        var errors = new FieldErrors();
+        var changed = TaskRequestRules.Merge(spec, new UpdateTaskRequest { Questions = [new() { Name = "why", Text = "Why?" }] }, 120, errors);
+        errors.Any.ShouldBeFalse();
+        (changed.Intent, changed.Questions!.Single().Name).ShouldBe(("Why?", "why"));
+    }
+
     [Fact]
     public void A_prompt_keeps_its_mode_and_has_a_longer_grace()
     {
@@ -80,7 +101,26 @@ public sealed class TaskRequestRulesTests
 
     private static (string Field, CreateTaskRequest Request)[] Bad =>
     [
-        ("mode", Asking with { Mode = TaskMode.Investigate }),
+        ("questions", Asking with { Mode = TaskMode.Investigate }),
+        ("questions", Asking with { Questions = Inquiring.Questions }),
+        ("questions", Inquiring with { Mode = TaskMode.Prompt, PromptText = "Why?" }),
+        ("questions", Good with { Questions = [] }),
+        ("command", Inquiring with { Command = Good.Command }),
+        ("questions", Inquiring with { Questions = [] }),
+        ("questions", Inquiring with { Questions = [.. Enumerable.Range(0, WireLimits.MaxQuestions + 1).Select(i => new TaskQuestion { Name = $"q{i}", Text = "?" })] }),
+        ("questions", Inquiring with { PromptText = new string('x', WireLimits.MaxProseBytes - 10) }),
+        ("questions[0]", Inquiring with { Questions = [null!] }),
+        ("questions[0].name", Inquiring with { Questions = [new() { Text = "?" }] }),
+        ("questions[0].name", Inquiring with { Questions = [new() { Name = "a b", Text = "?" }] }),
+        ("questions[0].name", Inquiring with { Questions = [new() { Name = new string('a', 65), Text = "?" }] }),
+        ("questions[1].name", Inquiring with { Questions = [new() { Name = "a", Text = "?" }, new() { Name = "A", Text = "?" }] }),
+        ("questions[0].text", Inquiring with { Questions = [new() { Name = "a", Text = " \n" }] }),
+        ("questions[0].text", Inquiring with { Questions = [new() { Name = "a", Text = "a\0b" }] }),
+        ("questions[0].fields", Inquiring with { Questions = [new() { Name = "a", Text = "?", Fields = ["x"] }] }),
+        ("questions[0].fields", Inquiring with { Questions = [new() { Name = "a", Text = "?", Form = AnswerForm.Object }] }),
+        ("questions[0].fields", Inquiring with { Questions = [new() { Name = "a", Text = "?", Form = AnswerForm.Object, Fields = [] }] }),
+        ("questions[0].fields[1]", Inquiring with { Questions = [new() { Name = "a", Text = "?", Form = AnswerForm.Object, Fields = ["x", "x"] }] }),
+        ("questions[0].fields[0]", Inquiring with { Questions = [new() { Name = "a", Text = "?", Form = AnswerForm.Object, Fields = ["x\ny"] }] }),
         ("promptText", Good with { PromptText = "Why?" }),
         ("codingAgent", Good with { CodingAgent = "claude" }),
         ("command", Asking with { Command = Good.Command }),

@@ -8,6 +8,10 @@ namespace Tanjiren.Agent.CodingAgents.Acp;
 internal sealed record PromptRequest
 {
     public required string Text { get; init; }
+    /// <summary>Told before that is said.</summary>
+    public SessionEvent? Opening { get; init; }
+    /// <summary>What is said after a turn that the agent has ended by itself; null: the session has one turn. Called while the session decides, and so as pure as that.</summary>
+    public Func<TurnOver, NextTurn>? Next { get; init; }
     /// <summary>Absolute.</summary>
     public required string Directory { get; init; }
     public required string ClientVersion { get; init; }
@@ -15,8 +19,17 @@ internal sealed record PromptRequest
     public string? Mode { get; init; }
 }
 
+/// <param name="StopReason">The agent's word for why it ended.</param>
+/// <param name="Said">What it said last.</param>
+/// <param name="WasCancelled">Whether we asked for its end: nothing more can be said.</param>
+internal sealed record TurnOver(string StopReason, string Said, bool WasCancelled);
+
+/// <param name="Text">What is said; null: nothing, the session is over.</param>
+/// <param name="Events">Told before it.</param>
+internal sealed record NextTurn(string? Text, IReadOnlyList<SessionEvent> Events);
+
 /// <summary>
-/// One session with one turn, as a pure machine: messages in, lines to send and events to tell out. initialize, session/new, the mode if one is asked for, session/prompt. It
+/// One session with one turn after another, as a pure machine: messages in, lines to send and events to tell out. initialize, session/new, the mode if one is asked for, session/prompt. It
 /// never throws for what the other side sends, and does no I/O; its owner holds one lock around each call and takes the two queues empty.
 /// </summary>
 internal sealed partial class AcpSession(string name, PromptRequest request)
@@ -170,11 +183,17 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
     private void Prompt()
     {
         Events.Enqueue(new SessionOpened(name, agent, sessionId!, mode));
+        if (request.Opening is { } opening) Events.Enqueue(opening);
         phase = Phase.Prompting;
-        // What an adapter says before it is asked (a warning, a greeting) is no answer.
+        Ask(request.Text);
+    }
+
+    private void Ask(string text)
+    {
+        // What an adapter says before it is asked (a warning, a greeting, the answer before) is no answer.
         lastMessage.Clear();
         messageId = null;
-        Send("session/prompt", new PromptParams { SessionId = sessionId!, Prompt = [new TextBlock { Text = request.Text }] }, AcpJson.Default.PromptRequest);
+        Send("session/prompt", new PromptParams { SessionId = sessionId!, Prompt = [new TextBlock { Text = text }] }, AcpJson.Default.PromptRequest);
     }
 
     private void Ended(PromptResult? result)
@@ -185,7 +204,18 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
             return;
         }
         Use(AcpCodec.Read(result.Usage, AcpJson.Default.AcpUsage));
-        Finish(new SessionEnd(SessionEndKind.Turn, reason, null));
+        var next = request.Next?.Invoke(new TurnOver(reason, Response, WasCancelled));
+        if (next?.Text is null || WasCancelled)
+        {
+            foreach (var told in next?.Events ?? []) Events.Enqueue(told);
+            Finish(new SessionEnd(SessionEndKind.Turn, reason, null));
+            return;
+        }
+        // What it asked in a turn that is over nobody need answer.
+        foreach (var question in pending.Values.ToList()) Settle(question, "cancelled", null, null);
+        Events.Enqueue(new TurnEnded(reason));
+        foreach (var told in next.Events) Events.Enqueue(told);
+        Ask(next.Text);
     }
 
     private void Finish(SessionEnd end)

@@ -45,6 +45,15 @@ internal sealed record UsageTold(TokenUsage Usage) : SessionEvent;
 
 internal sealed record TurnEnded(string StopReason) : SessionEvent;
 
+/// <param name="Question">Of an investigation.</param>
+/// <param name="Number">Its place, from 1.</param>
+/// <param name="Of">How many there are.</param>
+/// <param name="Fault">What was wrong with its answer; null: it is asked for the first time.</param>
+internal sealed record QuestionAsked(TaskQuestion Question, int Number, int Of, string? Fault) : SessionEvent;
+
+/// <param name="Answer">What is kept of a question: an answer, or why there is none.</param>
+internal sealed record QuestionSettled(StepAnswerRequest Answer) : SessionEvent;
+
 /// <summary>How a session came to its end.</summary>
 internal enum SessionEndKind
 {

@@ -58,12 +58,14 @@ internal sealed class JobRequestOptions
     /// <param name="argv">What stands after <c>--</c>.</param>
     public CreateTaskRequest Of(ParseResult parse, IReadOnlyList<string> argv)
     {
-        var text = prompt.TextOf(parse);
+        var (text, asked) = (prompt.TextOf(parse), prompt.QuestionsOf(parse));
+        if (text is not null && asked?.About is not null) throw new CliException("both a prompt and `about` in the file of questions are given", "give one of them: it says what the questions are about");
         return Rest(parse) with
         {
-            Mode = text is null ? null : TaskMode.Prompt,
-            Command = JobSpec.CommandUnless(text, prompt.AgentOf(parse), argv, parse.GetValue(shell)),
-            PromptText = text,
+            Mode = asked is not null ? TaskMode.Investigate : text is not null ? TaskMode.Prompt : null,
+            Command = JobSpec.CommandUnless(text is not null || asked is not null, prompt.AgentOf(parse), argv, parse.GetValue(shell)),
+            PromptText = text ?? asked?.About,
+            Questions = asked?.Questions,
             Targets = JobSpec.Targets(parse.GetValue(workstations)!, parse.GetValue(tags)!, parse.GetValue(labels)!, parse.GetValue(all), parse.GetValue(any)),
         };
     }

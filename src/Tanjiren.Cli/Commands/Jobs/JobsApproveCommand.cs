@@ -56,6 +56,7 @@ internal static class JobsApproveCommand
         .Add("intent", job.Intent)
         .Add("command", job.Command is null ? null : Words.Command(job.Command))
         .Add("prompt", job.PromptText)
+        .Add("questions", job.Questions is null ? null : string.Join(" · ", job.Questions.Select(q => $"{q.Name}: {q.Text}")))
         .Add("coding agent", job.CodingAgent)
         .Add("directory", job.WorkingDirectory)
         .Add("environment", string.Join(", ", (job.Environment ?? new Dictionary<string, string>()).Select(v => $"{v.Key}={v.Value}").Concat((job.EnvironmentFromMachine ?? []).Select(n => $"{n} (the workstation's)"))))

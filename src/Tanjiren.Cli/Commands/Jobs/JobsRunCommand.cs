@@ -14,13 +14,15 @@ internal static class JobsRunCommand
     {
         var command = new CliCommand("run", "Run a command on one or more workstations, or ask their coding agents")
         {
-            Operands = "-- COMMAND [ARGS…] | --prompt TEXT",
+            Operands = "-- COMMAND [ARGS…] | --prompt TEXT | --questions FILE",
             Details = """
                 The output of the job streams to standard output and standard error, byte for byte; with more than one step each line is led by the name of its workstation. Our own words go to standard error only. A lost connection is taken up again where it broke. The job belongs to the trace that TRACEPARENT names, or begins one. Ctrl-C cancels the job and waits for its end; a second Ctrl-C leaves at once. With --retries it stays for the last attempt: each attempt's output follows the one before, Ctrl-C in the pause between two drops the next.
 
                 The exit code is the job's (its last attempt's); with several steps the highest. 124 timeout, 125 tanvrit-compute itself failed, 126 the job ended without a result (worker lost …), 127 the program could not be started, 128+N ended by signal N, 130 cancelled.
 
                 With --prompt a coding agent on the workstation is asked: what it says streams to standard output, what it does in short lines to standard error. The exit code is 0 when it ended its turn by itself, 1 when it failed, refused or reached a limit.
+
+                With --questions it answers the questions of a YAML file, in one session, and each answer becomes an artifact with its evidence: a list `questions`, each with a text and if you want a name, a form (text, list, yes_no, object) and, for an object, its fields; beside it `about`, for all of them. The exit code is 0 when all are answered, 1 when one is missing; what was answered stays.
                 """,
             Examples =
             [
@@ -29,6 +31,7 @@ internal static class JobsRunCommand
                 "tanvrit-compute jobs run --tag linux --retries 3 --retry-backoff 10 --retry-exponential -- ./flaky",
                 "DEPLOY_KEY=… tanvrit-compute jobs run --tag web --secret DEPLOY_KEY -- ./deploy",
                 "tanvrit-compute jobs run --workstation build-1 --cwd /src/app --agent claude --prompt 'Why does make test fail?'",
+                "tanvrit-compute jobs run --workstation build-1 --cwd /src/app --questions audit.yaml --investigation ivg_0123",
                 "tanvrit-compute jobs run --label os=linux --label 'memoryMb>=16000' --shell 'df -h | sort'",
             ],
         };

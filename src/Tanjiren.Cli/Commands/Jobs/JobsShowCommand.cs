@@ -39,6 +39,7 @@ internal static class JobsShowCommand
             .Add("held", job.Held ? "since the server was restored from a backup; `jobs resume` lets it go on" : null)
             .Add("command", command == job.Intent ? null : command)
             .Add("prompt", job.PromptText == job.Intent ? null : job.PromptText)
+            .Add("questions", job.Questions is null || job.Execution is { Steps.Count: > 0 } ? null : string.Join(" · ", job.Questions.Select(q => $"{q.Name}: {q.Text}")))
             .Add("coding agent", job.CodingAgent)
             .Add("waits for", job.Permissions is { Count: > 0 } asked ? string.Join("; ", asked.Select(p => $"{PermissionWords.Of(p.Tool)} (`tanvrit-compute jobs answer {p.Id}`)")) : null)
             .Add("directory", job.WorkingDirectory)
@@ -70,16 +71,34 @@ internal static class JobsShowCommand
                 Text.Bytes(step.LogBytes) + (step.Truncated ? ", cut" : "") + (step.EndedAt is not null && !step.LogsComplete ? ", more to come" : ""),
                 step.Attempts.ToString());
         table.Write();
+        if (job.Questions is { } questions)
+        {
+            foreach (var step in execution.Steps.Where(s => s.Answers is not null || s.ClaimedAt is not null)) ShowAnswers(cli, questions, step);
+            return;
+        }
         foreach (var step in execution.Steps.Where(s => s.Response is not null || s.ResponseLeftOut == true || s.Usage is not null)) ShowResponse(cli, step);
+    }
+
+    private static void ShowAnswers(CliContext cli, IReadOnlyList<TaskQuestion> questions, StepBody step)
+    {
+        cli.Out.WriteLine();
+        cli.Out.WriteLine($"answers of {Text.Safe(step.InstanceName ?? step.Id)}{Cost(step)}:");
+        foreach (var question in questions)
+        {
+            cli.Out.WriteLine($"{question.Name}: {Text.Safe(question.Text)}");
+            foreach (var line in AnswerWords.Lines(step.Answers?.FirstOrDefault(a => a.Question == question.Name))) cli.Out.WriteLine("  " + line);
+        }
     }
 
     private static void ShowResponse(CliContext cli, StepBody step)
     {
         cli.Out.WriteLine();
-        cli.Out.WriteLine($"response of {Text.Safe(step.InstanceName ?? step.Id)}{(step.Usage is { } usage && Words.Of(usage) is { Length: > 0 } cost ? $" ({cost})" : "")}:");
+        cli.Out.WriteLine($"response of {Text.Safe(step.InstanceName ?? step.Id)}{Cost(step)}:");
         if (step.ResponseLeftOut == true) cli.Out.WriteLine("(too much to show with the others: `jobs logs` has it)");
         foreach (var line in (step.Response ?? "").TrimEnd().Split('\n')) cli.Out.WriteLine(Text.Safe(line));
     }
+
+    private static string Cost(StepBody step) => step.Usage is { } usage && Words.Of(usage) is { Length: > 0 } cost ? $" ({cost})" : "";
 
     private static string? Approval(CliContext cli, TaskBody job)
     {

@@ -45,6 +45,7 @@ internal static class JobsUpdateCommand
         var cwd = Options.Text("--cwd", "DIR", "Absolute directory on the workstation");
         var shell = Options.Text("--shell", "TEXT", "Run TEXT with the workstation's shell instead");
         var prompt = Options.Text("--prompt", "TEXT", "Ask the coding agent this instead");
+        var questions = Options.Text("--questions", "FILE", "Have the questions of this YAML file answered instead; - reads it from standard input");
         var agent = Options.Text("--agent", "NAME", "Ask this coding agent instead; empty: the workstation's first");
         var permissionTimeout = Options.Seconds("--permission-timeout", "How long its questions whether it may use a tool wait for an answer; then they are denied", 1, 86_400);
         var cpu = Options.Amount("--cpu", "N", "Cores that each step needs, and is held to");
@@ -54,7 +55,7 @@ internal static class JobsUpdateCommand
         var priority = Options.Number("--priority", "N", "From -100 to 100, higher first", -100, 100);
         var approvalClass = Options.Choice("--approval-class", "Ask for an approval of this class; it can be raised, not lowered", [.. Enum.GetValues<ApprovalClass>().Select(c => Words.Of(c))]);
         foreach (var option in (Option[])[workstations, tags, labels, all, any, maxParallel, stopAfter, timeout, queueTimeout, onWorkerLost, grace,
-            retries, retryBackoff, retryExponential, retryOn, env, cwd, shell, prompt, agent, permissionTimeout, cpu, memory, gpus, intent, priority, approvalClass])
+            retries, retryBackoff, retryExponential, retryOn, env, cwd, shell, prompt, questions, agent, permissionTimeout, cpu, memory, gpus, intent, priority, approvalClass])
             command.Options.Add(option);
         var output = new OutputOptions(command, "Print the job as JSON");
         var server = new ServerOptions(command);
@@ -65,12 +66,14 @@ internal static class JobsUpdateCommand
             var (set, taken) = JobSpec.Environment(parse.GetValue(env)!);
             var argv = operand.Of(parse);
             var (names, tagged, labelled) = (parse.GetValue(workstations)!, parse.GetValue(tags)!, parse.GetValue(labels)!);
+            var asked = PromptOptions.QuestionsOf(cli, parse, questions);
             var targeted = names.Length + tagged.Length + labelled.Length > 0;
             if (!targeted && (parse.GetValue(all) || parse.GetValue(any))) throw new CliException("--all or --any is given without targets", "targets are replaced as a whole: name them all");
             var change = new UpdateTaskRequest
             {
                 Command = argv.Count > 0 || parse.GetValue(shell) is not null ? JobSpec.Command(argv, parse.GetValue(shell)) : null,
-                PromptText = parse.GetValue(prompt),
+                PromptText = parse.GetValue(prompt) ?? asked?.About,
+                Questions = asked?.Questions,
                 CodingAgent = parse.GetValue(agent),
                 PermissionTimeoutSeconds = parse.GetValue(permissionTimeout),
                 Targets = targeted ? JobSpec.Targets(names, tagged, labelled, parse.GetValue(all), parse.GetValue(any)) : null,

@@ -1,5 +1,6 @@
 using System.CommandLine;
 
+using Tanjiren.Cli.Jobs;
 using Tanjiren.Cli.Parsing;
 
 namespace Tanjiren.Cli.Commands.Jobs;
@@ -9,13 +10,14 @@ internal sealed class PromptOptions(CliContext cli)
 {
     private readonly Option<string?> prompt = Options.Text("--prompt", "TEXT", "Ask a coding agent on the workstation instead of running a command");
     private readonly Option<string?> file = Options.Text("--prompt-file", "FILE", "The same with the text of this file; - reads it from standard input");
+    private readonly Option<string?> questions = Options.Text("--questions", "FILE", "Have a coding agent answer the questions of this YAML file; - reads it from standard input");
     private readonly Option<string?> agent = Options.Text("--agent", "NAME", "The coding agent to ask: claude, codex, opencode … (default: the workstation's first)");
     private readonly Option<int?> permissionTimeout = Options.Seconds("--permission-timeout", "How long its questions whether it may use a tool wait for an answer; then they are denied (default 10m)", 1, 86_400);
 
-    public IReadOnlyList<Option> All => [prompt, file, agent, permissionTimeout];
+    public IReadOnlyList<Option> All => [prompt, file, questions, agent, permissionTimeout];
 
     /// <summary>Those that say what the job is, as a command does.</summary>
-    public static bool SaysWhat(string option) => option is "--prompt" or "--prompt-file";
+    public static bool SaysWhat(string option) => option is "--prompt" or "--prompt-file" or "--questions";
 
     /// <summary>Null: none is given.</summary>
     public string? TextOf(ParseResult parse)
@@ -23,6 +25,21 @@ internal sealed class PromptOptions(CliContext cli)
         var text = parse.GetValue(prompt);
         if (parse.GetValue(file) is not { } path) return text;
         if (text is not null) throw new CliException("both --prompt and --prompt-file are given", "give one of them");
+        return Read(cli, "--prompt-file", path, "give the path of a text file, or - for standard input");
+    }
+
+    /// <summary>Null: none are given.</summary>
+    public QuestionList? QuestionsOf(ParseResult parse) => QuestionsOf(cli, parse, questions);
+
+    /// <summary>The same for a command with that option alone.</summary>
+    public static QuestionList? QuestionsOf(CliContext cli, ParseResult parse, Option<string?> option)
+    {
+        if (parse.GetValue(option) is not { } path) return null;
+        return QuestionsFile.Read(Read(cli, option.Name, path, "give the path of a YAML file, or - for standard input"), path == "-" ? "standard input" : Output.Text.Safe(path));
+    }
+
+    private static string Read(CliContext cli, string option, string path, string hint)
+    {
         if (path == "-") return cli.Input.ReadToEnd();
         try
         {
@@ -30,7 +47,7 @@ internal sealed class PromptOptions(CliContext cli)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new CliException($"--prompt-file {Output.Text.Safe(path)} can't be read: {e.Message}", "give the path of a text file, or - for standard input");
+            throw new CliException($"{option} {Output.Text.Safe(path)} can't be read: {e.Message}", hint);
         }
     }
 

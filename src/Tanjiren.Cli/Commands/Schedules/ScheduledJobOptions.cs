@@ -39,7 +39,7 @@ internal sealed class ScheduledJobOptions
         List<string> given = [.. new Option[] { runbook, parameters }.Where(o => parse.GetResult(o) is { Implicit: false }).Select(o => o.Name), .. job.Given(parse)];
         if (operand.Of(parse).Count > 0 || given.Any(SaysWhat) || given.Contains("--runbook")) return Of(parse);
         return given.Count == 0 ? null
-            : throw new CliException($"{string.Join(", ", given)}: of the job, and it is replaced only as a whole", "add `-- COMMAND ARGS…`, --shell TEXT, --prompt TEXT or --runbook RUNBOOK, and all options of the job");
+            : throw new CliException($"{string.Join(", ", given)}: of the job, and it is replaced only as a whole", "add `-- COMMAND ARGS…`, --shell TEXT, --prompt TEXT, --questions FILE or --runbook RUNBOOK, and all options of the job");
     }
 
     private static bool SaysWhat(string option) => option == "--shell" || PromptOptions.SaysWhat(option);

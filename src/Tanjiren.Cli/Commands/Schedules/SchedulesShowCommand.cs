@@ -39,6 +39,7 @@ internal static class SchedulesShowCommand
             .Add("parameters", string.Join(", ", (task.Parameters ?? new Dictionary<string, string>()).Select(p => $"{p.Key}={p.Value}")))
             .Add("command", command == task.Intent ? null : command)
             .Add("prompt", task.PromptText == task.Intent ? null : task.PromptText)
+            .Add("questions", task.Questions is null ? null : string.Join(", ", task.Questions.Select(q => q.Name)))
             .Add("coding agent", task.CodingAgent)
             .Add("overlap", Words.Of(schedule.Overlap))
             .Add("missed runs", Words.Of(schedule.MissedRuns))

@@ -298,6 +298,47 @@ public sealed class AcpSessionTests
         set.GetProperty("params").GetRawText().ShouldBe("""{"sessionId":"s","configId":"m","value":"plan"}""");
     }
 
+    [Fact]
+    public void A_session_may_have_more_turns_and_what_was_asked_in_one_is_settled_before_the_next()
+    {
+        var turns = new List<TurnOver>();
+        var talk = new AcpSession("fake", new PromptRequest
+        {
+            Text = "Why?", Directory = "/src", ClientVersion = "1.0", Opening = new ModeChanged("first"),
+            Next = over =>
+            {
+                turns.Add(over);
+                return new NextTurn(turns.Count < 2 ? "And why that?" : null, [new ModeChanged($"after {turns.Count}")]);
+            },
+        });
+        talk.Start();
+        foreach (var message in (string[])["""{"id":1,"result":{"protocolVersion":1}}""", """{"id":2,"result":{"sessionId":"s"}}""", Message("s", "One."), Permission("9"), """{"id":3,"result":{"stopReason":"max_tokens"}}"""])
+            talk.Receive(AcpCodec.Read(Encoding.UTF8.GetBytes(message))!);
+        talk.End.ShouldBeNull();
+        talk.Response.ShouldBe("");
+        talk.Events.OfType<PermissionSettled>().Single().Answer.ShouldBe("cancelled");
+        JsonDocument.Parse(talk.Outgoing.Last()).RootElement.GetProperty("params").GetProperty("prompt")[0].GetProperty("text").GetString().ShouldBe("And why that?");
+        foreach (var message in (string[])[Message("s", "Two."), """{"id":3,"result":{"stopReason":"end_turn"}}""", """{"id":4,"result":{"stopReason":"end_turn","usage":{"inputTokens":7}}}"""])
+            talk.Receive(AcpCodec.Read(Encoding.UTF8.GetBytes(message))!);
+
+        turns.ShouldBe([new TurnOver("max_tokens", "One.", false), new TurnOver("end_turn", "Two.", false)]);
+        (talk.End!.StopReason, talk.Usage!.InputTokens).ShouldBe(("end_turn", 7));
+        talk.Events.Select(e => e.GetType().Name).ShouldBe(
+            ["SessionOpened", "ModeChanged", "MessageChunk", "ToolChanged", "PermissionAsked", "PermissionSettled", "TurnEnded", "ModeChanged", "MessageChunk", "ModeChanged", "UsageTold", "TurnEnded"]);
+    }
+
+    [Fact]
+    public void After_a_cancel_there_is_no_further_turn()
+    {
+        var talk = new AcpSession("fake", new PromptRequest { Text = "Why?", Directory = "/src", ClientVersion = "1.0", Next = over => new NextTurn("And why that?", []) });
+        talk.Start();
+        foreach (var message in (string[])["""{"id":1,"result":{"protocolVersion":1}}""", """{"id":2,"result":{"sessionId":"s"}}"""]) talk.Receive(AcpCodec.Read(Encoding.UTF8.GetBytes(message))!);
+        talk.Cancel().ShouldBeTrue();
+        talk.Receive(AcpCodec.Read("""{"id":3,"result":{"stopReason":"end_turn"}}"""u8)!);
+        talk.End!.StopReason.ShouldBe("end_turn");
+        JsonDocument.Parse(talk.Outgoing.Last()).RootElement.GetProperty("method").GetString().ShouldBe("session/cancel");
+    }
+
     /// <summary>A seed for each run of arbitrary messages: whatever comes, in whatever order, nothing is thrown and nothing grows without bound.</summary>
     [Fact]
     public void Nothing_that_is_sent_can_throw()

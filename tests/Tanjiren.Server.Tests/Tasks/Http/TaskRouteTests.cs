@@ -75,7 +75,7 @@ public sealed class TaskRouteTests
             .ShouldBe(["codingAgent", "command.argv[1]", "intent", "priority", "workingDirectory"]);
         (await FieldsAsync(On("box") with { Mode = TaskMode.Prompt })).ShouldBe(["command", "promptText"]);
         (await FieldsAsync(On("box") with { Mode = TaskMode.Prompt, Command = null, PromptText = "Why?", CodingAgent = "Claude Code" })).ShouldBe(["codingAgent"]);
-        (await FieldsAsync(On("box") with { Mode = TaskMode.Investigate, Command = null, PromptText = "Why?" })).ShouldBe(["mode"]);
+        (await FieldsAsync(On("box") with { Mode = TaskMode.Investigate, Command = null, PromptText = "Why?" })).ShouldBe(["questions"]);
         (await FieldsAsync(On("box") with { MaxParallel = -1, StopAfterFailures = 0, TimeoutSeconds = 0, QueueTimeoutSeconds = 0, LeaseGraceSeconds = 3601 }))
             .ShouldBe(["leaseGraceSeconds", "maxParallel", "queueTimeoutSeconds", "stopAfterFailures", "timeoutSeconds"]);
         (await FieldsAsync(On("box") with
