@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using Tanjiren.Agent.Masking;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.CodingAgents.Acp;
@@ -204,7 +205,7 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
             return;
         }
         Use(AcpCodec.Read(result.Usage, AcpJson.Default.AcpUsage));
-        var next = request.Next?.Invoke(new TurnOver(reason, Response, WasCancelled));
+        var next = request.Next?.Invoke(new TurnOver(reason, Response.ToText(StepMasks.None), WasCancelled));
         if (next?.Text is null || WasCancelled)
         {
             foreach (var told in next?.Events ?? []) Events.Enqueue(told);
@@ -212,7 +213,7 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
             return;
         }
         // What it asked in a turn that is over nobody need answer.
-        foreach (var question in pending.Values.ToList()) Settle(question, "cancelled", null, null);
+        foreach (var question in pending.Values.ToList()) Settle(question, PermissionTold.Cancelled, null, null);
         Events.Enqueue(new TurnEnded(reason));
         foreach (var told in next.Events) Events.Enqueue(told);
         Ask(next.Text);
