@@ -40,7 +40,6 @@ internal sealed class AgentHarness : IAsyncDisposable
     public AgentSettings Settings { get; set; } = new();
     public long MaxStepLogBytes { get; set; } = 1 << 20;
     public long OutboxBudgetBytes { get; set; } = 64 << 20;
-    public AgentSettings Settings { get; set; } = new();
     /// <summary>Added to the machine's clock: a machine that slept for so long.</summary>
     public long SleptMs;
     public IReadOnlyList<string> WatchdogCommand { get; set; } = ["/bin/sh", "-c", "echo ready; while read line; do echo pong; done"];

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Tanjiren.Agent.CodingAgents.Acp;
+using Tanjiren.Agent.Masking;
 
 namespace Tanjiren.Agent.CodingAgents;
 
@@ -9,7 +10,8 @@ namespace Tanjiren.Agent.CodingAgents;
 /// An event of a coding agent as one record of a JSON text sequence (RFC 7464): the record separator, an object, a line feed. Whoever reads the system stream tells events from
 /// the agent's own words by the separator, which no JSON holds (docs/decisions/0028-events-of-coding-agents.md). Its <c>type</c> says what else is in it.
 /// </summary>
-internal static class EventLine
+/// <param name="masks">Each text goes through them before it is cut: what is masked is found as a whole only.</param>
+internal sealed class EventLine(StepMasks masks)
 {
     /// <summary>Longer text is cut; what the log is for is not a copy of every file.</summary>
     public const int MaxText = 64 * 1024;
@@ -17,9 +19,9 @@ internal static class EventLine
     private static readonly JsonWriterOptions Options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>A message or a thought.</summary>
-    public static byte[] Text(string type, string text) => Write(type, json => WriteText(json, "text", text));
+    public byte[] Text(string type, string text) => Write(type, json => WriteText(json, "text", text));
 
-    public static byte[] Of(SessionEvent happened) => happened switch
+    public byte[] Of(SessionEvent happened) => happened switch
     {
         SessionOpened opened => Write("session", json =>
         {
@@ -84,7 +86,7 @@ internal static class EventLine
         _ => throw new ArgumentOutOfRangeException(nameof(happened), happened, "Not an event."),
     };
 
-    private static void WriteQuestion(Utf8JsonWriter json, PermissionQuestion question)
+    private void WriteQuestion(Utf8JsonWriter json, PermissionQuestion question)
     {
         WriteText(json, "id", question.Key);
         json.WriteStartObject("tool");
@@ -102,7 +104,7 @@ internal static class EventLine
         json.WriteEndArray();
     }
 
-    private static void WriteTool(Utf8JsonWriter json, ToolCall tool, bool withInput, bool withContent)
+    private void WriteTool(Utf8JsonWriter json, ToolCall tool, bool withInput, bool withContent)
     {
         WriteText(json, "id", tool.Id);
         WriteText(json, "title", tool.Title);
@@ -137,7 +139,7 @@ internal static class EventLine
     }
 
     /// <summary>Text, and differences as old and new; each cut by itself.</summary>
-    private static void WriteContent(Utf8JsonWriter json, JsonElement content)
+    private void WriteContent(Utf8JsonWriter json, JsonElement content)
     {
         json.WriteStartArray("content");
         foreach (var block in content.EnumerateArray())
@@ -162,9 +164,10 @@ internal static class EventLine
         json.WriteEndArray();
     }
 
-    private static void WriteText(Utf8JsonWriter json, string name, string? text)
+    private void WriteText(Utf8JsonWriter json, string name, string? text)
     {
         if (text is null) return;
+        text = masks.Text(text);
         json.WriteString(name, TextCut.Keep(text, MaxText));
         if (text.Length > MaxText) json.WriteBoolean(name + "Cut", true);
     }

@@ -50,6 +50,7 @@ internal sealed class PermissionText(Func<string, string> mask, Func<JsonElement
     private (JsonElement? Arguments, bool Cut) Arguments(JsonElement? input)
     {
         if (input is not { ValueKind: not JsonValueKind.Null and not JsonValueKind.Undefined } given) return (null, false);
+        if (!JsonDepth.IsShallow(given)) return (null, true);
         var masked = maskJson(given);
         // As the request will have it: written anew, which may take more escapes.
         return JsonSerializer.SerializeToUtf8Bytes(masked, WireJson.Default.JsonElement).Length <= WireLimits.MaxToolArgumentsBytes ? (masked, false) : (null, true);

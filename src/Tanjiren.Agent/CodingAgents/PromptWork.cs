@@ -2,6 +2,7 @@ using System.Text;
 using Tanjiren.Agent.CodingAgents.Acp;
 using Tanjiren.Agent.CodingAgents.Questions;
 using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Masking;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.CodingAgents;
@@ -25,6 +26,7 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
     private long? overAt;
     private bool died;
     private bool tailIsCut;
+    private StreamMasker? errors;
 
     public IReadOnlyList<string> Argv => agent.Settings.Command;
 
@@ -37,7 +39,8 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
 
     public void Started(WorkSeat seat)
     {
-        transcript = new Transcript(seat.Write);
+        transcript = new Transcript(seat.Write, seat.Masks);
+        errors = seat.Masks.StreamOf();
         startedAt = seat.BootNowMs();
         lock (gate)
         {
@@ -54,8 +57,8 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
             lines.Take(data, TakeLine, () => transcript.Note($"a line of {agent.Name} with more than {AcpLines.MaxLineBytes} bytes was dropped"));
             return;
         }
-        Remember(data);
-        seat!.Write(stream, data);
+        // Masked as a stream of its own: the transcript writes its lines in between.
+        TellError(errors is null ? data : errors.Write(data));
     }
 
     public void Tick()
@@ -71,6 +74,7 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
 
     public void Ended()
     {
+        if (errors is not null) TellError(errors.Finish());
         transcript.Junk(lines.Rest());
         lock (gate)
         {
@@ -195,6 +199,13 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
         var last = Encoding.UTF8.GetString(tail.ToArray());
         last = (tailIsCut ? TextCut.WholeWords(last) : last).Trim();
         return last.Length == 0 ? words + "." : $"{words}. Its last words: {last}";
+    }
+
+    private void TellError(ReadOnlySpan<byte> shown)
+    {
+        if (shown.Length == 0) return;
+        Remember(shown);
+        seat!.Write(LogStream.Stderr, shown);
     }
 
     private void Remember(ReadOnlySpan<byte> data)

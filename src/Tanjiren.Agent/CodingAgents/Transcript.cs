@@ -1,6 +1,7 @@
 using System.Text;
 using Tanjiren.Agent.CodingAgents.Acp;
 using Tanjiren.Agent.Execution;
+using Tanjiren.Agent.Masking;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.CodingAgents;
@@ -9,10 +10,11 @@ namespace Tanjiren.Agent.CodingAgents;
 /// A session as its step's log: what the agent says on stdout, word by word; what it does in short lines on stderr; and everything once more on the system stream, as events for
 /// programs (<see cref="EventLine"/>). A message and a thought become one event when they are whole. On the step's thread.
 /// </summary>
-internal sealed class Transcript(OutputHandler write)
+internal sealed class Transcript(OutputHandler write, StepMasks masks)
 {
     private const int MaxToolLines = 8;
 
+    private readonly EventLine events = new(masks);
     private readonly EventText message = new("message");
     private readonly EventText thought = new("thought");
     /// <summary>By tool call: its lines so far.</summary>
@@ -56,7 +58,7 @@ internal sealed class Transcript(OutputHandler write)
                 Line(answer.Answer is null ? $"no answer to {answer.Question}: {answer.Problem}" : $"answered: {answer.Question}, evidence: {answer.Evidence?.Count ?? 0}");
                 break;
         }
-        write(LogStream.System, EventLine.Of(happened));
+        write(LogStream.System, events.Of(happened));
     }
 
     /// <summary>Writes what is held back for its end.</summary>
@@ -105,15 +107,15 @@ internal sealed class Transcript(OutputHandler write)
             lineIsOpen = false;
             write(LogStream.Stdout, "\n"u8);
         }
-        if (message.Take() is { } said) write(LogStream.System, said);
+        if (message.Take(events, masks) is { } said) write(LogStream.System, said);
     }
 
     private void EndThought()
     {
-        if (thought.Take() is { } thinking) write(LogStream.System, thinking);
+        if (thought.Take(events, masks) is { } thinking) write(LogStream.System, thinking);
     }
 
-    private void Line(string words) => write(LogStream.Stderr, Encoding.UTF8.GetBytes(OneLine(words) + "\n"));
+    private void Line(string words) => write(LogStream.Stderr, Encoding.UTF8.GetBytes(OneLine(masks.Text(words)) + "\n"));
 
     /// <summary>Titles come from models: a line stays one, moves no cursor, and has an end.</summary>
     private static string OneLine(string words)
@@ -138,10 +140,11 @@ internal sealed class Transcript(OutputHandler write)
         }
 
         /// <summary>Null: there is none.</summary>
-        public byte[]? Take()
+        public byte[]? Take(EventLine events, StepMasks masks)
         {
             if (text.Length == 0) return null;
-            var line = EventLine.Text(type, text.ToString());
+            var words = text.ToString();
+            var line = events.Text(type, words.Length > EventLine.MaxText ? masks.Beginning(words) : words);
             text.Clear();
             return line;
         }

@@ -118,7 +118,7 @@ internal sealed partial class Reconciler(AgentPlatform platform, Journal journal
         var upload = outbox.Resume(claim with { Generation = generation });
         var words = StepResult.Unknown("The agent ended while it ran; its processes are dead and nobody saw the exit code.");
         var result = StepResult.Seal(words, claim.StepId, generation, 0, upload.Chunks.LastSeq, output: null);
-        var receipt = upload.Describe(result, claim.TaskId, claim.Assignment);
+        var receipt = upload.Describe(result, claim.TaskId, claim.Assignment, answered: null);
         if (!TryJournal(new JournalEntry { Kind = JournalKind.Result, ClaimId = claim.ClaimId, Result = result, Receipt = receipt })) return false;
         upload.Complete(result, receipt);
         return true;

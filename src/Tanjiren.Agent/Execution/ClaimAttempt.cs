@@ -15,6 +15,9 @@ internal readonly record struct ClaimAnswer(ClaimVerdict Verdict, ClaimResponse?
 /// </summary>
 internal sealed class ClaimAttempt(PendingStep pending, string claimId, string sessionId, RunnerParts parts)
 {
+    private const long MaxLeaseMs = 24L * 60 * 60 * 1000;
+    private const long MaxTimeoutMs = 366 * MaxLeaseMs;
+
     public async Task<ClaimAnswer> RunAsync(CancellationToken giveUp)
     {
         var request = new ClaimRequest { ClaimId = claimId, ExpectedGeneration = pending.ExpectedGeneration };
@@ -26,7 +29,7 @@ internal sealed class ClaimAttempt(PendingStep pending, string claimId, string s
             {
                 var requestStart = parts.Platform.BootNowMs();
                 var reply = await parts.Client.ClaimAsync(sessionId, pending.StepId, request, giveUp);
-                if (reply.IsOk) return new ClaimAnswer(ClaimVerdict.Granted, reply.Value!, requestStart);
+                if (reply.IsOk) return IsUsable(reply.Value!) ? new ClaimAnswer(ClaimVerdict.Granted, reply.Value!, requestStart) : new ClaimAnswer(ClaimVerdict.Refused, null, 0);
                 if (parts.Sessions.Concerns(sessionId, reply)) return new ClaimAnswer(ClaimVerdict.Unanswered, null, 0);
                 if (reply.Kind is not (ReplyKind.Unavailable or ReplyKind.ClockRefused)) return new ClaimAnswer(ClaimVerdict.Refused, null, 0);
                 if (parts.Clock.GetElapsedTime(began) > parts.Options.Timeouts.ClaimGiveUp || parts.Steps.Draining)
@@ -39,4 +42,8 @@ internal sealed class ClaimAttempt(PendingStep pending, string claimId, string s
             return new ClaimAnswer(ClaimVerdict.Unanswered, null, 0);
         }
     }
+
+    /// <summary>Its numbers decide when this agent beats, before anybody has looked at the signature over them. One that no server gives goes back with the next heartbeat.</summary>
+    private static bool IsUsable(ClaimResponse claim) =>
+        claim is { LeaseTtlMs: > 0 and <= MaxLeaseMs, LeaseGraceMs: >= 0 and <= MaxLeaseMs, TimeoutMs: > 0 and <= MaxTimeoutMs };
 }

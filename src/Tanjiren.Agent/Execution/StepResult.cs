@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Tanjiren.Agent.CodingAgents;
 using Tanjiren.Agent.Outbox;
 using Tanjiren.Protocol;
@@ -91,5 +92,6 @@ internal static class StepResult
     }
 
     /// <summary>Words of programs may be in it: no database takes a NUL, and a result that the server refuses is lost.</summary>
-    private static string Cut(string detail) => TextCut.Keep(detail.Replace("\0", "", StringComparison.Ordinal), 2000);
+    [return: NotNullIfNotNull(nameof(detail))]
+    public static string? Cut(string? detail) => detail is null ? null : TextCut.Keep(detail.Replace("\0", "", StringComparison.Ordinal), 2000);
 }

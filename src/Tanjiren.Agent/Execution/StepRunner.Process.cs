@@ -224,6 +224,7 @@ internal sealed partial class StepRunner
             Tick();
             if (giveUp.Token.WaitHandle.WaitOne(parts.Options.Timeouts.DiskRetry)) return;
         }
+        answers.Add(durable);
         upload!.Answer(durable);
     }
 
@@ -237,8 +238,10 @@ internal sealed partial class StepRunner
             if (overMemory) exceeded ??= given.Caps.OverMemory(given.Group!.PeakBytes() ?? given.Caps.MemoryBytes ?? 0);
             treeEnded = true;
             var deadline = held.DeadlineAt(exit.EndedAtBootMs);
-            reason = StepResult.Effective(stop, exit with { EndedAtBootMs = end.EndedAtBootMs }, firstSignalAt, deadline, Math.Min(deadline, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack)), overMemory);
+            reason = StepResult.Effective(stop, exit with { EndedAtBootMs = end.EndedAtBootMs }, firstSignalAt, deadline, Math.Min(deadline, held.WatchdogDeadlineBootMs(parts.Options.Timeouts.WatchdogSlack)), overMemory && end.EndedAtBootMs >= exit.EndedAtBootMs);
         }
+        // What has lost its mark and its parent is in the group still, whichever way the root ended.
+        given.Group?.Kill();
         // Nothing is said before the tree is dead: with the result the server may offer the step again.
         var survivors = await kills.AllAsync(exit.Leftovers);
         leftBehind = survivors is not null;

@@ -28,6 +28,8 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
     private StepOutput? output;
     private StepMasks masks = StepMasks.None;
     private IStepWork? work;
+    /// <summary>Delivered, for the receipt; on the step's thread, and read when that has ended.</summary>
+    private readonly List<StepAnswerRequest> answers = [];
     private ProcessTree? tree;
     private StepPhase phase = StepPhase.Claimed;
     private StopReason stop;
@@ -177,9 +179,9 @@ internal sealed partial class StepRunner(PendingStep pending, string sessionId, 
             treeEnded = true;
             phase = StepPhase.Exited;
         }
-        var result = StepResult.Seal(words with { Detail = masks.Text(words.Detail) }, StepId, lease!.Generation, durationMs, upload!.Chunks.LastSeq, output);
+        var result = StepResult.Seal(words with { Detail = StepResult.Cut(masks.Text(words.Detail)) }, StepId, lease!.Generation, durationMs, upload!.Chunks.LastSeq, output);
         trace.Ended(result);
-        var receipt = upload.Describe(result, TaskId, assignment);
+        var receipt = upload.Describe(result, TaskId, assignment, answers);
         while (!TryJournal(new JournalEntry { Kind = JournalKind.Result, ClaimId = ClaimId, Result = result, Receipt = receipt }, durable: true))
         {
             Tick();

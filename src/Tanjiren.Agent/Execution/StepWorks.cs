@@ -53,7 +53,7 @@ internal static class StepWorks
     }, PermissionsOf(claim, agent, parts, masks), parts.Options.Timeouts.CodingAgentStart, inquiry);
 
     /// <summary>An older server takes no questions: then nobody can be asked.</summary>
-    private static IPermissionAnswers PermissionsOf(ClaimResponse claim, CodingAgent agent, RunnerParts parts, Func<StepMasks> masks) => claim.PermissionTimeoutMs is not { } timeout ? DenyPermissions.Instance
+    private static IPermissionAnswers PermissionsOf(ClaimResponse claim, CodingAgent agent, RunnerParts parts, Func<StepMasks> masks) => claim.PermissionTimeoutMs is not (> 0 and <= 86_400_000 and var timeout) ? DenyPermissions.Instance
         : new LivePermissions(new PermissionAsker(claim.StepId, claim.LeaseGeneration, agent.Name, TimeSpan.FromMilliseconds(timeout)), new PermissionText(text => masks().Text(text), element => masks().Json(element)),
             parts.Client, parts.Sessions, parts.Options.Timeouts, parts.Platform.BootNowMs, parts.Clock, parts.Log);
 }

@@ -190,7 +190,7 @@ internal sealed partial class ChunkLog : IDisposable
 
     /// <summary>
     /// Over every chunk that was written, for the receipt. Null when an earlier run has written it and its first files are freed already: what the server stores is then known to nobody
-    /// here. Keeping a digest in each file was rejected: it would serve steps alone whose agent was killed after more than a file of output.
+    /// here; or when the disk does not give it out. Keeping a digest in each file was rejected: it would serve steps alone whose agent was killed after more than a file of output.
     /// </summary>
     public string? Digest()
     {
@@ -199,12 +199,19 @@ internal sealed partial class ChunkLog : IDisposable
             if (digest is not null) return digest.Value;
             var read = new LogDigest();
             long seq = 0;
-            foreach (var segment in segments)
-                for (long offset = 0; segment.Read(offset) is var (chunk, next); offset = next)
-                {
-                    if (chunk.Seq != ++seq) return null;
-                    read.Add(chunk.Seq, chunk.Stream, chunk.At, chunk.Data);
-                }
+            try
+            {
+                foreach (var segment in segments)
+                    for (long offset = 0; segment.Read(offset) is var (chunk, next); offset = next)
+                    {
+                        if (chunk.Seq != ++seq) return null;
+                        read.Add(chunk.Seq, chunk.Stream, chunk.At, chunk.Data);
+                    }
+            }
+            catch (IOException)
+            {
+                return null;
+            }
             return seq == LastSeq ? read.Value : null;
         }
     }

@@ -26,6 +26,9 @@ internal sealed partial class StepUpload : IDisposable
     private readonly TaskCompletionSource answered = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Queue<StepAnswerRequest> answers = new();
     private readonly Backoff backoff;
+    private readonly Backoff answerBackoff;
+    private long answerTried;
+    private TimeSpan answerPause;
     private readonly ILogger log;
     private LastWord lastWord;
     private CompleteRequest? result;
@@ -37,6 +40,7 @@ internal sealed partial class StepUpload : IDisposable
     {
         (ClaimId, StepId, Generation, Chunks, this.parts, log) = (claimId, stepId, generation, chunks, parts, parts.Log);
         backoff = new Backoff(parts.Timeouts.BackoffFirst, parts.Timeouts.BackoffMax);
+        answerBackoff = new Backoff(parts.Timeouts.BackoffFirst, parts.Timeouts.BackoffMax);
     }
 
     public string ClaimId { get; }
@@ -70,8 +74,12 @@ internal sealed partial class StepUpload : IDisposable
     }
 
     /// <summary>What is to be signed of a result. Journalled with it: what is said again after a crash must be the same, and the output may not be here any more then.</summary>
-    public ReceiptClaims Describe(CompleteRequest sealedResult, string? taskId, string? assignment) =>
-        ReceiptClaims.Of(taskId, StepId, sealedResult, assignment, Chunks.Digest(), parts.Clock.GetUtcNow());
+    /// <param name="sealedResult">With its digest.</param>
+    /// <param name="taskId">Null when a crash left only the step's id.</param>
+    /// <param name="assignment">The one that was verified, if any.</param>
+    /// <param name="answered">What became of its questions; null: a crash has forgotten it.</param>
+    public ReceiptClaims Describe(CompleteRequest sealedResult, string? taskId, string? assignment, IReadOnlyList<StepAnswerRequest>? answered) =>
+        ReceiptClaims.Of(taskId, StepId, sealedResult, assignment, Chunks.Digest(), parts.Clock.GetUtcNow()) with { Ans = AnswersDigest.Of(answered?.Select(a => new SignedAnswer(a.Question, a.Answer, a.Problem))) };
 
     /// <summary>Sends the result, which the caller has made durable; with a receipt, unless it is a result of an agent that knew none.</summary>
     public void Complete(CompleteRequest durableResult, ReceiptClaims? toSign) => Decide(LastWord.Complete, durableResult, toSign);
@@ -113,13 +121,14 @@ internal sealed partial class StepUpload : IDisposable
             CompleteRequest? final;
             StepAnswerRequest? answer;
             lock (gate) (word, final, answer) = (lastWord, result, answers.TryPeek(out var first) ? first : null);
-            if (answer is not null && await SendAnswerAsync(answer, ct)) continue;
+            var owed = answer is null ? TimeSpan.Zero : answerPause - parts.Clock.GetElapsedTime(answerTried);
+            if (answer is not null && owed <= TimeSpan.Zero && await SendAnswerAsync(answer, ct)) continue;
             var batch = logsRefused ? [] : Chunks.ReadBatch(final?.FinalLogSeq, batchBytes, WireLimits.MaxLogChunksPerRequest);
             var backlog = batch.Count > 0 && batch[^1].Seq < Chunks.SyncedSeq;
             var mustSpeak = answer is null && word is LastWord.Complete or LastWord.Release && !Answered.IsCompleted;
             if (mustSpeak && (batch.Count == 0 || backlog)) await SpeakAsync(word, final, ct);
             else if (batch.Count > 0) await SendLogsAsync(batch, ct);
-            else if (answer is not null) continue;
+            else if (answer is not null) await pulse.WaitAsync(owed > TimeSpan.Zero ? owed : TimeSpan.FromMilliseconds(1), parts.Clock, ct);
             else if (word != LastWord.None) break;
             else await pulse.WaitAsync(TimeSpan.FromHours(1), parts.Clock, ct);
         }
@@ -226,7 +235,7 @@ internal sealed partial class StepUpload : IDisposable
         return true;
     }
 
-    /// <summary>False: it is still owed, after a pause; output need not wait for it.</summary>
+    /// <summary>False: it is still owed, and tried again after a pause, for which output does not wait.</summary>
     private async Task<bool> SendAnswerAsync(StepAnswerRequest answer, CancellationToken ct)
     {
         var session = await parts.Sessions.CurrentAsync(ct);
@@ -235,14 +244,14 @@ internal sealed partial class StepUpload : IDisposable
         switch (reply.Kind)
         {
             case ReplyKind.Ok:
-                backoff.Reset();
+                answerBackoff.Reset();
                 break;
             case ReplyKind.LeaseLost or ReplyKind.ResultConflict or ReplyKind.NotFound or ReplyKind.Refused or ReplyKind.NotClaimable or ReplyKind.TooLarge:
                 // Not the end of the step: its output, its other answers and its result may still be taken.
                 LogWordRefused(StepId, Generation, $"answer to '{answer.Question}'", reply.Words);
                 break;
             default:
-                await PauseAsync(reply.Kind, reply.RetryAfter, ct);
+                (answerTried, answerPause) = (parts.Clock.GetTimestamp(), PauseOf(reply.Kind, reply.RetryAfter, answerBackoff));
                 return false;
         }
         TryJournal(new JournalEntry { Kind = JournalKind.AnswerStored, ClaimId = ClaimId, Question = answer.Question });
@@ -283,17 +292,15 @@ internal sealed partial class StepUpload : IDisposable
         if (reply.Kind == ReplyKind.LeaseLost) LeaseLost?.Invoke();
     }
 
-    private async Task PauseAsync(ReplyKind kind, TimeSpan? retryAfter, CancellationToken ct)
+    /// <summary>A wake-up says that the server is back; new output alone must not shorten the pause of a server that is away, hence no pulse here.</summary>
+    private Task PauseAsync(ReplyKind kind, TimeSpan? retryAfter, CancellationToken ct) => Task.Delay(PauseOf(kind, retryAfter, backoff), parts.Clock, ct);
+
+    private TimeSpan PauseOf(ReplyKind kind, TimeSpan? retryAfter, Backoff steps) => kind switch
     {
-        var pause = kind switch
-        {
-            ReplyKind.ClockRefused => parts.Timeouts.SlowRetry,
-            ReplyKind.SignedOut => parts.Timeouts.SignedOutRetry,
-            _ => backoff.Next(retryAfter),
-        };
-        // A wake-up says that the server is back; new output alone must not shorten the pause of a server that is away, hence no pulse here.
-        await Task.Delay(pause, parts.Clock, ct);
-    }
+        ReplyKind.ClockRefused => parts.Timeouts.SlowRetry,
+        ReplyKind.SignedOut => parts.Timeouts.SignedOutRetry,
+        _ => steps.Next(retryAfter),
+    };
 
     private void NoteStored(long seq)
     {

@@ -21,6 +21,8 @@ public sealed record AssignedWork
     public string? CodingAgent { get; init; }
     /// <summary>Of the mode investigate.</summary>
     public IReadOnlyList<TaskQuestion>? Questions { get; init; }
+    /// <summary>How long its questions to people wait, in milliseconds.</summary>
+    public long? PermissionTimeoutMs { get; init; }
     /// <summary>In order. Their values are under the signature too, by <see cref="SecretsDigest"/>: a record of the work must not tell them, nor help to guess them.</summary>
     public IReadOnlyList<string>? SecretNames { get; init; }
 
@@ -28,7 +30,7 @@ public sealed record AssignedWork
     public static AssignedWork Of(ClaimResponse claim) => new()
     {
         Mode = claim.Mode ?? TaskMode.Command, Command = claim.Command, WorkingDirectory = claim.WorkingDirectory, Environment = claim.Environment,
-        EnvironmentFromMachine = claim.EnvironmentFromMachine, Resources = claim.Resources, PromptText = claim.PromptText, CodingAgent = claim.CodingAgent, Questions = claim.Questions,
+        EnvironmentFromMachine = claim.EnvironmentFromMachine, Resources = claim.Resources, PromptText = claim.PromptText, CodingAgent = claim.CodingAgent, Questions = claim.Questions, PermissionTimeoutMs = claim.PermissionTimeoutMs,
         SecretNames = NamesOf(claim.Secrets),
     };
 
@@ -36,7 +38,7 @@ public sealed record AssignedWork
     public static AssignedWork Of(CreateTaskRequest spec) => new()
     {
         Mode = spec.Mode ?? TaskMode.Command, Command = spec.Command, WorkingDirectory = spec.WorkingDirectory, Environment = spec.Environment,
-        EnvironmentFromMachine = spec.EnvironmentFromMachine, Resources = spec.Resources, PromptText = spec.PromptText, CodingAgent = spec.CodingAgent, Questions = spec.Questions,
+        EnvironmentFromMachine = spec.EnvironmentFromMachine, Resources = spec.Resources, PromptText = spec.PromptText, CodingAgent = spec.CodingAgent, Questions = spec.Questions, PermissionTimeoutMs = spec.PermissionTimeoutSeconds * 1000L,
         SecretNames = NamesOf(spec.Secrets),
     };
 
@@ -55,15 +57,14 @@ public sealed record AssignedWork
         digest.Add(Resources?.GpuCount?.ToString(CultureInfo.InvariantCulture));
         digest.Add(PromptText);
         digest.Add(CodingAgent);
-        digest.Add(Questions?.Count.ToString(CultureInfo.InvariantCulture));
-        foreach (var question in Questions ?? [])
-        {
-            digest.Add(question.Name);
-            digest.Add(question.Text);
-            digest.Add(question.Form?.ToString().ToLowerInvariant());
-            digest.Add(question.Fields);
-        }
         digest.Add(SecretNames);
+        // What came later is named and stands only where it is asked for: work without it keeps the digest that it always had.
+        AddQuestions(digest);
+        if (PermissionTimeoutMs is { } wait)
+        {
+            digest.Add("permissionTimeoutMs");
+            digest.Add(wait.ToString(CultureInfo.InvariantCulture));
+        }
         return digest.Finish();
     }
 
@@ -78,6 +79,20 @@ public sealed record AssignedWork
         digest.Add(salt);
         digest.Add(secrets);
         return digest.Finish();
+    }
+
+    private void AddQuestions(FieldDigest digest)
+    {
+        if (Questions is not { Count: > 0 } questions) return;
+        digest.Add("questions");
+        digest.Add(questions.Count.ToString(CultureInfo.InvariantCulture));
+        foreach (var question in questions)
+        {
+            digest.Add(question.Name);
+            digest.Add(question.Text);
+            digest.Add(question.Form?.ToString().ToLowerInvariant());
+            digest.Add(question.Fields);
+        }
     }
 
     private static IReadOnlyList<string>? NamesOf(IReadOnlyDictionary<string, string>? secrets) => secrets is { Count: > 0 } ? [.. secrets.Keys.Order(StringComparer.Ordinal)] : null;

@@ -32,6 +32,8 @@ public sealed record ReceiptClaims
     [JsonPropertyName("pvw")] public string? Pvw { get; init; }
     /// <summary><see cref="LogDigest"/> of all chunks up to <see cref="Fin"/>; absent when the agent lost count of them in a crash.</summary>
     [JsonPropertyName("lgd")] public string? Lgd { get; init; }
+    /// <summary><see cref="AnswersDigest"/> of what became of its questions; absent when it had none, or the agent lost them in a crash.</summary>
+    [JsonPropertyName("ans")] public string? Ans { get; init; }
     /// <summary>When it ended: Unix milliseconds by the machine's clock.</summary>
     [JsonPropertyName("fat")] public long? Fat { get; init; }
 

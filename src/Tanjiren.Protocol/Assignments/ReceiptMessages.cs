@@ -20,6 +20,8 @@ public sealed record StepReceiptBody
     /// <summary>Of a coding agent: whole, whatever the task's own answer leaves out.</summary>
     public string? Response { get; init; }
     public TokenUsage? Usage { get; init; }
+    /// <summary>Of an investigation: what became of each question, in order.</summary>
+    public IReadOnlyList<SignedAnswer>? Answers { get; init; }
     public long? FinalLogSeq { get; init; }
     public required bool Truncated { get; init; }
     public string? ResultDigest { get; init; }

@@ -57,7 +57,7 @@ public sealed class ReceiptVerifier
         if (!whole) return new ReceiptResult(step.StepId ?? "", ReceiptVerdict.NotVerified, "it is no receipt of a step: parts of it are not there", null);
         var ended = step.Claims.FirstOrDefault(claim => claim.Generation == step.CompletedGeneration);
         var key = Receipt.Read(ended?.Receipt)?.Signer.Thumbprint();
-        var purged = step.LogsDeletedAt is not null && outputs.Values.All(output => output.IsEmpty);
+        var purged = step.LogsDeletedAt is not null && outputs.Values.All(output => output.IsPurged);
         if (FindProblem(ended, purged) is { } problem) return new ReceiptResult(step.StepId, ReceiptVerdict.NotVerified, problem, key);
         return new ReceiptResult(step.StepId, purged ? ReceiptVerdict.VerifiedLogPurged : ReceiptVerdict.Verified, null, key);
     }
@@ -115,7 +115,8 @@ public sealed class ReceiptVerifier
         if (said.Asg is null)
         {
             // Nothing was started, or an agent that has crashed can't say any more what.
-            return said.Rsn is StepReason.RejectedByAgent or StepReason.UnknownOutcome && said.Out == StepOutcome.Failed ? null : "the receipt names no assignment, and says that the step was run";
+            var nothingRan = said.Rsn is StepReason.Cancelled or StepReason.Timeout && said is { Fin: 0, Exc: null, Sig: null };
+            return nothingRan || (said.Rsn is StepReason.RejectedByAgent or StepReason.UnknownOutcome && said.Out == StepOutcome.Failed) ? null : "the receipt names no assignment, and says that the step was run";
         }
         if (Assignment.Parse(said.Asg, out var problem) is not { } assignment) return "the assignment in the receipt: " + problem;
         var keys = step.WorkKeys;
@@ -147,7 +148,9 @@ public sealed class ReceiptVerifier
         };
         var field = said.DiffersIn(shown with { ResultDigest = ResultDigest.Compute(step.StepId, shown) });
         if (field is null && step.ResultDigest != said.Rdg) field = "resultDigest";
-        return field is null ? null : $"the result was altered: its {field} is not what the workstation signed";
+        // An agent that has crashed signs that it does not know, and answers that were kept before stay.
+        if (field is null && said.Ans != AnswersDigest.Of(step.Answers) && !(said.Ans is null && said.Rsn == StepReason.UnknownOutcome)) field = "answers";
+        return field is null ? null : $"the result was altered: its {field} {(field == "answers" ? "are" : "is")} not what the workstation signed";
     }
 
     private static StepState? WireStateOf(StepOutcome? outcome) => outcome switch
@@ -165,11 +168,13 @@ public sealed class ReceiptVerifier
         private long seq;
         private string? problem;
 
-        public bool IsEmpty => seq == 0 && problem is null;
+        /// <summary>There is none of it, or only what arrived after the rest was deleted by age.</summary>
+        public bool IsPurged { get; private set; } = true;
 
         public void Add(LogChunkBody chunk)
         {
             if (problem is not null) return;
+            if (seq == 0) IsPurged = chunk.Seq > 1;
             if (chunk.Data is null)
             {
                 problem = $"chunk {chunk.Seq} of its output has no bytes";

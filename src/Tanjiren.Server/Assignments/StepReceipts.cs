@@ -20,6 +20,9 @@ internal sealed class StepReceipts(Database database, KeyRecords keyRecords, Wor
                 ? (found, await sql.ListAsync<ClaimRow>("SELECT generation, instance_id, receipt FROM step_claims WHERE step_id = @stepId ORDER BY generation", new { stepId }))
                 : (null, []), cancellationToken);
         if (step is null) return null;
+        var spec = JsonSerializer.Deserialize(step.Spec, WireJson.Default.CreateTaskRequest)!;
+        var answers = spec.Questions is null ? [] : await database.ReadAsync(sql => sql.ListAsync<AnsweredRow>(
+            "SELECT ordinal, answer, problem FROM step_answers WHERE step_id = @stepId AND generation = @CompletedGeneration ORDER BY ordinal", new { stepId, step.CompletedGeneration }), cancellationToken);
         var chains = new List<KeyChainBody>();
         foreach (var instanceId in claims.Where(claim => claim.Receipt is not null).Select(claim => claim.InstanceId).Distinct())
             if (await keyRecords.ChainOfAsync(organizationId, instanceId, cancellationToken) is { } chain) chains.Add(chain);
@@ -36,13 +39,14 @@ internal sealed class StepReceipts(Database database, KeyRecords keyRecords, Wor
             DurationMs = step.DurationMs,
             OutputPreview = step.OutputPreview,
             Response = step.Response,
+            Answers = answers.Count == 0 ? null : [.. answers.Select(row => new SignedAnswer(spec.Questions![row.Ordinal].Name, row.Answer is null ? null : JsonSerializer.Deserialize(row.Answer, WireJson.Default.JsonElement), row.Problem))],
             Usage = step.Usage is null ? null : JsonSerializer.Deserialize(step.Usage, WireJson.Default.TokenUsage),
             FinalLogSeq = step.FinalLogSeq,
             Truncated = step.Truncated != 0,
             ResultDigest = step.ResultDigest,
             CompletedGeneration = step.CompletedGeneration,
             LogsDeletedAt = TaskMapping.Instant(step.LogsDeletedAt),
-            Work = AssignedWork.Of(JsonSerializer.Deserialize(step.Spec, WireJson.Default.CreateTaskRequest)!),
+            Work = AssignedWork.Of(spec),
             Claims = [.. claims.Select(claim => new ClaimReceiptBody { Generation = claim.Generation, InstanceId = claim.InstanceId, Receipt = claim.Receipt })],
             Chains = chains,
             WorkKeys = (await workKeys.NewestAsync(cancellationToken)).ToBody(),
@@ -55,6 +59,13 @@ internal sealed class StepReceipts(Database database, KeyRecords keyRecords, Wor
         public long? LogsDeletedAt { get; init; }
         public string? Response { get; init; }
         public string? Usage { get; init; }
+    }
+
+    private sealed record AnsweredRow
+    {
+        public int Ordinal { get; init; }
+        public string? Answer { get; init; }
+        public string? Problem { get; init; }
     }
 
     private sealed record ClaimRow

@@ -97,15 +97,15 @@ internal sealed class StepClaimer(Database database, TimeProvider clock, LeaseOp
     /// <summary>Renews as well: the agent counts its trust from the start of this request. Not past the deadline: nothing starts that must end at once, and may be given up meanwhile.</summary>
     private async Task<ClaimResult> RepeatAsync(WriteTransaction tx, Device device, LockedExecution locked, StepRow step)
     {
+        // They were there a moment ago; without them the job must not run, and the lease goes as that of a claim that nobody heard of.
+        var secrets = await vault.OpenAsync(tx, locked.TaskId, locked.ParsedSpec);
+        if (secrets.Fault is not null) return ClaimResult.Refused(ClaimRefusal.Lost, step.State);
         var left = await tx.FirstAsync<long?>("""
             UPDATE steps SET lease_state = 'held', lease_expires_at = tanjiren_now() + lease_ttl_ms
             WHERE id = @id AND state = 'running' AND lease_holder = @instanceId AND lease_session = @sessionId AND lease_generation = @generation AND deadline_at > tanjiren_now()
             RETURNING deadline_at - tanjiren_now()
             """, new { id = step.Id, instanceId = device.InstanceId, sessionId = device.SessionId, generation = step.LeaseGeneration });
         if (left is null) return ClaimResult.Refused(ClaimRefusal.Lost, step.State);
-        var secrets = await vault.OpenAsync(tx, locked.TaskId, locked.ParsedSpec);
-        // They were there a moment ago; without them the job must not run, and the lease goes as that of a claim that nobody heard of.
-        if (secrets.Fault is not null) return ClaimResult.Refused(ClaimRefusal.Lost, step.State);
         var approval = await tx.FirstAsync<StartApproval>("""
             SELECT a.id, a.action_hash FROM step_claims c JOIN approvals a ON a.id = c.approval_id WHERE c.step_id = @id AND c.generation = @generation
             """, new { id = step.Id, generation = step.LeaseGeneration });

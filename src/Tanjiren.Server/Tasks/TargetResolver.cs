@@ -47,7 +47,7 @@ internal sealed class TargetResolver(InstanceDirectory directory)
     {
         if (selector.CodingAgent is null || matching.Count > 0) return false;
         var without = selector with { CodingAgent = null };
-        return machines.Any(m => ResourceFit.MayRun(without, m));
+        return machines.Any(m => ResourceFit.MayRun(without, m) || ResourceFit.LacksOnlyResources(without, m));
     }
 
     private static string Words(string codingAgent) => codingAgent == TargetSelector.AnyCodingAgent ? "a coding agent" : $"the coding agent '{codingAgent}'";

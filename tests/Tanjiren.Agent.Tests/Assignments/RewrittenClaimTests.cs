@@ -28,8 +28,8 @@ public sealed class RewrittenClaimTests : IAsyncLifetime
     /// <summary>What the proxy does with the signed answer, and words of the refusal.</summary>
     private static readonly Dictionary<string, (Func<FakeControlPlane, ClaimResponse, ClaimResponse> Rewrite, string Says)> Rewrites = new()
     {
-        ["command"] = ((_, a) => a with { Command = new CommandSpec { Shell = a.Command.Shell + "; true" } }, "command"),
-        ["command by argv"] = ((_, a) => a with { Command = new CommandSpec { Argv = ["/bin/sh", "-c", a.Command.Shell!] } }, "command"),
+        ["command"] = ((_, a) => a with { Command = new CommandSpec { Shell = a.Command!.Shell + "; true" } }, "command"),
+        ["command by argv"] = ((_, a) => a with { Command = new CommandSpec { Argv = ["/bin/sh", "-c", a.Command!.Shell!] } }, "command"),
         ["environment"] = ((_, a) => a with { Environment = new Dictionary<string, string> { ["LD_PRELOAD"] = "/tmp/x.so" } }, "environment"),
         ["environment from the machine"] = ((_, a) => a with { EnvironmentFromMachine = ["SSH_AUTH_SOCK"] }, "environment"),
         ["a secret that was not given"] = ((_, a) => a with { Secrets = new Dictionary<string, string> { ["LD_PRELOAD"] = "/tmp/x.so" }, SecretsSalt = "salt" }, "what is to run"),

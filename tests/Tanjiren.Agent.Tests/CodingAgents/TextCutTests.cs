@@ -1,4 +1,5 @@
 using Tanjiren.Agent.CodingAgents;
+using Tanjiren.Agent.Masking;
 
 namespace Tanjiren.Agent.Tests.CodingAgents;
 
@@ -24,7 +25,7 @@ public sealed class TextCutTests
     public void A_long_message_is_one_event_that_ends_before_a_word_that_does_not_fit()
     {
         var written = new List<(Tanjiren.Protocol.LogStream Stream, string Text)>();
-        var transcript = new Transcript((stream, data) => written.Add((stream, System.Text.Encoding.UTF8.GetString(data))));
+        var transcript = new Transcript((stream, data) => written.Add((stream, System.Text.Encoding.UTF8.GetString(data))), StepMasks.None);
         var text = string.Concat(Enumerable.Repeat("word ", EventLine.MaxText / 5)) + "hunter2-hunter2 and more";
         foreach (var piece in text.Chunk(7)) transcript.Tell(new Tanjiren.Agent.CodingAgents.Acp.MessageChunk(new string(piece), IsNew: false));
         transcript.Finish();

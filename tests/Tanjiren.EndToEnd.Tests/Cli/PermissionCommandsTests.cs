@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 
 using Tanjiren.Protocol;
@@ -102,7 +103,7 @@ public sealed class PermissionCommandsTests : IAsyncLifetime
             context.Response.ContentType = "text/event-stream";
             (string, PermissionBody?)[] told = [(ApprovalEvents.Pending, Wire.Permission()), (ApprovalEvents.Current, null), (PermissionEvents.Asked, Wire.Permission() with { Id = "perm_2" })];
             foreach (var (name, permission) in told)
-                await context.Response.WriteAsync($"event: {name}\ndata: {JsonSerializer.Serialize(new ApprovalEventBody { Permission = permission }, WireJson.Default.ApprovalEventBody)}\n\n");
+                await context.Response.Body.WriteAsync(Encoding.UTF8.GetBytes($"event: {name}\ndata: {JsonSerializer.Serialize(new ApprovalEventBody { Permission = permission }, WireJson.Default.ApprovalEventBody)}\n\n"));
             await context.Response.Body.FlushAsync();
             await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         });

@@ -172,6 +172,11 @@ public sealed class AssignmentTests
             work with { PromptText = "x" },
             work with { CodingAgent = "x" },
             work with { SecretNames = ["x"] },
+            work with { Questions = [new TaskQuestion { Name = "a", Text = "b" }] },
+            work with { Questions = [new TaskQuestion { Name = "a", Text = "c" }] },
+            work with { Questions = [new TaskQuestion { Name = "a", Text = "b", Form = AnswerForm.List }] },
+            work with { Questions = [new TaskQuestion { Name = "a", Text = "b", Fields = ["x"] }] },
+            work with { PermissionTimeoutMs = 1000 },
         ];
         others.Select(o => o.Digest()).Append(work.Digest()).Distinct().Count().ShouldBe(others.Length + 1);
         (work with { Environment = new Dictionary<string, string> { ["B"] = "2", ["A"] = "1" } }).Digest().ShouldBe(work.Digest());

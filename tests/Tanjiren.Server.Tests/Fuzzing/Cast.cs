@@ -222,7 +222,7 @@ internal sealed class Cast : IDisposable
         await agent.PostAsync("heartbeat", new HeartbeatRequest { MaxConcurrent = 1000, CodingAgents = ["claude", "codex"] });
         var made = await _owner.PostJsonAsync("/api/tasks", request(agent));
         var task = made.StatusCode == HttpStatusCode.Created ? await made.BodyAsync<TaskBody>() : null;
-        var claim = task?.Execution is { Steps.Count: > 0 } ? await agent.TryClaimAsync(task.StepId()) : null;
+        var claim = task?.Execution is { Steps.Count: > 0 } ? await agent.TryClaimAsync(task!.StepId()) : null;
         if (claim is { StatusCode: HttpStatusCode.OK })
         {
             Add(new StepFact(task!.StepId(), task.Id) { Holder = agent, Held = true, Generation = (await claim.BodyAsync<ClaimResponse>()).LeaseGeneration });

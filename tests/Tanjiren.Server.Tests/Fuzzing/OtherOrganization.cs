@@ -27,6 +27,8 @@ internal sealed class OtherOrganization
         "SELECT * FROM approvals WHERE organization_id = @id ORDER BY id", "SELECT * FROM permissions WHERE organization_id = @id ORDER BY id",
         "SELECT * FROM selectors WHERE organization_id = @id ORDER BY id", "SELECT * FROM steps WHERE organization_id = @id ORDER BY id",
         "SELECT c.* FROM step_claims c JOIN steps s ON s.id = c.step_id WHERE s.organization_id = @id ORDER BY c.step_id, c.generation",
+        "SELECT r.* FROM step_responses r JOIN steps s ON s.id = r.step_id WHERE s.organization_id = @id ORDER BY r.step_id",
+        "SELECT x.* FROM task_secrets x JOIN tasks t ON t.id = x.task_id WHERE t.organization_id = @id ORDER BY x.task_id",
         "SELECT e.* FROM step_events e JOIN tasks t ON t.id = e.task_id WHERE t.organization_id = @id ORDER BY e.task_id, e.event_seq",
         "SELECT a.* FROM step_answers a JOIN steps s ON s.id = a.step_id WHERE s.organization_id = @id ORDER BY a.step_id, a.generation, a.ordinal",
         "SELECT l.* FROM step_logs l JOIN steps s ON s.id = l.step_id WHERE s.organization_id = @id ORDER BY l.step_id, l.generation, l.seq",

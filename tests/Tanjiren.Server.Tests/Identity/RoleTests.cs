@@ -61,6 +61,7 @@ public sealed class RoleTests
         ["POST /api/tasks/{id}/reject"] = Role.Admin,
         ["GET /api/approvals"] = Role.Viewer,
         ["GET /api/approvals/events"] = Role.Viewer,
+        ["GET /api/permissions"] = Role.Viewer, ["GET /api/permissions/{id}"] = Role.Viewer, ["POST /api/permissions/{id}/answer"] = Role.Member,
         ["GET /api/tasks/{id}/steps/{stepId}/logs"] = Role.Viewer,
         ["GET /api/tasks/{id}/steps/{stepId}/receipt"] = Role.Viewer,
         ["GET /api/tasks/{id}/events"] = Role.Viewer,

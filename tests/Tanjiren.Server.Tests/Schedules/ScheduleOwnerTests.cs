@@ -156,5 +156,5 @@ public sealed class ScheduleOwnerTests
     }
 
     private static async Task<IReadOnlyList<(string By, string Intent)>> TasksAsync(Engine engine) =>
-        [.. (await engine.Store.ListAsync(engine.Owner.OrganizationId, null, null, null, null, null, 100, null, Token)).Items.Reverse().Select(t => (t.CreatedBy, t.Command.Argv![0]))];
+        [.. (await engine.Store.ListAsync(engine.Owner.OrganizationId, null, null, null, null, null, 100, null, Token)).Items.Reverse().Select(t => (t.CreatedBy, t.Command!.Argv![0]))];
 }

@@ -72,7 +72,7 @@ internal sealed class Inquiry(IReadOnlyList<TaskQuestion> questions, string? abo
     private static string? SaidOf(string said)
     {
         var words = said.Replace("\0", "", StringComparison.Ordinal);
-        return string.IsNullOrWhiteSpace(words) ? null : TextCut.Keep(words, WireLimits.MaxSaidLength);
+        return string.IsNullOrWhiteSpace(words) ? null : words;
     }
 
     private static string WhyItEnded(string stopReason) => stopReason switch

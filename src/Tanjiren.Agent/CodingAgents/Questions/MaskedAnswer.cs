@@ -1,3 +1,4 @@
+using Tanjiren.Agent.Execution;
 using Tanjiren.Agent.Masking;
 using Tanjiren.Protocol;
 
@@ -12,7 +13,7 @@ internal static class MaskedAnswer
         {
             Answer = settled.Answer is { } answer ? masks.Json(answer) : null,
             Evidence = settled.Evidence is { } evidence ? [.. evidence.Select(piece => piece with { File = masks.Text(piece.File), Command = masks.Text(piece.Command), Note = masks.Text(piece.Note) })] : null,
-            Problem = masks.Text(settled.Problem),
+            Problem = StepResult.Cut(masks.Text(settled.Problem)),
             Said = masks.Text(settled.Said) is { } said ? TextCut.Keep(said, WireLimits.MaxSaidLength) : null,
         };
         if (masked.Answer is null || AnswerForms.Fault(question, masked.Answer, masked.Evidence) is not { } fault) return masked;

@@ -84,6 +84,7 @@ internal sealed record AskedPermission
         }
         if (tool.Arguments is not { ValueKind: not JsonValueKind.Undefined } arguments) return;
         errors.Require(Encoding.UTF8.GetByteCount(arguments.GetRawText()) <= WireLimits.MaxToolArgumentsBytes, "tool.arguments", $"has more than {WireLimits.MaxToolArgumentsBytes} bytes");
+        errors.Require(JsonDepth.IsShallow(arguments), "tool.arguments", $"is nested more than {JsonDepth.Max} deep");
         errors.Require(ToolText.IsReadable(arguments), "tool.arguments", "has text with half of a surrogate pair");
     }
 

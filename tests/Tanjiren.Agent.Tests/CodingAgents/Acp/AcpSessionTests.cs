@@ -92,7 +92,7 @@ public sealed class AcpSessionTests
 
         session.Response.ToText(StepMasks.None).ShouldBe("It is done.");
         var log = new List<(LogStream Stream, string Text)>();
-        var transcript = new Transcript((stream, data) => log.Add((stream, Encoding.UTF8.GetString(data))));
+        var transcript = new Transcript((stream, data) => log.Add((stream, Encoding.UTF8.GetString(data))), StepMasks.None);
         foreach (var happened in session.Events) transcript.Tell(happened);
         transcript.Finish();
         log.Where(l => l.Stream == LogStream.System).Select(l => JsonDocument.Parse(l.Text.Trim('\u001e')).RootElement.GetProperty("text").GetString())
@@ -128,7 +128,7 @@ public sealed class AcpSessionTests
         Receive(Tool("""{"sessionUpdate":"tool_call","toolCallId":"1","rawInput":{}}"""));
         Receive(Tool("""{"sessionUpdate":"tool_call_update","toolCallId":"1","rawInput":{"a":1},"content":[{"type":"diff","path":"/a","newText":"b"}]}"""));
         Receive(Tool("""{"sessionUpdate":"tool_call_update","toolCallId":"1","status":"completed"}"""));
-        session.Events.Select(e => Encoding.UTF8.GetString(EventLine.Of(e)).Trim('\u001e', '\n')).ShouldBe(
+        session.Events.Select(e => Encoding.UTF8.GetString(new EventLine(StepMasks.None).Of(e)).Trim('\u001e', '\n')).ShouldBe(
         [
             """{"type":"tool","id":"1","input":{}}""",
             """{"type":"tool","id":"1","input":{"a":1},"content":[{"type":"diff","path":"/a","newText":"b"}]}""",
@@ -143,7 +143,7 @@ public sealed class AcpSessionTests
         Receive("""{"id":1,"result":{"protocolVersion":1}}""");
         Receive(Message("s", "Welcome!"));
         Receive("""{"id":2,"error":"no"}""");
-        (session.End!.Kind, session.Response).ShouldBe((SessionEndKind.NotStarted, ""));
+        (session.End!.Kind, session.Response.ToText(StepMasks.None)).ShouldBe((SessionEndKind.NotStarted, ""));
         session.End.Detail!.ShouldContain("no");
     }
 
@@ -315,8 +315,8 @@ public sealed class AcpSessionTests
         foreach (var message in (string[])["""{"id":1,"result":{"protocolVersion":1}}""", """{"id":2,"result":{"sessionId":"s"}}""", Message("s", "One."), Permission("9"), """{"id":3,"result":{"stopReason":"max_tokens"}}"""])
             talk.Receive(AcpCodec.Read(Encoding.UTF8.GetBytes(message))!);
         talk.End.ShouldBeNull();
-        talk.Response.ShouldBe("");
-        talk.Events.OfType<PermissionSettled>().Single().Answer.ShouldBe("cancelled");
+        talk.Response.IsEmpty.ShouldBeTrue();
+        talk.Events.OfType<PermissionSettled>().Single().Told.ShouldBe(PermissionTold.Cancelled);
         JsonDocument.Parse(talk.Outgoing.Last()).RootElement.GetProperty("params").GetProperty("prompt")[0].GetProperty("text").GetString().ShouldBe("And why that?");
         foreach (var message in (string[])[Message("s", "Two."), """{"id":3,"result":{"stopReason":"end_turn"}}""", """{"id":4,"result":{"stopReason":"end_turn","usage":{"inputTokens":7}}}"""])
             talk.Receive(AcpCodec.Read(Encoding.UTF8.GetBytes(message))!);
@@ -357,7 +357,7 @@ public sealed class AcpSessionTests
         {
             var random = new Random(seed);
             var one = new AcpSession("fake", new PromptRequest { Text = "Why?", Directory = "/src", ClientVersion = "1.0" });
-            var transcript = new Transcript((_, _) => { });
+            var transcript = new Transcript((_, _) => { }, StepMasks.None);
             one.Start();
             for (var i = 0; i < 30; i++)
             {

@@ -1,5 +1,6 @@
 using Tanjiren.Agent.CodingAgents.Acp;
 using Tanjiren.Agent.CodingAgents.Questions;
+using Tanjiren.Agent.Masking;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Agent.Tests.CodingAgents.Questions;
@@ -62,7 +63,7 @@ public sealed class InquiryTests
     public void What_is_kept_of_words_and_problems_has_an_end()
     {
         inquiry.Next(Said("x"));
-        var settled = Settled(inquiry.Next(new TurnOver(new string('y', 10_000), new string('z', 100_000) + "\0", false)));
+        var settled = MaskedAnswer.Of(Settled(inquiry.Next(new TurnOver(new string('y', 10_000), new string('z', 100_000) + "\0", false))), new TaskQuestion(), StepMasks.None);
         (settled.Problem!.Length <= 2000, settled.Said!.Length <= WireLimits.MaxSaidLength, settled.Said.Contains('\0')).ShouldBe((true, true, false));
     }
 

@@ -1,4 +1,5 @@
 using System.Xml.Linq;
+using Tanjiren.Agent.Execution;
 using Tanjiren.Cli;
 using Tanjiren.Cli.Hosting;
 using Tanjiren.Cli.Services;
@@ -70,7 +71,7 @@ public sealed class ServiceFileTests
     public async Task Systemd_itself_finds_nothing_wrong_with_it()
     {
         Prerequisite.Linux();
-        var analyze = Programs.Find("systemd-analyze", Environment.GetEnvironmentVariable("PATH"));
+        var analyze = ProgramSearch.Find("systemd-analyze", Environment.GetEnvironmentVariable("PATH"));
         Assert.SkipUnless(analyze is not null, "needs systemd-analyze");
         using var directory = new TemporaryDirectory();
         var plan = SystemdUnit.Plan(Service with { Command = ["/bin/sh", .. Service.Command.Skip(1)] }, directory.Path, "ann");
