@@ -24,7 +24,7 @@ install_debian() {
 
 # keyring_lacks: Debian's packages that a real keyring needs and that are not here, one a line.
 keyring_lacks() {
-  command -v dbus-run-session >/dev/null || echo dbus
+  { command -v dbus-run-session && command -v dbus-send; } >/dev/null || echo dbus
   command -v gnome-keyring-daemon >/dev/null || echo gnome-keyring
   command -v secret-tool >/dev/null || echo libsecret-tools
   [[ -n $(ls /usr/lib/*/libsecret-1.so.0 /usr/lib/libsecret-1.so.0 /usr/lib64/libsecret-1.so.0 2>/dev/null) ]] || echo libsecret-1-0

@@ -47,7 +47,7 @@ internal sealed class QuestionsFile
     }
 
     private static CliException Fault(string where, long line, long column, string message, Exception inner) =>
-        new($"{where}, line {line}, column {column}: {Text.Safe(message.TrimEnd('.', ' '))}", "`tanvrit-compute jobs run --help` shows such a file", inner);
+        new($"{where}, line {line}, column {column}: {Text.Safe(message.TrimEnd('.', ' '))}", "docs/cli.md shows such a file under `jobs run`", inner);
 
     private void ReadDocument()
     {

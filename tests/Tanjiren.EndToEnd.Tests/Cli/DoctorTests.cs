@@ -116,15 +116,15 @@ public sealed class DoctorTests : IAsyncLifetime
     [Fact]
     public async Task A_server_that_does_not_answer_takes_no_longer_than_its_time()
     {
-        cli.Timeouts = cli.Timeouts with { DoctorCheck = TimeSpan.FromSeconds(1) };
+        cli.Timeouts = cli.Timeouts with { DoctorCheck = TimeSpan.FromSeconds(5) };
         server.On("GET", "/healthz", (context, _) => Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.RequestAborted));
         var began = Stopwatch.GetTimestamp();
 
         var report = await ReportAsync(exit: 1);
 
-        Stopwatch.GetElapsedTime(began).ShouldBeLessThan(TimeSpan.FromSeconds(30));
+        Stopwatch.GetElapsedTime(began).ShouldBeLessThan(TimeSpan.FromSeconds(60));
         (Of(report, "server").Verdict, Of(report, "clock").Verdict).ShouldBe((Verdict.Problem, Verdict.Warning));
-        Of(report, "server").Message.ShouldContain("within 1 s");
+        Of(report, "server").Message.ShouldContain("within 5 s");
         Of(report, "sign-in").Verdict.ShouldBe(Verdict.Ok);
     }
 
@@ -140,7 +140,7 @@ public sealed class DoctorTests : IAsyncLifetime
             new DoctorCheck("throws", Verdict.Warning, (_, _) => throw new InvalidOperationException("the reason")),
             new DoctorCheck("hangs", Verdict.Problem, (_, _) => never.Task),
             new DoctorCheck("answers", Verdict.Problem, (_, _) => Task.FromResult(Finding.Ok("answers", "well"))),
-        ], scene, TimeSpan.FromMilliseconds(200), Ct);
+        ], scene, TimeSpan.FromSeconds(3), Ct);
 
         findings.Select(f => (f.Check, f.Verdict)).ShouldBe([("throws", Verdict.Warning), ("hangs", Verdict.Problem), ("answers", Verdict.Ok)]);
         findings[0].Message.ShouldContain("the reason");

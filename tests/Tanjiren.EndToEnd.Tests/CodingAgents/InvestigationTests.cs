@@ -94,7 +94,7 @@ public sealed partial class InvestigationTests(InvestigationTests.SharedScene sh
     public async Task An_agent_that_is_killed_in_the_third_question_leaves_the_first_two_answered()
     {
         var scene = await shared.StartedAsync();
-        var id = await StartAsync("b", "--env", "FAKE=hangs", "--lease-grace", "2");
+        var id = await StartAsync("b", "--env", "FAKE=hangs", "--lease-grace", "10");
         // They are there while the third is thought about.
         await Eventually.TrueAsync(async () => (await scene.Workspace.TaskAsync(id)).Execution!.Steps.Single().Answers?.Count == 2, scene.Evidence, TimeSpan.FromMinutes(2), "two answers are there");
         await scene.Agents.Single(a => a.Name == "b").KillAsync();
@@ -152,6 +152,8 @@ public sealed partial class InvestigationTests(InvestigationTests.SharedScene sh
             if (!OperatingSystem.IsWindows()) File.SetUnixFileMode(program, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
             return _scene = await FaultScene.StartAsync(new SceneOptions
             {
+                TtlSeconds = 10,
+                GraceSeconds = 10,
                 AgentEnvironment = new Dictionary<string, string?> { ["PATH"] = string.Join(Path.PathSeparator, _directory.Path, Environment.GetEnvironmentVariable("PATH")) },
             });
         }

@@ -50,10 +50,19 @@ internal sealed class KeyringSession : IAsyncDisposable
         session.ErrorDataReceived += static (_, _) => { };
         session.Start();
         session.BeginErrorReadLine();
-        var address = await session.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(FaultScene.StartLimit, TimeProvider.System);
-        address.ShouldNotBeNullOrEmpty("the D-Bus session has an address");
-        environment["DBUS_SESSION_BUS_ADDRESS"] = address;
-        return new KeyringSession(directory, session, environment);
+        var result = new KeyringSession(directory, session, environment);
+        try
+        {
+            var address = await session.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(FaultScene.StartLimit, TimeProvider.System);
+            address.ShouldNotBeNullOrEmpty("the D-Bus session has an address");
+            environment["DBUS_SESSION_BUS_ADDRESS"] = address;
+            return result;
+        }
+        catch
+        {
+            await result.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>Starts <c>tanvrit-compute</c> in the session.</summary>

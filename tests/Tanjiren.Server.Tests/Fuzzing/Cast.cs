@@ -225,7 +225,7 @@ internal sealed class Cast : IDisposable
         var claim = task?.Execution is { Steps.Count: > 0 } ? await agent.TryClaimAsync(task!.StepId()) : null;
         if (claim is { StatusCode: HttpStatusCode.OK })
         {
-            Add(new StepFact(task!.StepId(), task.Id) { Holder = agent, Held = true, Generation = (await claim.BodyAsync<ClaimResponse>()).LeaseGeneration });
+            Add(new StepFact(task!.StepId(), task!.Id) { Holder = agent, Held = true, Generation = (await claim.BodyAsync<ClaimResponse>()).LeaseGeneration });
             return Steps[^1];
         }
         await _owner.PostAsync($"/api/instances/{agent.InstanceId}/undrain", null, TestContext.Current.CancellationToken);

@@ -32,7 +32,7 @@ internal static class DoctorCommand
         var command = new CliCommand("doctor", "Say what keeps this machine from working, and what to do about it")
         {
             Options = { json, server },
-            Details = "Server, clock, proxy, a request that hangs, sign-in, agent, key, keychain, control groups, coding agents and disk, each within 5 s. Nothing is changed, also while the agent runs. The exit code is 1 when there is a problem, and 0 when there are only warnings.",
+            Details = "Server, clock, proxy, a request that hangs, sign-in, agent, key, keychain, control groups, coding agents and disk, each within 5 s. Nothing is changed, also while the agent runs, but for an entry of no worth that the keychain keeps for a moment. The exit code is 1 when there is a problem, and 0 when there are only warnings.",
             Examples = ["tanvrit-compute doctor"],
         };
         var place = new AgentHomeOptions(cli, command, "Workspace to look at (TANVRIT_WORKSPACE; default: the current one)");

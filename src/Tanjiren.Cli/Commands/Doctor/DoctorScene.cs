@@ -28,7 +28,10 @@ internal sealed class DoctorScene : IDisposable
     /// <summary>That the agent is bound to, else the one that somebody is signed in to; null: neither.</summary>
     public Uri? Server { get; init; }
 
-    /// <summary>The stored sign-in; null: nobody is signed in, or <see cref="AccessTrouble"/>.</summary>
+    /// <summary>The flags that say which server.</summary>
+    public required ServerFlags Flags { get; init; }
+
+    /// <summary>The stored sign-in, without a token that lies in the keychain; null: nobody is signed in, or <see cref="AccessTrouble"/>.</summary>
     public ServerAccess? Access { get; init; }
 
     /// <summary>Why it can't be read; null: it can, or there is none.</summary>
@@ -58,6 +61,7 @@ internal sealed class DoctorScene : IDisposable
         return new DoctorScene
         {
             Cli = cli,
+            Flags = flags,
             Home = home,
             Identity = identity,
             IdentityTrouble = identityTrouble,
@@ -97,16 +101,13 @@ internal sealed class DoctorScene : IDisposable
     {
         try
         {
-            cli.Credentials.TryResolve(flags, cli.Variable, out var access);
+            // Where it leads, and not its token: a keychain may take its time, and each check has its own.
+            ServerAccessRules.TryResolve(flags, cli.Variable, cli.Credentials.Read(), out var access);
             return (access, null);
         }
         catch (CliException e)
         {
             return (null, e);
-        }
-        catch (KeychainException e)
-        {
-            return (null, new CliException(e.What, e.Next));
         }
     }
 

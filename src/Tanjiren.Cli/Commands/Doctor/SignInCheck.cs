@@ -1,5 +1,7 @@
+using Tanjiren.Agent.Keys;
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Output;
+using Tanjiren.Cli.Settings;
 using Tanjiren.Protocol;
 
 namespace Tanjiren.Cli.Commands.Doctor;
@@ -14,7 +16,20 @@ internal static class SignInCheck
     private static async Task<Finding> RunAsync(DoctorScene scene, CancellationToken cancellation)
     {
         if (scene.AccessTrouble is { } trouble) return Finding.Warning(Name, Text.Safe(trouble.Message), trouble.Hint ?? "sign in again with `tanvrit-compute auth login`");
-        if (scene.Access is not { } access) return Finding.Ok(Name, "nobody is signed in; a paired machine needs nobody");
+        if (scene.Access is null) return Finding.Ok(Name, "nobody is signed in; a paired machine needs nobody");
+        ServerAccess access;
+        try
+        {
+            access = await Task.Run(() => scene.Cli.Credentials.TryResolve(scene.Flags, scene.Cli.Variable, out var whole) ? whole : scene.Access, cancellation);
+        }
+        catch (KeychainException e)
+        {
+            return Finding.Warning(Name, Text.Safe(e.What), e.Next);
+        }
+        catch (CliException e)
+        {
+            return Finding.Warning(Name, Text.Safe(e.Message), e.Hint ?? "sign in again with `tanvrit-compute auth login`");
+        }
         using var client = new ClientSession(scene.Cli, access);
         try
         {

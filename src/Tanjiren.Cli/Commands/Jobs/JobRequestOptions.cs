@@ -32,7 +32,7 @@ internal sealed class JobRequestOptions
     private readonly Option<double?> cpu = Options.Amount("--cpu", "N", "Cores that each step needs, and is held to");
     private readonly Option<int?> memory = Options.Number("--memory-mb", "N", "Memory that each step needs, in MiB; one that takes more is killed", 1, int.MaxValue);
     private readonly Option<int?> gpus = Options.Number("--gpu-count", "N", "Graphics processors that each step needs, and is given", 0, 1000);
-    private readonly Option<string?> intent = Options.Text("--intent", "TEXT", "What it is for, in your words (default: the command line)");
+    private readonly Option<string?> intent = Options.Text("--intent", "TEXT", "What it is for, in your words (default: the command line, the prompt or the questions)");
     private readonly Option<string?> investigation = Options.Text("--investigation", "ID", "Open investigation that the job belongs to");
     private readonly Option<int?> priority = Options.Number("--priority", "N", "From -100 to 100, higher first (default 0)", -100, 100);
     private readonly PromptOptions prompt;
@@ -40,9 +40,9 @@ internal sealed class JobRequestOptions
         [.. Enum.GetValues<ApprovalClass>().Select(c => Words.Of(c))]);
     private readonly IReadOnlyList<Option> options;
 
-    public JobRequestOptions(CliContext cli, Command command)
+    public JobRequestOptions(Command command)
     {
-        prompt = new PromptOptions(cli);
+        prompt = new PromptOptions();
         options =
         [
             workstations, tags, labels, all, any, maxParallel, stopAfter, timeout, queueTimeout, onWorkerLost, grace, retries, retryBackoff, retryExponential, retryOn,
@@ -56,9 +56,9 @@ internal sealed class JobRequestOptions
 
     /// <param name="parse">The command line.</param>
     /// <param name="argv">What stands after <c>--</c>.</param>
-    public CreateTaskRequest Of(ParseResult parse, IReadOnlyList<string> argv)
+    public CreateTaskRequest Of(ParseResult parse, IReadOnlyList<string> argv, StandardInput input)
     {
-        var (text, asked) = (prompt.TextOf(parse), prompt.QuestionsOf(parse));
+        var (text, asked) = (prompt.TextOf(parse, input), prompt.QuestionsOf(parse, input));
         if (text is not null && asked?.About is not null) throw new CliException("both a prompt and `about` in the file of questions are given", "give one of them: it says what the questions are about");
         return Rest(parse) with
         {

@@ -35,7 +35,7 @@ internal static class JobsRunCommand
                 "tanvrit-compute jobs run --label os=linux --label 'memoryMb>=16000' --shell 'df -h | sort'",
             ],
         };
-        var job = new JobRequestOptions(cli, command);
+        var job = new JobRequestOptions(command);
         var secret = Options.Repeated("--secret", "NAME[=V]", "Set a variable that is kept encrypted, never shown again, and masked in the output; without =V take the value that it has here, with =- standard input; repeatable");
         var key = Options.Text("--idempotency-key", "KEY", "The same key within 24 h finds the job instead of making another (default: random)");
         var detach = Options.Flag("--detach", "Print the job's id and leave it running", "-d");
@@ -50,7 +50,8 @@ internal static class JobsRunCommand
         {
             if (parse.GetValue(prefix) && parse.GetValue(raw)) throw new CliException("both --prefix and --raw are given", "give one of them");
             if (output.IsId(parse) && !parse.GetValue(detach)) throw new CliException("-o id is given, and the job is not detached", "add --detach, or use --json for the job as it ended");
-            var request = job.Of(parse, operand.Of(parse)) with { Secrets = JobSpec.Secrets(parse.GetValue(secret)!, cli.Variable, new StandardInput(cli)) };
+            var input = new StandardInput(cli);
+            var request = job.Of(parse, operand.Of(parse), input) with { Secrets = JobSpec.Secrets(parse.GetValue(secret)!, cli.Variable, input) };
             using var telemetry = Telemetry.Start(cli, TelemetryRole.Command);
             using var client = ClientSession.Open(cli, server.Of(parse));
             using var interrupts = cli.ListenForInterrupts();

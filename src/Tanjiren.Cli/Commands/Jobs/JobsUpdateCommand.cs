@@ -66,7 +66,8 @@ internal static class JobsUpdateCommand
             var (set, taken) = JobSpec.Environment(parse.GetValue(env)!);
             var argv = operand.Of(parse);
             var (names, tagged, labelled) = (parse.GetValue(workstations)!, parse.GetValue(tags)!, parse.GetValue(labels)!);
-            var asked = PromptOptions.QuestionsOf(cli, parse, questions);
+            var asked = PromptOptions.QuestionsOf(new StandardInput(cli), parse, questions);
+            if (parse.GetValue(prompt) is not null && asked?.About is not null) throw new CliException("both a prompt and `about` in the file of questions are given", "give one of them: it says what the questions are about");
             var targeted = names.Length + tagged.Length + labelled.Length > 0;
             if (!targeted && (parse.GetValue(all) || parse.GetValue(any))) throw new CliException("--all or --any is given without targets", "targets are replaced as a whole: name them all");
             var change = new UpdateTaskRequest

@@ -6,7 +6,7 @@ using Tanjiren.Cli.Parsing;
 namespace Tanjiren.Cli.Commands.Jobs;
 
 /// <summary>The options of a job that asks a coding agent instead of running a command.</summary>
-internal sealed class PromptOptions(CliContext cli)
+internal sealed class PromptOptions
 {
     private readonly Option<string?> prompt = Options.Text("--prompt", "TEXT", "Ask a coding agent on the workstation instead of running a command");
     private readonly Option<string?> file = Options.Text("--prompt-file", "FILE", "The same with the text of this file; - reads it from standard input");
@@ -20,27 +20,27 @@ internal sealed class PromptOptions(CliContext cli)
     public static bool SaysWhat(string option) => option is "--prompt" or "--prompt-file" or "--questions";
 
     /// <summary>Null: none is given.</summary>
-    public string? TextOf(ParseResult parse)
+    public string? TextOf(ParseResult parse, StandardInput input)
     {
         var text = parse.GetValue(prompt);
         if (parse.GetValue(file) is not { } path) return text;
         if (text is not null) throw new CliException("both --prompt and --prompt-file are given", "give one of them");
-        return Read(cli, "--prompt-file", path, "give the path of a text file, or - for standard input");
+        return Read(input, "--prompt-file", path, "give the path of a text file, or - for standard input");
     }
 
     /// <summary>Null: none are given.</summary>
-    public QuestionList? QuestionsOf(ParseResult parse) => QuestionsOf(cli, parse, questions);
+    public QuestionList? QuestionsOf(ParseResult parse, StandardInput input) => QuestionsOf(input, parse, questions);
 
     /// <summary>The same for a command with that option alone.</summary>
-    public static QuestionList? QuestionsOf(CliContext cli, ParseResult parse, Option<string?> option)
+    public static QuestionList? QuestionsOf(StandardInput input, ParseResult parse, Option<string?> option)
     {
         if (parse.GetValue(option) is not { } path) return null;
-        return QuestionsFile.Read(Read(cli, option.Name, path, "give the path of a YAML file, or - for standard input"), path == "-" ? "standard input" : Output.Text.Safe(path));
+        return QuestionsFile.Read(Read(input, option.Name, path, "give the path of a YAML file, or - for standard input"), path == "-" ? "standard input" : Output.Text.Safe(path));
     }
 
-    private static string Read(CliContext cli, string option, string path, string hint)
+    private static string Read(StandardInput input, string option, string path, string hint)
     {
-        if (path == "-") return cli.Input.ReadToEnd();
+        if (path == "-") return input.Text(path)!;
         try
         {
             return File.ReadAllText(path);

@@ -12,6 +12,7 @@ internal sealed class ScheduledJobOptions
 {
     private readonly Option<string?> runbook = Options.Text("--runbook", "RUNBOOK", "Run this runbook, by name or id, instead of a command; what the job's options leave out is as it says");
     private readonly Option<string[]> parameters = Options.Repeated("--param", "NAME=V", "Value of a parameter of the runbook; repeatable", "-p");
+    private readonly CliContext cli;
     private readonly JobRequestOptions job;
     private readonly CommandOperand operand;
 
@@ -19,7 +20,8 @@ internal sealed class ScheduledJobOptions
     {
         command.Options.Add(runbook);
         command.Options.Add(parameters);
-        job = new JobRequestOptions(cli, command);
+        this.cli = cli;
+        job = new JobRequestOptions(command);
         operand = new CommandOperand(command);
     }
 
@@ -28,8 +30,8 @@ internal sealed class ScheduledJobOptions
         var argv = operand.Of(parse);
         var values = JobSpec.Parameters(parse.GetValue(parameters)!);
         if (parse.GetValue(runbook) is not { } named)
-            return values is null ? job.Of(parse, argv) : throw new CliException("--param is given without --runbook", "name the runbook whose parameters these are");
-        if (argv.Count > 0 || job.Given(parse).Any(SaysWhat)) throw new CliException("both --runbook and a command are given", "give one of them");
+            return values is null ? job.Of(parse, argv, new StandardInput(cli)) : throw new CliException("--param is given without --runbook", "name the runbook whose parameters these are");
+        if (argv.Count > 0 || job.Given(parse).Any(SaysWhat)) throw new CliException("both --runbook and a command, a prompt or questions are given", "give one of them");
         return job.OfRunbook(parse, named, values);
     }
 

@@ -18,7 +18,7 @@ internal static class SchedulesCreateCommand
             Operands = "NAME [-- COMMAND [ARGS…]]",
             Arguments = { name },
             Options = { cron, zone, overlap, missed },
-            Details = "Each tick makes a new job in your name, with the role that you have then; `jobs list` shows them. It runs a command, or a runbook with --runbook; the job's own options are those of `jobs run`. When its runbook is changed, the schedule is paused until somebody has looked at it and resumes it.",
+            Details = "Each tick makes a new job in your name, with the role that you have then; `jobs list` shows them. It runs a command, a prompt (--prompt), questions (--questions), or a runbook with --runbook; the job's own options are those of `jobs run`. When its runbook is changed, the schedule is paused until somebody has looked at it and resumes it.",
             Examples =
             [
                 "tanvrit-compute schedules create nightly --cron '30 2 * * *' --time-zone Europe/Berlin -w build-1 -- make nightly",

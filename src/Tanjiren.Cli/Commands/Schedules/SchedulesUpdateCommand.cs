@@ -17,7 +17,7 @@ internal static class SchedulesUpdateCommand
             Operands = "SCHEDULE [-- COMMAND ARGS…]",
             Arguments = { which },
             Options = { name, cron, zone, overlap, missed },
-            Details = "What is not given stays. A command (or --shell, or --runbook) replaces the job as a whole, so give all of its options with it. The schedule is yours from then on, unless you change nothing but its name.",
+            Details = "What is not given stays. A command (or --shell, --prompt, --prompt-file, --questions, --runbook) replaces the job as a whole, so give all of its options with it. The schedule is yours from then on, unless you change nothing but its name.",
             Examples = ["tanvrit-compute schedules update nightly --cron '0 3 * * *'", "tanvrit-compute schedules update restart-web --runbook restart --param service=caddy"],
         };
         var job = new ScheduledJobOptions(cli, command);

@@ -26,7 +26,7 @@ public sealed class InquiryTests
     {
         var again = inquiry.Next(Said("""{"answer":["It."]}"""));
         again.Text!.ShouldContain("can't be used: \"answer\" must be a string with words in it, and is an array.");
-        again.Text.ShouldContain("What?");
+        again.Text!.ShouldContain("What?");
 
         var settled = Settled(inquiry.Next(Said("No idea.")));
         (settled.Question, settled.Answer, settled.Said, settled.Asked).ShouldBe(("a", null, "No idea.", 2));
