@@ -135,7 +135,7 @@ public sealed class SignedOutTests : IAsyncLifetime
         server.PendingInHeartbeats = true;
         var step = server.Enqueue("/bin/true");
         await agent.StartAsync();
-        await Eventually.TrueAsync(() => server.Heartbeats.Count > 0 && AgentStatus.Load(agent.Home)!.Notice is not null);
+        await Eventually.TrueAsync(() => !server.Heartbeats.IsEmpty && AgentStatus.Load(agent.Home)!.Notice is not null);
         (step.ClaimId, server.Heartbeats.First().Draining, server.Count("work")).ShouldBe((null, true, 0));
     }
 

@@ -64,8 +64,8 @@ public sealed class Keychain
     public static Keychain OfThisUser(KeychainUse use, string directory)
     {
         if (use == KeychainUse.File) return Files;
-        var store = SystemKeychain.Find(directory, out var absence);
-        return new Keychain(use, store, absence ?? "");
+        var found = SystemKeychain.Find(directory, out var absence);
+        return new Keychain(use, found, absence ?? "");
     }
 
     /// <summary>Whether a new secret goes in here.</summary>

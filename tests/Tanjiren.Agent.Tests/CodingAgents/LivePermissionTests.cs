@@ -1,4 +1,3 @@
-using System.Text.Json;
 using Tanjiren.Agent.Settings;
 using Tanjiren.Agent.Tests.Execution;
 using Tanjiren.Protocol;

@@ -31,7 +31,7 @@ public sealed class MaskPropertyTests
                 loop.Stop();
             }
         });
-        if (failures.Count == 0) return;
+        if (failures.IsEmpty) return;
         var (first, why) = failures.MinBy(f => f.Key);
         throw new InvalidOperationException($"TANJIREN_SEED={first}: {MaskCase.Of(first)}", why);
     }

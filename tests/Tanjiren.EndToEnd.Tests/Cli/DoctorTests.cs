@@ -8,7 +8,6 @@ using Tanjiren.Agent;
 using Tanjiren.Agent.Keys;
 using Tanjiren.Cli;
 using Tanjiren.Cli.Commands.Doctor;
-using Tanjiren.Cli.Hosting;
 using Tanjiren.Cli.Settings;
 using Tanjiren.Protocol;
 using Tanjiren.Tests;
@@ -57,8 +56,8 @@ public sealed class DoctorTests : IAsyncLifetime
         (await cli.InvokeAsync("doctor")).ShouldBe(0, cli.Error.Text);
         var lines = cli.Output.Text.Split('\n');
         lines[0].ShouldStartWith("CHECK");
-        lines.ShouldContain(l => l.StartsWith("server ") && l.Contains(" ok "));
-        var agent = Array.FindIndex(lines, l => l.StartsWith("agent ") && l.Contains(" warning "));
+        lines.ShouldContain(l => l.StartsWith("server ", StringComparison.Ordinal) && l.Contains(" ok "));
+        var agent = Array.FindIndex(lines, l => l.StartsWith("agent ", StringComparison.Ordinal) && l.Contains(" warning "));
         lines[agent + 1].Trim().ShouldStartWith("-> run `tanvrit-compute agent run`");
     }
 

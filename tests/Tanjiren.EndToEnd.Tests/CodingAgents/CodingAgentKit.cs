@@ -11,13 +11,16 @@ namespace Tanjiren.EndToEnd.Tests.CodingAgents;
 /// </summary>
 internal static class CodingAgentKit
 {
+    private static readonly string[] Providers = ["standin"];
+
     /// <summary>Programs of <c>tests/agents</c> come first on the agents' PATH: they are detected there by name.</summary>
     public static IReadOnlyDictionary<string, string?> AgentEnvironment()
     {
         Prerequisite.Program("node");
         // OpenCode's package for a platform has no entry there.
         string[] directories = [Installed(".bin"), Installed(Path.Combine("opencode-linux-x64-baseline", "bin"))];
-        foreach (var directory in directories)
+        // The others carry theirs with them, as packages that npm leaves out without a word when they do not come.
+        foreach (var directory in (string[])[.. directories, Installed(Path.Combine("@openai", "codex-linux-x64")), Installed(Path.Combine("@anthropic-ai", "claude-agent-sdk-linux-x64"))])
             Prerequisite.Require(Directory.Exists(directory), $"{directory} (`npm ci --ignore-scripts` in tests/agents)");
         return new Dictionary<string, string?> { ["PATH"] = string.Join(Path.PathSeparator, [.. directories, Environment.GetEnvironmentVariable("PATH")]) };
     }
@@ -77,7 +80,7 @@ internal static class CodingAgentKit
                     share = "disabled",
                     model = "standin/standin",
                     small_model = "standin/standin",
-                    enabled_providers = new[] { "standin" },
+                    enabled_providers = Providers,
                     permission = new { edit = permission, bash = permission },
                     provider = new
                     {

@@ -1,7 +1,6 @@
 using System.Net;
 using System.Text.Json;
 using Tanjiren.Protocol;
-using Tanjiren.Server.Tests.Tasks.Http;
 using Tanjiren.Server.Tests.Tasks.Permissions;
 
 namespace Tanjiren.Server.Tests.Fuzzing;

@@ -56,6 +56,7 @@ internal sealed class JobRequestOptions
 
     /// <param name="parse">The command line.</param>
     /// <param name="argv">What stands after <c>--</c>.</param>
+    /// <param name="input">What - stands for; read once, whoever names it.</param>
     public CreateTaskRequest Of(ParseResult parse, IReadOnlyList<string> argv, StandardInput input)
     {
         var (text, asked) = (prompt.TextOf(parse, input), prompt.QuestionsOf(parse, input));

@@ -2,7 +2,6 @@ using System.CommandLine;
 
 using Tanjiren.Cli.Client;
 using Tanjiren.Cli.Jobs;
-using Tanjiren.Cli.Output;
 using Tanjiren.Cli.Parsing;
 using Tanjiren.Protocol;
 

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
 
 namespace Tanjiren.Server.Tasks.Permissions;
