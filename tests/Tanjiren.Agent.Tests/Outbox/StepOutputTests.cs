@@ -135,8 +135,8 @@ public sealed class StepOutputTests : IDisposable
         output.Finish(Tick);
 
         string.Concat(Texts(chunks)).ShouldBe("of [masked]\nout err [masked], correct dog, corr");
-        Encoding.UTF8.GetString(output.Preview).ShouldBe("of [masked]\nout err [masked], correct dog, corr");
-        output.Kept.ShouldBe(output.Preview.Length);
+        Encoding.UTF8.GetString(output.Preview).ShouldBe("out err [masked], correct dog, corr");
+        output.Kept.ShouldBe(output.Preview.Length + "of [masked]\n".Length);
     }
 
     /// <summary>Readers take a coding agent's event out up to the end of its line: what is told to people must not stand in one.</summary>

@@ -101,8 +101,8 @@ public sealed class ScheduleCommandsTests : IAsyncLifetime
         (await server.RefusedAsync([.. create, "--runbook", "restart"])).ShouldContain("  task.parameters.service: is required");
         (await server.RefusedAsync([.. create, "--runbook", "restart", "-p", "service=x", "-p", "colour=red"])).ShouldContain("  task.parameters.colour: is not a parameter of the runbook");
         (await server.RefusedAsync([.. create, "--runbook", "nobody"])).ShouldContain("  task.runbookId: ");
-        (await server.RefusedAsync([.. create, "--runbook", "restart", "--", "true"])).ShouldContain("both --runbook and a command are given");
-        (await server.RefusedAsync([.. create, "--runbook", "restart", "--shell", "true"])).ShouldContain("both --runbook and a command are given");
+        (await server.RefusedAsync([.. create, "--runbook", "restart", "--", "true"])).ShouldContain("both --runbook and a command, a prompt or questions are given");
+        (await server.RefusedAsync([.. create, "--runbook", "restart", "--shell", "true"])).ShouldContain("both --runbook and a command, a prompt or questions are given");
         (await server.RefusedAsync([.. create, "--runbook", "restart", "-p", "service=x", "--all"])).ShouldContain("--all or --any is given without a target");
         (await server.RefusedAsync([.. create, "--runbook", "restart", "-p", "service"])).ShouldContain("--param 'service' gives no value");
         (await server.RefusedAsync([.. create, "-p", "service=x", .. Job])).ShouldContain("--param is given without --runbook");

@@ -32,8 +32,8 @@ public sealed partial class SignedOutHereTests
         (await InstanceAsync(admin, instance)).SignedOut.ShouldBeFalse("it has not heard of the sign-out");
         (await admin.InvokeAsync("jobs", "run", "--workstation", instance, "--detach", "--json", "--shell", "echo at last")).ShouldBe(0, admin.Error.Text);
         var job = JsonSerializer.Deserialize(admin.Output.Text, WireJson.Default.TaskBody)!.Id;
-        (await cli.InvokeAsync("agent", "status", "--home", files.File("agent"))).ShouldBe(0);
-        cli.Output.Text.ShouldContain("is no longer on it");
+        await Eventually.TrueAsync(async () => await cli.InvokeAsync("agent", "status", "--home", files.File("agent")) == 0 && cli.Output.Text.Contains("is no longer on it", StringComparison.Ordinal),
+            () => cli.Output.Text, FaultScene.StartLimit, "its status says so");
         (await StateAsync(admin, job)).ShouldBe(TaskState.Queued);
 
         file.Write(kept);

@@ -18,7 +18,7 @@ public sealed class AnswerReaderTests
     [InlineData("""void f() { if (x) { "y"; } } {"answer":"a"} {"other":{"answer":"inside of another"}}""")]
     [InlineData("""{"answer":"broken", {"answer":"a"}""")]
     [InlineData("{\"b\\ud800\":1} {\"answer\":\"a\"}")]
-    [InlineData("{\"answer\":\"b\",\"e\\ud800\":1} {\"answer\":\"a\"} {\"answer\":\"c\",\"e\\ud800\":1}")]
+    [InlineData("{\"answer\":\"b\",\"a\\ud800\":1} {\"answer\":\"a\"} {\"answer\":\"c\",\"a\\ud800\":1}")]
     public void The_last_object_with_an_answer_counts_wherever_it_stands(string said)
     {
         var reading = AnswerReader.Read(Words, said);
