@@ -82,6 +82,15 @@ internal static class FakeAcpAgent
             case "asks":
                 Out.WriteLine("""{"jsonrpc":"2.0","id":"p-1","method":"session/request_permission","params":{"sessionId":"ses-1","toolCall":{"toolCallId":"t1","title":"rm -rf /","kind":"execute","rawInput":{"command":"rm -rf /"}},"options":[{"optionId":"0","name":"Always","kind":"allow_always"},{"optionId":"yes","name":"Yes","kind":"allow_once"},{"optionId":"no","name":"No","kind":"reject_once"}]}}""");
                 break;
+            case "leaks":
+                Console.Error.Write(prompt[..8]);
+                Console.Error.Flush();
+                Update("""{"sessionUpdate":"tool_call","toolCallId":"t1","title":TEXT,"kind":"execute","status":"pending","rawInput":{"command":["echo",TEXT]},"locations":[{"path":TEXT}],"content":[{"type":"content","content":{"type":"text","text":TEXT}}]}""".Replace("TEXT", JsonSerializer.Serialize(prompt)));
+                Console.Error.WriteLine(prompt[8..]);
+                Say("It is " + prompt[..5]);
+                Say(prompt[5..] + " indeed.");
+                Out.WriteLine("""{"jsonrpc":"2.0","id":"p-1","method":"session/request_permission","params":{"sessionId":"ses-1","toolCall":{"toolCallId":"t1","title":TEXT,"rawInput":{"command":TEXT}},"options":[{"optionId":"no","name":TEXT,"kind":"reject_once"}]}}""".Replace("TEXT", JsonSerializer.Serialize("echo " + prompt)));
+                break;
             case "writes":
                 Out.WriteLine("""{"jsonrpc":"2.0","id":7,"method":"fs/write_text_file","params":{"sessionId":"ses-1","path":"/etc/passwd","content":""}}""");
                 break;
