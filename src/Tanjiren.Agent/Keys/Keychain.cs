@@ -213,7 +213,8 @@ public sealed class Keychain
             {
                 turn.Release();
             }
-        }) { IsBackground = true, Name = "keychain" };
+        })
+        { IsBackground = true, Name = "keychain" };
         asking.Start();
         if (!asking.Join(longest)) throw Silent(longest);
         return failure switch

@@ -112,7 +112,12 @@ internal sealed class StepPermissions(Database database, TimeProvider clock, Doc
         if (decision.Verdict is null || decision.Verdict == PermissionVerdict.Allow && option is null) return row with { Rule = decision.Rule };
         return row with
         {
-            State = WireNames.Of(PermissionState.Answered), Verdict = WireNames.Of(decision.Verdict.Value), OptionId = option?.Id, Rule = decision.Rule, Reason = decision.Because, EndedAt = row.AskedAt,
+            State = WireNames.Of(PermissionState.Answered),
+            Verdict = WireNames.Of(decision.Verdict.Value),
+            OptionId = option?.Id,
+            Rule = decision.Rule,
+            Reason = decision.Because,
+            EndedAt = row.AskedAt,
         };
     }
 
