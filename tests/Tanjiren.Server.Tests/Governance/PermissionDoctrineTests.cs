@@ -99,7 +99,7 @@ public sealed class PermissionDoctrineTests
     public void Every_mistake_has_its_place(string document, long line, long column, string words)
     {
         var faults = DoctrineReader.Read(document).Faults;
-        faults.Where(f => f.Message.Contains(words, StringComparison.Ordinal)).Select(f => ((long)f.Line, (long)f.Column)).ShouldBe([(line, column)], string.Join('\n', faults));
+        faults.Where(f => f.Message.Contains(words, StringComparison.Ordinal)).Select(f => (f.Line, f.Column)).ShouldBe([(line, column)], string.Join('\n', faults));
     }
 
     private static (string? Answer, string? Rule) Decide(PermissionCase asked, string document = Document)
