@@ -13,7 +13,7 @@ namespace Tanjiren.EndToEnd.Tests.CodingAgents;
 /// </summary>
 public sealed partial class InvestigationTests(InvestigationTests.SharedScene shared) : IClassFixture<InvestigationTests.SharedScene>
 {
-    private const string Questions = """
+    internal const string Questions = """
         about: What a newcomer must know of this repository.
         questions:
           - { name: title, text: What is it called? }
@@ -117,9 +117,9 @@ public sealed partial class InvestigationTests(InvestigationTests.SharedScene sh
             text => text.ShouldContain("2 of 4 answered."), text => text.ShouldContain("not asked, or nothing came back"));
     }
 
-    private static IEnumerable<string> Kinds(string list) => KindOf().Matches(list).Select(m => m.Groups["kind"].Value).Order(StringComparer.Ordinal);
+    internal static IEnumerable<string> Kinds(string list) => KindOf().Matches(list).Select(m => m.Groups["kind"].Value).Order(StringComparer.Ordinal);
 
-    private static string Repository([CallerFilePath] string here = "") => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(here)!, "..", "..", ".."));
+    internal static string Repository([CallerFilePath] string here = "") => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(here)!, "..", "..", ".."));
 
     [GeneratedRegex("task_[0-9a-z]+", RegexOptions.None, 1000)]
     private static partial Regex JobId();

@@ -41,6 +41,7 @@ public sealed partial class RealAgentTests(RealAgentTests.SharedScene shared) : 
         (await File.ReadAllTextAsync(Path.Combine(run.Directory, "hello.txt"), TestContext.Current.CancellationToken)).TrimEnd().ShouldBe("written by the model");
         step.Response.ShouldBe("I wrote it.");
         (await run.EventsAsync()).ShouldContain(e => e.GetProperty("type").GetString() == "tool");
+        run.LeftOver.ShouldBeEmpty();
     }
 
     [Theory, MemberData(nameof(Agents))]
@@ -52,6 +53,7 @@ public sealed partial class RealAgentTests(RealAgentTests.SharedScene shared) : 
         step.State.ShouldBe(StepState.Succeeded, await run.DescribeAsync());
         (await File.ReadAllTextAsync(Path.Combine(run.Directory, "hello.txt"), TestContext.Current.CancellationToken)).TrimEnd().ShouldBe("written by the model");
         (await run.EventsAsync()).ShouldContain(e => e.GetProperty("type").GetString() == "permission" && e.GetProperty("answer").GetString() == "allow", await run.DescribeAsync());
+        run.LeftOver.ShouldBeEmpty();
     }
 
     [Theory, MemberData(nameof(Agents))]
@@ -82,6 +84,7 @@ public sealed partial class RealAgentTests(RealAgentTests.SharedScene shared) : 
         (await run.EventsAsync()).ShouldContain(e => e.GetProperty("type").GetString() == "permission" && e.GetProperty("answer").GetString() == "deny", await run.DescribeAsync());
         step.State.ShouldBeOneOf(StepState.Succeeded, StepState.Failed);
         if (step.State == StepState.Failed) step.Detail!.ShouldContain("denied");
+        run.LeftOver.ShouldBeEmpty();
     }
 
     [Theory, MemberData(nameof(Agents))]
@@ -102,7 +105,7 @@ public sealed partial class RealAgentTests(RealAgentTests.SharedScene shared) : 
         await Eventually.TrueAsync(() => File.Exists(Path.Combine(run.Directory, "begun")), run.Describe, Limit, "the command has begun");
         await run.CancelAsync();
         var step = await run.EndAsync();
-        step.State.ShouldBe(StepState.Cancelled, await run.DescribeAsync());
+        (step.State, step.Reason).ShouldBe((StepState.Cancelled, StepReason.Cancelled), await run.DescribeAsync());
         run.LeftOver.ShouldBeEmpty();
     }
 
@@ -116,6 +119,38 @@ public sealed partial class RealAgentTests(RealAgentTests.SharedScene shared) : 
         var step = await run.EndAsync();
         (step.State, step.Reason).ShouldBe((StepState.Failed, StepReason.ExitCode), await run.DescribeAsync());
         step.Detail!.ShouldContain("ended in the middle of its turn");
+        run.LeftOver.ShouldBeEmpty();
+    }
+
+    /// <summary>Acceptance 2: four questions in one session, the first answer malformed and asked for again.</summary>
+    [Theory, MemberData(nameof(Agents))]
+    public async Task It_answers_the_questions_of_an_investigation(string name)
+    {
+        var scene = await shared.StartedAsync();
+        var model = await ModelStandIn.StartAsync();
+        model.Talk(
+            ("Question 1 of 4:", "It is a control plane, I think."),
+            ("question 1 of 4 can", """{"answer": "Tanjiren", "evidence": [{"file": "README.md", "line": 1}]}"""),
+            ("Question 2 of 4:", """{"answer": ["Tanjiren.Server", "Tanjiren.Agent"], "evidence": [{"command": "ls src"}]}"""),
+            ("Question 3 of 4:", """{"answer": true, "evidence": [{"file": "tests", "note": "a directory"}]}"""),
+            ("Question 4 of 4:", """{"answer": {"file": "LICENSE", "lines": 201}, "evidence": [{"file": "LICENSE"}]}"""));
+        var directory = shared.NewDirectory();
+        var questions = Path.Combine(directory, "questions.yaml");
+        await File.WriteAllTextAsync(questions, InvestigationTests.Questions, TestContext.Current.CancellationToken);
+        var variables = CodingAgentKit.Prepare(name, Path.Combine(directory, "home"), model.Url);
+        var job = JobId().Match(await scene.CliAsync(
+        [
+            "jobs", "run", "--workstation", "a", "--detach", "--agent", name, "--cwd", InvestigationTests.Repository(), "--timeout", "300", "--questions", questions,
+            .. variables.SelectMany(v => (string[])["--env", $"{v.Key}={v.Value}"]),
+        ])).Value;
+        await using var run = new PromptRun(scene, model, job, directory);
+
+        var step = await run.EndAsync();
+
+        step.State.ShouldBe(StepState.Succeeded, await run.DescribeAsync());
+        step.Answers!.Select(a => (a.Question, a.Asked, a.EvidenceCount, a.Problem)).ShouldBe([("title", 2, 1, null), ("parts", 1, 1, null), ("tests", 1, 1, null), ("entry", 1, 1, null)], await run.DescribeAsync());
+        (step.Answers![0].Answer!.Value.GetString(), step.Answers[2].Answer!.Value.GetBoolean()).ShouldBe(("Tanjiren", true));
+        InvestigationTests.Kinds(await scene.CliAsync("artifacts", "list", job)).ShouldBe(["note", "note", "note", "note", "summary"]);
         run.LeftOver.ShouldBeEmpty();
     }
 

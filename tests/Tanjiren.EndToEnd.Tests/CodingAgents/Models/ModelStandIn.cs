@@ -16,7 +16,7 @@ internal sealed class ModelStandIn : IAsyncDisposable
 {
     private readonly WebApplication _app;
     private readonly ConcurrentQueue<ModelRequest> _requests = new();
-    private volatile IReadOnlyList<ModelTurn> _script = [ModelTurn.Say("Nothing is scripted.")];
+    private volatile Func<ModelRequest, ModelTurn> _script = _ => ModelTurn.Say("Nothing is scripted.");
 
     private ModelStandIn()
     {
@@ -47,7 +47,11 @@ internal sealed class ModelStandIn : IAsyncDisposable
     }
 
     /// <summary>One turn for each answer of a tool, from none on; the last one for all that follow.</summary>
-    public void Script(params ModelTurn[] turns) => _script = turns;
+    public void Script(params ModelTurn[] turns) => _script = request => turns[Math.Min(request.ToolAnswers, turns.Length - 1)];
+
+    /// <summary>What it says to each prompt of a conversation, by words of that prompt which none of the others has.</summary>
+    public void Talk(params (string Prompt, string Says)[] turns) =>
+        _script = request => ModelTurn.Say(turns.MaxBy(turn => request.Text.LastIndexOf(turn.Prompt, StringComparison.Ordinal)).Says);
 
     public string Describe() => string.Join(Environment.NewLine, [.. Requests.Select(r => $"{r.Dialect} {r.Model}, {r.Tools.Count} tools, {r.ToolAnswers} answers"), .. Unknown.Select(p => "unknown: " + p)]);
 
@@ -75,8 +79,7 @@ internal sealed class ModelStandIn : IAsyncDisposable
         }
         var request = ModelRequest.Read(spoken, body);
         _requests.Enqueue(request);
-        var script = _script;
-        var turn = request.IsAside ? ModelTurn.Say("A title") : script[Math.Min(request.ToolAnswers, script.Count - 1)];
+        var turn = request.IsAside ? ModelTurn.Say("A title") : _script(request);
         if (turn is FailTurn failure) await FailAsync(context, failure.Status);
         else if (!request.Streams) await JsonAsync(context, 200, AnswerFrames.Whole(request, TextOf(turn)));
         else await StreamAsync(context, request, turn);
