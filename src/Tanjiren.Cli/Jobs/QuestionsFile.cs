@@ -37,9 +37,7 @@ internal sealed class QuestionsFile
         }
         catch (YamlException e)
         {
-            // The library says where what it can't read began, and where it stopped: that is the place. Ours say where the part is.
-            var at = e.GetType() == typeof(YamlException) ? e.Start : e.End;
-            throw Fault(where, Math.Max(1, at.Line), Math.Max(1, at.Column), e.Message, e);
+            throw Fault(where, Math.Max(1, e.Start.Line), Math.Max(1, e.Start.Column), e.Message, e);
         }
         catch (Exception e) when (e is ArgumentException or FormatException or OverflowException or InvalidOperationException or EndOfStreamException)
         {

@@ -82,7 +82,7 @@ public sealed class InvestigationJobTests : IAsyncLifetime
     [InlineData("questions:\n  - text: b\n    text: c\n", 3, 5, "the key 'text' stands here a second time")]
     [InlineData("questions:\n  - &a What?\n  - *a\n", 2, 5, "this has an anchor")]
     [InlineData("questions:\n  - !!str What?\n", 2, 5, "this has a tag")]
-    [InlineData("questions:\n\t- What?\n", 2, 1, "")]
+    [InlineData("questions:\n\t- What?\n", 1, 1, "While scanning a mapping, found invalid tab as indentation")]
     [InlineData("- What?\n---\n- Why?\n", 2, 1, "a second document begins here")]
     public void A_fault_is_told_with_its_place(string text, int line, int column, string message)
     {
