@@ -123,7 +123,7 @@ machines() { ask ann '(if type == "array" then . else .items end) | length' work
 # notices: whether the agent has something to tell of its sign-in.
 notices() { jq -r '.notice // ""' "$home/status.json" | grep -c 'Signed out: '; }
 
-# sign_in: box asks, and max approves on the page as a browser would.
+# sign_in: box asks, and ann approves on the page as a browser would.
 sign_in() {
   local login
   printf '\nbox$ tanvrit-compute auth login --server %s --no-browser\n' "$url"
@@ -141,11 +141,11 @@ approve() {
   local jar=$scene/jar page organization
   rm -f "$jar"
   page=$(curl -sS -c "$jar" -b "$jar" "$url/device?user_code=$1")
-  form "$page" "$1" sign-in --data-urlencode email=max@example.org --data-urlencode "password=$password" >/dev/null
+  form "$page" "$1" sign-in --data-urlencode email=ann@example.org --data-urlencode "password=$password" >/dev/null
   page=$(curl -sS -c "$jar" -b "$jar" "$url/device?user_code=$1")
   organization=$(field organization "$page")
   form "$page" "$1" approve --data-urlencode "organization=$organization" >"$scene/approved"
-  remark "max signs in on the page, compares the code and approves: $(sed 's/<[^>]*>/ /g' "$scene/approved" | tr -s ' \n' ' ' | cut -c1-120)"
+  remark "ann signs in on the page, compares the code and approves: $(sed 's/<[^>]*>/ /g' "$scene/approved" | tr -s ' \n' ' ' | cut -c1-120)"
 }
 
 # field NAME PAGE: value of a hidden field.
