@@ -105,6 +105,24 @@ public sealed class SignedOutTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_heartbeat_that_brings_work_says_that_it_is_signed_in_again()
+    {
+        await agent.StartAsync();
+        server.SignedOut = true;
+        await Eventually.TrueAsync(() => AgentStatus.Load(agent.Home)!.Notice is not null);
+        // No poll is answered meanwhile.
+        var go = server.Hold("work");
+        server.PendingInHeartbeats = true;
+        server.SignedOut = false;
+        var step = server.Enqueue("/bin/true");
+
+        await Eventually.TrueAsync(() => step.Result is not null);
+        await Eventually.TrueAsync(() => AgentStatus.Load(agent.Home)!.Notice is null);
+        log.Count("Signed in again").ShouldBe(1);
+        go.SetResult();
+    }
+
+    [Fact]
     public async Task Gone_from_the_machine_alone_it_ends_the_same_whatever_the_server_gives()
     {
         await agent.StartAsync();

@@ -137,8 +137,8 @@ internal sealed partial class HeartbeatLoop(RunnerParts parts, StepClaimer claim
             asked = TimeSpan.FromSeconds(Math.Clamp(reply.Value!.NextHeartbeatSeconds, 1, 300));
             var named = request.Leases!.Select(l => (l.StepId, l.LeaseGeneration)).ToHashSet();
             foreach (var answer in reply.Value.Leases) Act(answer, started, inWork, named.Contains((answer.StepId, answer.LeaseGeneration)));
-            // Nobody else asks in a suspended agent; and one that holds nothing is answered only while it is signed in.
-            if (hangSeconds > 0 && reply.Value.Leases.Count == 0) parts.Sessions.SignIn.Back();
+            // It brings work, which only a machine that is signed in is given. Nobody else asks in a suspended agent; and one that holds nothing is answered only while it is signed in.
+            if (reply.Value.PendingTasks.Count > 0 || (hangSeconds > 0 && reply.Value.Leases.Count == 0)) parts.Sessions.SignIn.Back();
             parts.Outbox.Wake();
             return (ReplyKind.Ok, reply.Value.PendingTasks);
         }

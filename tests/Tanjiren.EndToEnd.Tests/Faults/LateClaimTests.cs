@@ -15,7 +15,7 @@ public sealed class LateClaimTests
         // It outlives its lease: only the agent's own clock ends it before the other one begins.
         var task = await scene.SubmitAsync(beats: random.Next(65, 80));
         var claims = stalls.Values.Select(rule => rule.FirstHit).ToList();
-        var late = await (await Task.WhenAny(claims)).WaitAsync(Limit, TimeProvider.System);
+        var late = await await Task.WhenAny(claims).WaitAsync(Limit, TimeProvider.System);
         var (slow, stall) = stalls.Single(pair => pair.Value == late.Fault);
         foreach (var other in stalls.Values.Where(rule => rule != stall))
             other.Lift();

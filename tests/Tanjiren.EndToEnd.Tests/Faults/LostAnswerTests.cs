@@ -28,7 +28,7 @@ public sealed class LostAnswerTests
             // The first job answers the polls that hang since before the fault; the answers to the next ones are lost.
             var first = await scene.SubmitAsync(beats);
             var second = await scene.SubmitAsync(beats);
-            var hit = await (await Task.WhenAny(rules.Values.Select(rule => rule.FirstHit))).WaitAsync(Limit, TimeProvider.System);
+            var hit = await await Task.WhenAny(rules.Values.Select(rule => rule.FirstHit)).WaitAsync(Limit, TimeProvider.System);
             if (method == "POST")
                 await hit.Answered.WaitAsync(Limit, TimeProvider.System);
             if (last)
