@@ -35,6 +35,8 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
     public string Nonce { get; set; } = "nonce-1";
     /// <summary>Whether heartbeats carry what is queued, as they always do at a real server.</summary>
     public bool PendingInHeartbeats { get; set; }
+    /// <summary>What it asks for between two heartbeats.</summary>
+    public int HeartbeatSeconds { get; set; } = 30;
     /// <summary>Whether a heartbeat's answer about a lease that it named tells the claim.</summary>
     public bool TellsNamedClaims { get; set; } = true;
     /// <summary>Steps that long-polls have offered.</summary>
@@ -320,7 +322,7 @@ internal sealed partial class FakeControlPlane : IAsyncDisposable
                 if (answers.All(a => a.StepId != lease.StepId || a.LeaseGeneration != lease.LeaseGeneration))
                     answers.Add(new LeaseAnswer { StepId = lease.StepId, LeaseGeneration = lease.LeaseGeneration, Standing = LeaseStanding.Lost });
         }
-        await AnswerAsync(context, 200, new HeartbeatResponse { ServerTime = DateTimeOffset.UnixEpoch, NextHeartbeatSeconds = 30, PendingTasks = pending, Leases = answers },
+        await AnswerAsync(context, 200, new HeartbeatResponse { ServerTime = DateTimeOffset.UnixEpoch, NextHeartbeatSeconds = HeartbeatSeconds, PendingTasks = pending, Leases = answers },
             WireJson.Default.HeartbeatResponse);
     }
 

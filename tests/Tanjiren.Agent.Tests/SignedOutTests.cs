@@ -107,6 +107,7 @@ public sealed class SignedOutTests : IAsyncLifetime
     [Fact]
     public async Task A_heartbeat_that_brings_work_says_that_it_is_signed_in_again()
     {
+        server.HeartbeatSeconds = 1;
         await agent.StartAsync();
         server.SignedOut = true;
         await Eventually.TrueAsync(() => AgentStatus.Load(agent.Home)!.Notice is not null);
