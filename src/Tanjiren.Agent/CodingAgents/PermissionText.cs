@@ -37,15 +37,15 @@ internal sealed class PermissionText(Func<string, string> mask, Func<JsonElement
                 Arguments = arguments,
                 ArgumentsCut = cut || paths.Count > WireLimits.MaxToolPaths,
             },
-            Options = [.. question.Options.Where(CanBeChosen).Take(WireLimits.MaxPermissionOptions).Select(o => new PermissionOptionBody
+            Options = [.. question.Options.Where(o => CanBeChosen(o.OptionId)).Take(WireLimits.MaxPermissionOptions).Select(o => new PermissionOptionBody
             {
                 Id = o.OptionId, Name = Line(o.Name, MaxIdLength), Kind = Line(o.Kind, MaxKindLength),
             })],
         };
     }
 
-    /// <summary>By its id, which must come back as it is: one that can't be told is not offered.</summary>
-    private static bool CanBeChosen(PermissionOption option) => option.OptionId is { Length: > 0 and <= MaxIdLength } id && !id.Any(char.IsControl);
+    /// <summary>By its id, which must come back as it is: one that can't be told, or must not be, is not offered.</summary>
+    private bool CanBeChosen(string? id) => id is { Length: > 0 and <= MaxIdLength } && !id.Any(char.IsControl) && mask(id) == id;
 
     private (JsonElement? Arguments, bool Cut) Arguments(JsonElement? input)
     {

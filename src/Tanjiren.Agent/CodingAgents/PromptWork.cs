@@ -16,6 +16,9 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
     /// <summary>Of the adapter's stderr, in the detail of a step whose adapter died.</summary>
     private const int TailBytes = 1000;
 
+    /// <summary>Of what the adapter said of its end, in the same: the rest of the 2000 characters is for what this machine adds.</summary>
+    private const int MaxEndLength = 800;
+
     private readonly Lock gate = new();
     private readonly AcpLines lines = new();
     private readonly AcpSession session = new(agent.Name, request with { Mode = agent.Settings.Mode });
@@ -173,11 +176,17 @@ internal sealed class PromptWork(CodingAgent agent, PromptRequest request, IPerm
         // As a command's: 0 when it did what it was asked, as far as it says so itself.
         SessionEndKind.Turn when end.StopReason == "end_turn" => new CompleteRequest { Outcome = StepOutcome.Succeeded, ExitCode = 0 },
         SessionEndKind.Turn => StepResult.Failed(StepReason.ExitCode, StopWords(end.StopReason!)) with { ExitCode = 1 },
-        SessionEndKind.NotStarted => StepResult.Failed(StepReason.SpawnFailed, WithTail(end.Detail + ExitWords(exit))),
+        SessionEndKind.NotStarted => StepResult.Failed(StepReason.SpawnFailed, WithTail(Told(end) + ExitWords(exit))),
         // The adapter itself died: how says more than that it did.
-        _ when died => StepResult.Failed(StepReason.ExitCode, WithTail(end.Detail + ExitWords(exit) + Progress)) with { ExitCode = exit.ExitCode is 0 or null ? 1 : exit.ExitCode, Signal = exit.Signal },
-        _ => StepResult.Failed(StepReason.ExitCode, end.Detail + Progress) with { ExitCode = 1 },
+        _ when died => StepResult.Failed(StepReason.ExitCode, WithTail(Told(end) + ExitWords(exit) + Progress)) with { ExitCode = exit.ExitCode is 0 or null ? 1 : exit.ExitCode, Signal = exit.Signal },
+        _ => StepResult.Failed(StepReason.ExitCode, Told(end) + Progress) with { ExitCode = 1 },
     };
+
+    private string Told(SessionEnd end)
+    {
+        var words = seat!.Masks.Text(end.Detail) ?? "";
+        return words.Length > MaxEndLength ? TextCut.Keep(words, MaxEndLength) + "…" : words;
+    }
 
     private string StopWords(string reason) => reason switch
     {

@@ -15,16 +15,18 @@ internal sealed class Transcript(OutputHandler write, StepMasks masks)
     private const int MaxToolLines = 8;
 
     private readonly EventLine events = new(masks);
-    private readonly EventText message = new("message");
-    private readonly EventText thought = new("thought");
+    private readonly EventText message = new("message", masks);
+    private readonly EventText thought = new("thought", masks);
     /// <summary>By tool call: its lines so far.</summary>
     private readonly Dictionary<string, List<string>> told = [];
     private bool lineIsOpen;
 
     public void Tell(SessionEvent happened)
     {
-        if (happened is not MessageChunk { IsNew: false }) EndMessage();
-        if (happened is not ThoughtChunk) EndThought();
+        // What comes in the middle of words ends them here, unless they end like the beginning of a value: its second half may follow, and only together they are found.
+        var isNew = happened is MessageChunk { IsNew: true };
+        if (isNew || (happened is not MessageChunk && !message.IsOpen)) EndMessage();
+        if (isNew || (happened is not ThoughtChunk && !thought.IsOpen)) EndThought();
         switch (happened)
         {
             case MessageChunk chunk:
@@ -77,7 +79,7 @@ internal sealed class Transcript(OutputHandler write, StepMasks masks)
     }
 
     /// <summary>A line of the agent that runs the step.</summary>
-    public void Note(string words) => write(LogStream.System, Encoding.UTF8.GetBytes($"[tanjiren] {OneLine(words)}\n"));
+    public void Note(string words) => write(LogStream.System, Encoding.UTF8.GetBytes($"[tanjiren] {OneLine(masks.Text(words))}\n"));
 
     /// <summary>A line for each thing that it is called, of which the first may say little ("Preparing file…"), and one for its failure.</summary>
     private void TellTool(ToolCall tool)
@@ -87,7 +89,7 @@ internal sealed class Transcript(OutputHandler write, StepMasks masks)
             if (told.Count >= 1000) told.Clear();
             told[tool.Id] = lines = [];
         }
-        var words = OneLine($"{tool.Kind ?? "tool"}: {tool.Words}");
+        var words = OneLine(masks.Text($"{tool.Kind ?? "tool"}: {tool.Words}"));
         Once(words);
         if (tool.Status == "failed") Once(words + " failed");
 
@@ -107,17 +109,17 @@ internal sealed class Transcript(OutputHandler write, StepMasks masks)
             lineIsOpen = false;
             write(LogStream.Stdout, "\n"u8);
         }
-        if (message.Take(events, masks) is { } said) write(LogStream.System, said);
+        if (message.Take(events) is { } said) write(LogStream.System, said);
     }
 
     private void EndThought()
     {
-        if (thought.Take(events, masks) is { } thinking) write(LogStream.System, thinking);
+        if (thought.Take(events) is { } thinking) write(LogStream.System, thinking);
     }
 
     private void Line(string words) => write(LogStream.Stderr, Encoding.UTF8.GetBytes(OneLine(masks.Text(words)) + "\n"));
 
-    /// <summary>Titles come from models: a line stays one, moves no cursor, and has an end.</summary>
+    /// <summary>Titles come from models: a line stays one, moves no cursor, and has an end. After the masks: of a value that is cut or changed nothing would be found.</summary>
     private static string OneLine(string words)
     {
         const int longest = 500;
@@ -129,19 +131,25 @@ internal sealed class Transcript(OutputHandler write, StepMasks masks)
     internal static string NameOf(PermissionTold told) => told.ToString().ToLowerInvariant();
 
     /// <summary>Collects the pieces of one message or thought into one event. What is longer than an event holds is on stdout, and not in another event: cut in two, a masked value would be found in neither.</summary>
-    private sealed class EventText(string type)
+    private sealed class EventText(string type, StepMasks masks)
     {
         private readonly StringBuilder text = new();
+        private readonly StreamMasker? end = masks.StreamOf();
+
+        /// <summary>Whether its end may be the beginning of a value.</summary>
+        public bool IsOpen => end is { Holds: true };
 
         public void Append(string words)
         {
+            end?.WriteText(words);
             // One more than an event takes, so that it says that it was cut.
             if (text.Length <= EventLine.MaxText) text.Append(words);
         }
 
         /// <summary>Null: there is none.</summary>
-        public byte[]? Take(EventLine events, StepMasks masks)
+        public byte[]? Take(EventLine events)
         {
+            end?.FinishText();
             if (text.Length == 0) return null;
             var words = text.ToString();
             var line = events.Text(type, words.Length > EventLine.MaxText ? masks.Beginning(words) : words);

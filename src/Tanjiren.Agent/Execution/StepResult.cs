@@ -70,11 +70,11 @@ internal static class StepResult
         new() { Outcome = StepOutcome.Failed, Reason = StepReason.UnknownOutcome, Detail = detail };
 
     public static CompleteRequest Failed(StepReason reason, string detail) =>
-        new() { Outcome = StepOutcome.Failed, Reason = reason, Detail = Cut(detail) };
+        new() { Outcome = StepOutcome.Failed, Reason = reason, Detail = detail };
 
     /// <summary>Names what outlived the step: whoever reads the result is to know that something of it still runs.</summary>
     public static CompleteRequest WithSurvivors(CompleteRequest words, KillReport? report) => report is not { IsComplete: false } ? words
-        : words with { Detail = Cut($"{words.Detail} Not all of its processes could be ended: {report}.".Trim()) };
+        : words with { Detail = $"{words.Detail} Not all of its processes could be ended: {report}.".Trim() };
 
     /// <summary>Fills in what belongs to the claim and its output, and the digest over all of it.</summary>
     public static CompleteRequest Seal(CompleteRequest words, string stepId, long generation, long durationMs, long finalLogSeq, StepOutput? output)
@@ -91,7 +91,7 @@ internal static class StepResult
         return result with { ResultDigest = ResultDigest.Compute(stepId, result) };
     }
 
-    /// <summary>Words of programs may be in it: no database takes a NUL, and a result that the server refuses is lost.</summary>
+    /// <summary>After the masks. Words of programs may be in it: no database takes a NUL, and a result that the server refuses is lost.</summary>
     [return: NotNullIfNotNull(nameof(detail))]
     public static string? Cut(string? detail) => detail is null ? null : TextCut.Keep(detail.Replace("\0", "", StringComparison.Ordinal), 2000);
 }

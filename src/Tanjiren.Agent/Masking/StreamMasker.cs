@@ -28,6 +28,9 @@ internal sealed class StreamMasker
     /// <summary>How often something was hidden.</summary>
     public int Marks => coverage.Marks;
 
+    /// <summary>Whether something is held back: what was written ends like the beginning of a value.</summary>
+    public bool Holds => count > 0;
+
     /// <summary>Takes the next piece, and answers what may leave now; good until the next call.</summary>
     public ReadOnlySpan<byte> Write(ReadOnlySpan<byte> data)
     {

@@ -19,10 +19,12 @@ public sealed class PermissionTextTests
         var asked = Masked.Of(Question(new ToolCall("t-hunter2")
         {
             Title = "curl -u me:hunter2", Kind = "hunter2", Locations = [new ToolLocation { Path = "/tmp/hunter2" }], Input = JsonDocument.Parse("""{"command":["curl","hunter2"]}""").RootElement,
-        }, new PermissionOption { OptionId = "yes", Name = "Yes, hunter2", Kind = "allow_once" }), Id, 3, "fake");
+        }, new PermissionOption { OptionId = "yes", Name = "Yes, hunter2", Kind = "allow_once" }, new PermissionOption { OptionId = "hunter2", Name = "No", Kind = "reject_once" }), Id, 3, "fake");
 
         var sent = JsonSerializer.Serialize(asked, WireJson.Default.AskPermissionRequest);
         sent.ShouldNotContain("hunter2");
+        // An id must come back as it is, so one that may not be told can't be chosen.
+        asked.Options!.Select(o => o.Id).ShouldBe(["yes"]);
         (asked.Tool!.Title, asked.Tool.Arguments!.Value.GetProperty("command")[1].GetString(), asked.LeaseGeneration).ShouldBe(("curl -u me:[masked]", "[masked]", 3));
     }
 

@@ -216,6 +216,17 @@ public sealed class DoctorTests : IAsyncLifetime
 
         await File.WriteAllTextAsync(Path.Combine(own, "cgroup.procs"), "", Ct);
         CgroupCheck.Look(mount, mine).ShouldSatisfyAllConditions(f => f.Verdict.ShouldBe(Verdict.Ok), f => f.Message.ShouldContain("cpu, memory, pids"));
+
+        // As of a shell: what else is in it is not the agent's to move.
+        await File.WriteAllTextAsync(Path.Combine(own, "cgroup.procs"), "11\n12\n", Ct);
+        CgroupCheck.Look(mount, mine).ShouldSatisfyAllConditions(f => f.Verdict.ShouldBe(Verdict.Warning), f => f.Message.ShouldContain("2 are in it"), f => f.Advice!.ShouldContain("agent install"));
+
+        // The running agent's, with its watchdog.
+        await File.WriteAllTextAsync(mine, "0::/user.slice/tanjiren-agent\n", Ct);
+        var leaf = Directory.CreateDirectory(Path.Combine(own, "tanjiren-agent")).FullName;
+        await File.WriteAllTextAsync(Path.Combine(leaf, "cgroup.controllers"), "cpu memory\n", Ct);
+        await File.WriteAllTextAsync(Path.Combine(leaf, "cgroup.procs"), "11\n12\n", Ct);
+        CgroupCheck.Look(mount, mine).ShouldSatisfyAllConditions(f => f.Verdict.ShouldBe(Verdict.Ok), f => f.Message.ShouldContain("divided by the agent"));
     }
 
     [Fact]

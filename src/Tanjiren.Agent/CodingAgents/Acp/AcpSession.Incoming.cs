@@ -109,7 +109,8 @@ internal sealed partial class AcpSession
                     ContextUsed = Sane(update.Used) ?? usage?.ContextUsed,
                     ContextSize = Sane(update.Size) ?? usage?.ContextSize,
                     CostAmount = update.Cost?.Amount is >= 0 and var amount ? amount : usage?.CostAmount,
-                    CostCurrency = update.Cost?.Currency is { Length: <= 16 } currency && !currency.Contains('\0') ? currency : usage?.CostCurrency,
+                    // ISO 4217, as the protocol has it: nothing else leaves the machine unmasked.
+                    CostCurrency = update.Cost?.Currency is { Length: 3 } currency && currency.All(char.IsAsciiLetterUpper) ? currency : usage?.CostCurrency,
                 };
                 break;
         }

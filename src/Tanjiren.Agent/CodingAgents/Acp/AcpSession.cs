@@ -138,7 +138,7 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
         var detail = phase switch
         {
             Phase.Initializing => $"{name} could not be initialized: {words}",
-            Phase.Opening when error.Code == RpcError.AuthenticationRequired => $"{name} is not signed in on this machine ({words}); sign in to it as the user that runs the agent, or give it a key by codingAgents.{name}.environment in agent.yaml",
+            Phase.Opening when error.Code == RpcError.AuthenticationRequired => $"{name} is not signed in on this machine; sign in to it as the user that runs the agent, or give it a key by codingAgents.{name}.environment in agent.yaml ({words})",
             Phase.Opening => $"{name} opened no session: {words}",
             Phase.SettingMode => $"{name} did not take the mode '{request.Mode}': {words}",
             _ => $"{name} failed: {words}",
@@ -233,10 +233,11 @@ internal sealed partial class AcpSession(string name, PromptRequest request)
     private void Send<T>(string method, T parameters, JsonTypeInfo<RpcRequest<T>> type) =>
         Outgoing.Enqueue(AcpCodec.Write(new RpcRequest<T> { Id = ++lastId, Method = method, Params = parameters }, type));
 
+    /// <summary>As long as they are: they are masked before they are cut.</summary>
     private static string Words(RpcError error)
     {
         var more = error.Data is { } data ? AcpCodec.StringOf(data) ?? AcpCodec.StringOf(data, "details") ?? AcpCodec.StringOf(data, "message") ?? data.GetRawText() : null;
-        var words = string.Join(": ", new[] { error.Message, more }.Where(w => !string.IsNullOrWhiteSpace(w)).Select(w => w!.Length > 800 ? TextCut.Keep(w, 800) + "…" : w));
+        var words = string.Join(": ", new[] { error.Message, more }.Where(w => !string.IsNullOrWhiteSpace(w)));
         return words.Length == 0 ? $"error {error.Code}" : $"{words} (error {error.Code})";
     }
 }

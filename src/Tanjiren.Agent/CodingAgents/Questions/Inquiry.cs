@@ -11,7 +11,6 @@ namespace Tanjiren.Agent.CodingAgents.Questions;
 internal sealed class Inquiry(IReadOnlyList<TaskQuestion> questions, string? about)
 {
     private const int MaxAsked = 2;
-    private const int MaxProblemLength = 2000;
 
     private readonly List<string> missing = [];
     private int current;
@@ -47,7 +46,7 @@ internal sealed class Inquiry(IReadOnlyList<TaskQuestion> questions, string? abo
             missing.Add(question.Name!);
             return Settle(new StepAnswerRequest
             {
-                Question = question.Name, Problem = TextCut.Keep($"asked twice, and its answer could not be used: {fault}", MaxProblemLength), Said = SaidOf(turn.Said), Asked = asked,
+                Question = question.Name, Problem = $"asked twice, and its answer could not be used: {fault}", Said = SaidOf(turn.Said), Asked = asked,
             }, turn);
         }
         return Settle(new StepAnswerRequest { Question = question.Name, Answer = reading.Answer, Evidence = reading.Evidence, Asked = asked }, turn);
@@ -81,6 +80,6 @@ internal sealed class Inquiry(IReadOnlyList<TaskQuestion> questions, string? abo
         "max_turn_requests" => "your turn ended at its limit of requests",
         "refusal" => "you refused to go on",
         "cancelled" => "your turn was cancelled, as when a tool is denied",
-        _ => $"your turn ended with '{TextCut.Keep(stopReason, 50)}'",
+        _ => $"your turn ended with '{stopReason}'",
     };
 }

@@ -9,14 +9,17 @@ namespace Tanjiren.Agent.Limits.Linux;
 /// </summary>
 internal sealed class CgroupSubtree
 {
-    private const string AgentLeaf = "tanjiren-agent", StepPrefix = "tanjiren-";
+    /// <summary>The leaf that the agent itself sits in.</summary>
+    public const string AgentLeaf = "tanjiren-agent";
+
+    private const string StepPrefix = "tanjiren-";
 
     private readonly string directory;
 
     private CgroupSubtree(string directory) => this.directory = directory;
 
     /// <summary>Null: the caps are held by accounting instead, and <paramref name="why"/> says why.</summary>
-    /// <param name="why">For the log and for <c>doctor</c>; empty when there is one.</param>
+    /// <param name="why">For the log; empty when there is one. <c>doctor</c> looks at the same without dividing anything.</param>
     /// <param name="agentPid">This process.</param>
     /// <param name="root">Where cgroup v2 is mounted; a parameter for tests.</param>
     /// <param name="self">The file that says in which group this process is.</param>

@@ -16,7 +16,7 @@ internal static class AgentRunCommand
         var command = new CliCommand("run", "Take jobs on this machine")
         {
             Details = """
-                The first time, this machine is registered with the credential that you are signed in with; after that, and after `agent pair`, the machine has a key of its own and needs no credential. Key and credential lie in the keychain; where none answers, in files that only you may read (TANVRIT_KEYCHAIN: auto, file or required). When you sign out (`auth logout`), the agent finishes what runs and takes nothing more. SIGTERM or Ctrl-C drains: what runs is finished, what never started is handed back. A second one aborts: what runs is killed.
+                The first time, this machine is registered with the credential that you are signed in with; after that, and after `agent pair`, the machine has a key of its own and needs no credential. Key and credential lie in the keychain; where none answers, in files that only you may read (TANVRIT_KEYCHAIN: auto, file or required). When the sign-in that it was registered with ends (`auth logout`), the agent finishes what runs and takes nothing more. SIGTERM or Ctrl-C drains: what runs is finished, what never started is handed back. A second one aborts: what runs is killed.
 
                 What a job may take of this machine, and other settings of its owner, stand in agent.yaml under TANVRIT_HOME; --max-concurrent and --label win over it.
 

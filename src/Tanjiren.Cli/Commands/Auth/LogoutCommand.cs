@@ -14,9 +14,9 @@ internal static class LogoutCommand
         {
             Options = { workspace },
             Details = """
-                The sign-in ends at the server first. Workstations that were registered with it finish what they run and take nothing more, until somebody signs in and runs the agent there again. Then its entry in the keychain is deleted, and the agent of this machine takes nothing more in any case. When the server can't be reached the sign-in is forgotten here all the same; it then goes on at the server, and the command says how to end it (exit code 125).
+                The sign-in ends at the server first. Workstations that were registered with it finish what they run and take nothing more, until somebody signs in and runs the agent there again. Then its entry in the keychain is deleted, and an agent of this machine that was registered with it takes nothing more, whether the server knows or not. When the server can't be reached the sign-in is forgotten here all the same; it then goes on at the server, and the command says how to end it (exit code 125).
 
-                A personal access token is only forgotten: it stays valid until it expires or is deleted on the server (DELETE /api/auth/tokens/ID).
+                A personal access token, which --token, --email and `up` sign in with, is only forgotten: it stays valid until it expires or is deleted on the server (DELETE /api/auth/tokens/ID), and a workstation that was registered with one stands on its own key and goes on (drain or remove it).
                 """,
         };
         command.SetAction(async (parse, cancellation) =>

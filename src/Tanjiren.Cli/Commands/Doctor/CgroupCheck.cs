@@ -1,5 +1,7 @@
 using System.Globalization;
 
+using Tanjiren.Agent.Limits.Linux;
+
 namespace Tanjiren.Cli.Commands.Doctor;
 
 /// <summary>Whether the agent may make control groups (v2), by which the kernel itself holds jobs to their limits: the one that runs, else one that was started from here.</summary>
@@ -25,9 +27,12 @@ internal static class CgroupCheck
         var given = File.Exists(controllers) ? File.ReadAllText(controllers).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries) : [];
         var missing = Needed.Except(given).ToList();
         if (missing.Count > 0) return Finding.Warning(Name, $"no controller for {string.Join(" and ", missing)} in the agent's control group", Accounting + "run the agent as a service, whose unit asks for them (`tanvrit-compute agent install`)");
-        return IsWritable(own)
-            ? Finding.Ok(Name, $"v2, delegated to this user, with {string.Join(", ", given)}")
-            : Finding.Warning(Name, "the agent's control group is not delegated to this user", Accounting + "run the agent as a service, whose unit asks for that (`tanvrit-compute agent install`)");
+        if (!IsWritable(own)) return Finding.Warning(Name, "the agent's control group is not delegated to this user", Accounting + "run the agent as a service, whose unit asks for that (`tanvrit-compute agent install`)");
+        // An agent that may divide its group sits in a leaf of it.
+        if (Path.GetFileName(own) == CgroupSubtree.AgentLeaf) return Finding.Ok(Name, $"v2, divided by the agent that runs, with {string.Join(", ", given)}");
+        return File.ReadLines(Path.Combine(own, "cgroup.procs")).Count(pid => pid.Length > 0) is > 1 and var processes
+            ? Finding.Warning(Name, $"the agent would share its control group with other processes ({processes} are in it), so it can't be divided", Accounting + "run the agent as a service, which has a group of its own (`tanvrit-compute agent install`)")
+            : Finding.Ok(Name, $"v2, delegated to this user, with {string.Join(", ", given)}");
     }
 
     /// <summary>Whether a group could be made in it. Asked of the mode and not by making one: nothing is changed here.</summary>
