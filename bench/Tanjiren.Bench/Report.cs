@@ -63,7 +63,7 @@ internal sealed class Report
             Line($"| {row.Name} | {Cell(row.Few, 0.5)} | {Cell(row.Many, 0.5)} | {Ratio(row.Many, row.Few, 0.5)} | {Ratio(row.Many, row.Few, 0.99)} | {row.Many.Samples} |");
         Line();
         Line("- Pages of 50, newest first; one after another, through the services that the routes call, without HTTP; the server's loops run beside them. Each sample of the last flow adds one task to both.");
-        Line("- The stored tasks have ended, on 16 workstations: of fifty one cancelled, two failed, the others succeeded; each with its execution, step, claim, events and summary. (none): nothing matches.");
+        Line("- The stored tasks have ended, on 16 workstations: of fifty one cancelled, three failed, the others succeeded; each with its execution, step, claim, events and summary. (none): nothing matches.");
     }
 
     public void Microseconds(string title, string aim, IReadOnlyList<Measured> rows)
