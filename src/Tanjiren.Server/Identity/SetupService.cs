@@ -1,7 +1,6 @@
 using Tanjiren.Protocol;
-using Tanjiren.Server.Audit;
 using Tanjiren.Server.Data;
-using Tanjiren.Server.Governance;
+using Tanjiren.Server.Organizations;
 
 namespace Tanjiren.Server.Identity;
 
@@ -13,7 +12,7 @@ internal enum SetupResult
 }
 
 /// <summary>Makes the first owner of a bare server, for whoever can read what the server printed.</summary>
-internal sealed class SetupService(Database database, DoctrineStore doctrines, AuditLog audit, Passwords passwords, IdentityOptions options, TimeProvider clock)
+internal sealed class SetupService(Database database, OrganizationService organizations, Passwords passwords, IdentityOptions options, TimeProvider clock)
 {
     /// <summary>A new set-up code, or null when the server has users. Earlier codes stop working: only the latest print counts.</summary>
     public Task<string?> OfferAsync(CancellationToken cancellationToken) => database.WriteAsync<string?>(async tx =>
@@ -43,20 +42,14 @@ internal sealed class SetupService(Database database, DoctrineStore doctrines, A
         }, cancellationToken);
     }
 
-    /// <summary>A new organization with a new user as its owner: their personal one, so it begins without rules.</summary>
+    /// <summary>A new user with their personal organization.</summary>
     public async Task<Caller> FoundAsync(WriteTransaction tx, string email, string? passwordHash, string organizationName, string? address)
     {
-        var now = clock.GetUtcNow();
-        var (userId, organizationId, createdAt) = (Ids.New(Ids.User, now), Ids.New(Ids.Organization, now), now.ToUnixTimeMilliseconds());
+        var userId = Ids.New(Ids.User, clock);
         await tx.ExecuteAsync("INSERT INTO users (id, email, password_hash, created_at) VALUES (@userId, @email, @passwordHash, @createdAt)",
-            new { userId, email, passwordHash, createdAt });
-        await tx.ExecuteAsync("INSERT INTO organizations (id, name, created_at) VALUES (@organizationId, @organizationName, @createdAt)",
-            new { organizationId, organizationName, createdAt });
-        await tx.ExecuteAsync("INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES (@organizationId, @userId, 'owner', @createdAt)",
-            new { organizationId, userId, createdAt });
-        await doctrines.BeginAsync(tx, organizationId, StartDoctrine.Personal);
-        await audit.AppendAsync(tx, organizationId, userId, "organization.created", organizationId, organizationName, address);
-        return new Caller(userId, email, organizationId, organizationName, Role.Owner, "", address);
+            new { userId, email, passwordHash, createdAt = NowMs() });
+        var organization = await organizations.CreatePersonalAsync(tx, userId, organizationName, address);
+        return new Caller(userId, email, organization.Id, organization.Name, Role.Owner, "", address);
     }
 
     private static async Task<bool> HasUsersAsync(SqlSession session) => await session.FirstAsync<string>("SELECT id FROM users LIMIT 1") is not null;

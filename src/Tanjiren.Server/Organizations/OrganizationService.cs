@@ -12,25 +12,48 @@ internal sealed record OrganizationRow
     public string Name { get; init; } = "";
 }
 
-/// <summary>Makes and lists organizations.</summary>
+/// <summary>Makes and lists organizations. Each begins with one member, its owner, and a doctrine.</summary>
 internal sealed class OrganizationService(Database database, DoctrineStore doctrines, AuditLog audit, TimeProvider clock)
 {
-    /// <summary>Null when the name is taken.</summary>
-    public async Task<OrganizationBody?> CreateAsync(Caller caller, string name, CancellationToken cancellationToken) => await database.WriteAsync(async tx =>
+    private const string PersonalMark = " (personal)";
+    private const int RandomBits = 30;
+
+    /// <summary>One for sharing. Null when the name is taken.</summary>
+    public Task<OrganizationBody?> CreateAsync(Caller caller, string name, CancellationToken cancellationToken) =>
+        database.WriteAsync(tx => FoundAsync(tx, caller.UserId, name, StartDoctrine.Shared, caller.Address), cancellationToken);
+
+    /// <summary>The one that a person gets with their account: theirs alone, so it begins without rules. Where the name is taken, random letters follow it.</summary>
+    public async Task<OrganizationBody> CreatePersonalAsync(WriteTransaction tx, string userId, string name, string? address)
     {
-        var now = clock.GetUtcNow();
-        var row = new { id = Ids.New(Ids.Organization, now), name, createdAt = now.ToUnixTimeMilliseconds(), caller.UserId };
-        var made = await tx.ExecuteAsync("INSERT INTO organizations (id, name, created_at) VALUES (@id, @name, @createdAt) ON CONFLICT (name) DO NOTHING", row);
-        if (made == 0) return null;
-        await tx.ExecuteAsync("INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES (@id, @UserId, 'owner', @createdAt)", row);
-        await doctrines.BeginAsync(tx, row.id, StartDoctrine.Shared);
-        await audit.AppendAsync(tx, caller with { OrganizationId = row.id }, "organization.created", row.id, name);
-        return new OrganizationBody { Id = row.id, Name = name };
-    }, cancellationToken);
+        for (var tried = name; ; tried = $"{name} {Ids.Secret(RandomBits)}")
+        {
+            if (await FoundAsync(tx, userId, tried, StartDoctrine.Personal, address) is { } made) return made;
+        }
+    }
+
+    /// <summary>What the organization of a person is called who did not name it, with room for what makes it unique. Not their address: a taken name would tell who is here.</summary>
+    public static string PersonalName(string person)
+    {
+        var room = WireLimits.MaxNameLength - PersonalMark.Length - RandomBits / 5 - 1;
+        if (person.Length > room) person = person[..(char.IsHighSurrogate(person[room - 1]) ? room - 1 : room)].TrimEnd();
+        return person + PersonalMark;
+    }
 
     public Task<IReadOnlyList<OrganizationRow>> ListAsync(Caller caller, string after, int limit, CancellationToken cancellationToken) =>
         database.ReadAsync(session => session.ListAsync<OrganizationRow>("""
             SELECT o.id, o.name FROM organizations o JOIN memberships m ON m.organization_id = o.id
             WHERE m.user_id = @UserId AND o.id > @after ORDER BY o.id LIMIT @limit
             """, new { caller.UserId, after, limit }), cancellationToken);
+
+    private async Task<OrganizationBody?> FoundAsync(WriteTransaction tx, string userId, string name, string doctrine, string? address)
+    {
+        var now = clock.GetUtcNow();
+        var row = new { id = Ids.New(Ids.Organization, now), name, createdAt = now.ToUnixTimeMilliseconds(), userId };
+        var made = await tx.ExecuteAsync("INSERT INTO organizations (id, name, created_at) VALUES (@id, @name, @createdAt) ON CONFLICT (name) DO NOTHING", row);
+        if (made == 0) return null;
+        await tx.ExecuteAsync("INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES (@id, @userId, 'owner', @createdAt)", row);
+        await doctrines.BeginAsync(tx, row.id, doctrine);
+        await audit.AppendAsync(tx, row.id, userId, "organization.created", row.id, name, address);
+        return new OrganizationBody { Id = row.id, Name = name };
+    }
 }

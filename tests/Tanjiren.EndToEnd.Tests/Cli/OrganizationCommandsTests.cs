@@ -54,6 +54,9 @@ public sealed class OrganizationCommandsTests : IAsyncLifetime
         guest.Error.Text.ShouldContain($"you are in local as member, and signed in at {Url}; workspace 'local'");
         (await guest.InvokeAsync("auth", "whoami", "--json")).ShouldBe(0, guest.Error.Text);
         Read(guest, WireJson.Default.IdentityBody).Email.ShouldBe("ann@example.test");
+        (await guest.InvokeAsync("organizations", "list")).ShouldBe(0, guest.Error.Text);
+        guest.Output.Text.ShouldMatch("local +\\* +org_");
+        guest.Output.Text.ShouldMatch("Ann \\(personal\\) +org_");
 
         (await owner.InvokeAsync("members", "list")).ShouldBe(0);
         owner.Output.Text.Split('\n')[0].ShouldMatch("^EMAIL +ROLE +NAME +ID$");

@@ -26,7 +26,7 @@ internal sealed record Acceptance(string Code, string Email, string Password, st
 
 /// <summary>Turns an invitation into a membership, once. It takes the code, and the password of the account that shall join.</summary>
 internal sealed class InvitationAcceptance(
-    Database database, SignIn signIn, Passwords passwords, InvitationService invitations, AuditLog audit, Counters counters, TimeProvider clock)
+    Database database, SignIn signIn, Passwords passwords, InvitationService invitations, OrganizationService organizations, AuditLog audit, Counters counters, TimeProvider clock)
 {
     private enum JoinResult
     {
@@ -117,6 +117,8 @@ internal sealed class InvitationAcceptance(
             tx.OnCommit(() => counters.Add(Counted.InvitationsAccepted));
             await audit.AppendAsync(tx, member!, "invitation.accepted", taken.Id, $"{acceptance.Email} as {taken.Role}{(passwordHash is null ? "" : ", a new account")}");
             await invitations.RevokeSparesAsync(tx, member!);
+            // Made after the membership: who signs in without saying where acts in the one that they joined first.
+            if (passwordHash is not null) await organizations.CreatePersonalAsync(tx, userId, OrganizationService.PersonalName(acceptance.Name!), member!.Address);
             return (JoinResult.Joined, member);
         }, cancellationToken);
 
