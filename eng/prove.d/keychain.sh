@@ -143,7 +143,8 @@ approve() {
   page=$(curl -sS -c "$jar" -b "$jar" "$url/device?user_code=$1")
   form "$page" "$1" sign-in --data-urlencode email=ann@example.org --data-urlencode "password=$password" >/dev/null
   page=$(curl -sS -c "$jar" -b "$jar" "$url/device?user_code=$1")
-  organization=$(field organization "$page")
+  # Of those that ann is in, the page has chosen the one that she signed in to.
+  organization=$(grep -o 'value="[^"]*" selected' <<<"$page" | cut -d'"' -f2 || true)
   form "$page" "$1" approve --data-urlencode "organization=$organization" >"$scene/approved"
   remark "ann signs in on the page, compares the code and approves: $(sed 's/<[^>]*>/ /g' "$scene/approved" | tr -s ' \n' ' ' | cut -c1-120)"
 }

@@ -4,8 +4,8 @@ namespace Tanjiren.Server.Governance;
 internal static class StartDoctrine
 {
     /// <summary>
-    /// For the organizations that set-up and <c>up</c> make for the first person of a server. One member with nobody to ask gains nothing from rules, and the first
-    /// job on one's own machine must not wait.
+    /// For the organization that a person gets with their account. One member with nobody to ask gains nothing from rules, and the first job on one's own machine
+    /// must not wait.
     /// </summary>
     public const string Personal = "# No rules: every task runs at once.\n";
 

@@ -19,15 +19,16 @@ internal sealed class SignIn(
         var (refusal, userId) = await ProveAsync(email, password, address, cancellationToken);
         if (refusal is not null) return new SignInOutcome(refusal);
 
+        // The one that they have been in longest; an account's own is made with it, in the same millisecond perhaps as the membership that brought it.
         var membership = await database.ReadAsync(session => session.FirstAsync<MembershipRow>("""
             SELECT m.organization_id, o.name AS organization_name, m.role FROM memberships m JOIN organizations o ON o.id = m.organization_id
             WHERE m.user_id = @userId AND (@organization IS NULL OR o.id = @organization OR o.name = @organization)
-            ORDER BY CASE WHEN o.id = @organization THEN 0 ELSE 1 END, m.created_at, m.organization_id
+            ORDER BY CASE WHEN o.id = @organization THEN 0 ELSE 1 END, m.created_at, CASE WHEN m.role = 'owner' THEN 1 ELSE 0 END, m.organization_id
             """, new { userId, organization }), cancellationToken);
         if (membership is null)
             return new SignInOutcome(organization is null
                 ? Problem.Of(403, ErrorCode.Forbidden, "You are in no organization.", "Ask an admin to invite you.")
-                : Problem.Of(404, ErrorCode.NotFound, $"There is no organization '{organization}' that you are in.", "Leave it out to sign in to the first one you joined."));
+                : Problem.Of(404, ErrorCode.NotFound, $"There is no organization '{organization}' that you are in.", "Leave it out to sign in to the one that you have been in longest."));
 
         return await StartSessionAsync(
             new Caller(userId!, email, membership.OrganizationId, membership.OrganizationName, Enum.Parse<Role>(membership.Role, ignoreCase: true), "", address?.ToString()),

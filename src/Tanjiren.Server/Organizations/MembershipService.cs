@@ -29,8 +29,8 @@ internal readonly record struct MemberOutcome(MemberChange Change, MemberRow? Me
 /// streams look again, and end.
 /// </summary>
 internal sealed class MembershipService(
-    Database database, AuditLog audit, CredentialStore credentials, Passwords passwords, InvitationService invitations, PairingCodes pairingCodes, WakeUps wakeUps,
-    TimeProvider clock)
+    Database database, AuditLog audit, CredentialStore credentials, Passwords passwords, InvitationService invitations, OrganizationService organizations, PairingCodes pairingCodes,
+    WakeUps wakeUps, TimeProvider clock)
 {
     public Task<IReadOnlyList<MemberRow>> ListAsync(Caller caller, string after, int limit, CancellationToken cancellationToken) =>
         database.ReadAsync(session => session.ListAsync<MemberRow>("""
@@ -55,6 +55,7 @@ internal sealed class MembershipService(
             if (made == 0) return new MemberOutcome(MemberChange.EmailTaken);
             await tx.ExecuteAsync("INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES (@OrganizationId, @id, @role, @createdAt)", row);
             await audit.AppendAsync(tx, caller, "member.added", row.id, $"{email} as {row.role}");
+            await organizations.CreatePersonalAsync(tx, row.id, name: null, address: null);
             return new MemberOutcome(MemberChange.Applied, new MemberRow { UserId = row.id, Email = email, Role = row.role });
         }, cancellationToken);
     }

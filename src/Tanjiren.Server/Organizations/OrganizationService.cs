@@ -15,28 +15,25 @@ internal sealed record OrganizationRow
 /// <summary>Makes and lists organizations. Each begins with one member, its owner, and a doctrine.</summary>
 internal sealed class OrganizationService(Database database, DoctrineStore doctrines, AuditLog audit, TimeProvider clock)
 {
-    private const string PersonalMark = " (personal)";
-    private const int RandomBits = 30;
-
     /// <summary>One for sharing. Null when the name is taken.</summary>
     public Task<OrganizationBody?> CreateAsync(Caller caller, string name, CancellationToken cancellationToken) =>
         database.WriteAsync(tx => FoundAsync(tx, caller.UserId, name, StartDoctrine.Shared, caller.Address), cancellationToken);
 
-    /// <summary>The one that a person gets with their account: theirs alone, so it begins without rules. Where the name is taken, random letters follow it.</summary>
-    public async Task<OrganizationBody> CreatePersonalAsync(WriteTransaction tx, string userId, string name, string? address)
+    /// <summary>
+    /// The one that a person gets with their account: theirs alone, so it begins without rules. What it is called without a name tells nothing of the person:
+    /// names are unique on a server, so anybody can find out which are taken.
+    /// </summary>
+    /// <param name="tx">In which the account is made.</param>
+    /// <param name="userId">Its owner.</param>
+    /// <param name="name">Null, or taken: one is made up.</param>
+    /// <param name="address">Of that person, for the audit log; null when somebody else makes their account.</param>
+    public async Task<OrganizationBody> CreatePersonalAsync(WriteTransaction tx, string userId, string? name, string? address)
     {
-        for (var tried = name; ; tried = $"{name} {Ids.Secret(RandomBits)}")
+        for (var tried = name ?? MadeUp(); ; tried = MadeUp())
         {
             if (await FoundAsync(tx, userId, tried, StartDoctrine.Personal, address) is { } made) return made;
         }
-    }
-
-    /// <summary>What the organization of a person is called who did not name it, with room for what makes it unique. Not their address: a taken name would tell who is here.</summary>
-    public static string PersonalName(string person)
-    {
-        var room = WireLimits.MaxNameLength - PersonalMark.Length - RandomBits / 5 - 1;
-        if (person.Length > room) person = person[..(char.IsHighSurrogate(person[room - 1]) ? room - 1 : room)].TrimEnd();
-        return person + PersonalMark;
+        static string MadeUp() => "personal-" + Ids.Secret(bits: 40);
     }
 
     public Task<IReadOnlyList<OrganizationRow>> ListAsync(Caller caller, string after, int limit, CancellationToken cancellationToken) =>

@@ -56,7 +56,7 @@ public sealed class OrganizationCommandsTests : IAsyncLifetime
         Read(guest, WireJson.Default.IdentityBody).Email.ShouldBe("ann@example.test");
         (await guest.InvokeAsync("organizations", "list")).ShouldBe(0, guest.Error.Text);
         guest.Output.Text.ShouldMatch("local +\\* +org_");
-        guest.Output.Text.ShouldMatch("Ann \\(personal\\) +org_");
+        guest.Output.Text.ShouldMatch("personal-[0-9a-z]{8} +org_");
 
         (await owner.InvokeAsync("members", "list")).ShouldBe(0);
         owner.Output.Text.Split('\n')[0].ShouldMatch("^EMAIL +ROLE +NAME +ID$");

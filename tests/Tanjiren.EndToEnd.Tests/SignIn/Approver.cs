@@ -1,10 +1,10 @@
 using System.Net;
-using System.Text.RegularExpressions;
+using Tanjiren.Tests;
 
 namespace Tanjiren.EndToEnd.Tests.SignIn;
 
 /// <summary>A person with a browser at the page /device, by HTTP: signs in with a password on the page itself, then presses a button.</summary>
-internal sealed partial class Approver(Uri server, string email, string password)
+internal sealed class Approver(Uri server, string email, string password)
 {
     public Task ApproveAsync(string page) => DecideAsync(page, "approve", "the device is signed in");
 
@@ -15,22 +15,16 @@ internal sealed partial class Approver(Uri server, string email, string password
         using var browser = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, CookieContainer = new CookieContainer() }) { BaseAddress = server };
         browser.DefaultRequestHeaders.Add("Origin", server.GetLeftPart(UriPartial.Authority));
 
-        var signIn = Hidden(await browser.GetStringAsync(page));
+        var signIn = HtmlForm.Read(await browser.GetStringAsync(page));
         (signIn["action"], signIn["email"], signIn["password"]) = ("sign-in", email, password);
         using var signedIn = await browser.PostAsync("/device", new FormUrlEncodedContent(signIn));
         signedIn.StatusCode.ShouldBe(HttpStatusCode.SeeOther, await signedIn.Content.ReadAsStringAsync());
 
-        var decision = Hidden(await browser.GetStringAsync("/" + signedIn.Headers.Location));
+        var decision = HtmlForm.Read(await browser.GetStringAsync("/" + signedIn.Headers.Location));
         decision["action"] = action;
         using var decided = await browser.PostAsync("/device", new FormUrlEncodedContent(decision));
         var html = await decided.Content.ReadAsStringAsync();
         decided.StatusCode.ShouldBe(HttpStatusCode.OK, html);
         html.ShouldContain(done);
     }
-
-    private static Dictionary<string, string> Hidden(string html) =>
-        Field().Matches(html).ToDictionary(m => m.Groups["name"].Value, m => WebUtility.HtmlDecode(m.Groups["value"].Value));
-
-    [GeneratedRegex("<input type=\"hidden\" name=\"(?<name>[^\"]+)\" value=\"(?<value>[^\"]*)\">", RegexOptions.ExplicitCapture, 1000)]
-    private static partial Regex Field();
 }

@@ -1,7 +1,6 @@
 using System.Net;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Governance;
-using Tanjiren.Server.Organizations;
 using Tanjiren.Server.Tests.Governance;
 using Tanjiren.Server.Tests.Organizations.Invitations;
 using Tanjiren.Tests;
@@ -12,6 +11,8 @@ namespace Tanjiren.Server.Tests.Organizations;
 /// <summary>Whoever signs up has an organization of their own: one member, no rules.</summary>
 public sealed class PersonalOrganizationTests
 {
+    private const string MadeUp = "^personal-[0-9a-z]{8}$";
+
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
@@ -23,9 +24,9 @@ public sealed class PersonalOrganizationTests
         me.Organization.Id.ShouldBe(server.Owner.OrganizationId, "the one that was accepted");
 
         using var invited = await server.SignInAsync(me.Email, null);
-        (await invited.GetBodyAsync<IdentityBody>("/api/auth/me")).Organization.Id.ShouldBe(server.Owner.OrganizationId, "without a word: the one that was joined first");
+        (await invited.GetBodyAsync<IdentityBody>("/api/auth/me")).Organization.Id.ShouldBe(server.Owner.OrganizationId, "without a word: the one that they have been in longest");
         var own = (await OrganizationsAsync(invited)).Single(o => o.Id != server.Owner.OrganizationId);
-        own.Name.ShouldBe("Bob Builder (personal)");
+        own.Name.ShouldMatch(MadeUp, "it tells nothing of who they are");
 
         using var owner = await server.SignInAsync(me.Email, own.Id);
         (await owner.GetBodyAsync<IdentityBody>("/api/auth/me")).Role.ShouldBe(Role.Owner);
@@ -35,8 +36,25 @@ public sealed class PersonalOrganizationTests
         (doctrine.Version, doctrine.Document, doctrine.CreatedBy).ShouldBe((1, StartDoctrine.Personal, null));
         var audit = (await server.AuditAsync("organization.created")).Single(row => row.Subject == own.Id);
         (audit.OrganizationId, audit.Actor, audit.Detail, audit.Address).ShouldBe((own.Id, me.UserId, own.Name, "127.0.0.1"));
-        // And it is closed to those who invited them.
-        await server.Client.GetAsync($"/api/organizations/{own.Id}/members", Cancelled).ProblemAsync(HttpStatusCode.NotFound, ErrorCode.NotFound);
+        (await OrganizationsAsync(server.Client)).ShouldNotContain(o => o.Id == own.Id, "and it is closed to those who invited them");
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task Whose_account_an_admin_makes_owns_one_too(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var request = new AddMemberRequest { Email = NewEmail(), Password = ServerFixture.Password, Role = Role.Member };
+        var made = await (await server.Client.PostJsonAsync(server.MembersUrl(), request)).BodyAsync<MemberBody>();
+
+        using var added = await server.SignInAsync(request.Email, null);
+
+        (await added.GetBodyAsync<IdentityBody>("/api/auth/me")).Organization.Id.ShouldBe(server.Owner.OrganizationId, "without a word: the one that they were added to");
+        var own = (await OrganizationsAsync(added)).Single(o => o.Id != server.Owner.OrganizationId);
+        using var owner = await server.SignInAsync(request.Email, own.Id);
+        (await owner.GetBodyAsync<IdentityBody>("/api/auth/me")).Role.ShouldBe(Role.Owner);
+        var audit = (await server.AuditAsync("organization.created")).Single(row => row.Subject == own.Id);
+        (audit.OrganizationId, audit.Actor, audit.Detail, audit.Address).ShouldBe((own.Id, made.UserId, own.Name, null), "the admin's address is not theirs");
+        (await owner.GetBodyAsync<Page<MemberBody>>($"/api/organizations/{own.Id}/members")).Items.ShouldHaveSingleItem().UserId.ShouldBe(made.UserId);
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
@@ -49,8 +67,16 @@ public sealed class PersonalOrganizationTests
 
         using var left = await server.SignInAsync(me.Email, null);
 
-        (await left.GetBodyAsync<IdentityBody>("/api/auth/me")).Organization.Name.ShouldBe("Ann (personal)");
-        (await OrganizationsAsync(left)).ShouldHaveSingleItem();
+        var own = (await OrganizationsAsync(left)).ShouldHaveSingleItem();
+        (await left.GetBodyAsync<IdentityBody>("/api/auth/me")).Organization.ShouldBe(own);
+
+        // Invited again they have been in their own for longer.
+        var again = await server.InviteAsync(Role.Member);
+        (await (await server.AcceptAsync(again.Code(), me.Email, name: null)).BodyAsync<IdentityBody>()).Organization.Id.ShouldBe(server.Owner.OrganizationId);
+        using var back = await server.SignInAsync(me.Email, null);
+        (await back.GetBodyAsync<IdentityBody>("/api/auth/me")).Organization.ShouldBe(own);
+        using var named = await server.SignInAsync(me.Email, server.Owner.OrganizationId);
+        (await named.GetBodyAsync<IdentityBody>("/api/auth/me")).Organization.Id.ShouldBe(server.Owner.OrganizationId);
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
@@ -65,8 +91,7 @@ public sealed class PersonalOrganizationTests
         foreach (var answer in answers) answer.EnsureSuccessStatusCode();
         var names = await PersonalNamesAsync(server);
         names.Count.ShouldBe(4);
-        names.Count(n => n == "Ann (personal)").ShouldBe(1);
-        names.ShouldAllBe(n => n.StartsWith("Ann (personal)", StringComparison.Ordinal));
+        names.ShouldBeUnique();
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
@@ -74,30 +99,19 @@ public sealed class PersonalOrganizationTests
     {
         await using var server = await ServerFixture.StartAsync(kind);
         var person = await server.NewPersonAsync();
+        var before = (await PersonalNamesAsync(server)).Count;
         var (one, other) = (await server.InviteAsync(Role.Viewer), await server.InviteAsync(Role.Viewer));
 
         (await server.AcceptAsync(one.Code(), person, "A name that changes nothing")).EnsureSuccessStatusCode();
         var racing = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => server.AcceptAsync(other.Code(), NewEmail(), "Ann")));
 
         racing.Count(a => a.StatusCode == HttpStatusCode.OK).ShouldBe(1);
-        (await PersonalNamesAsync(server)).ShouldBe(["Ann (personal)"]);
-    }
-
-    [Fact]
-    public void Its_name_leaves_room_for_what_makes_it_unique_and_cuts_no_character()
-    {
-        const int room = 100 - 11 - 7; // of a name, less " (personal)", less a blank and six letters
-        static string Name(int length) => new('a', length);
-        OrganizationService.PersonalName("Ann").ShouldBe("Ann (personal)");
-        OrganizationService.PersonalName(Name(room)).ShouldBe(Name(room) + " (personal)");
-        OrganizationService.PersonalName(Name(room + 1)).ShouldBe(Name(room) + " (personal)");
-        OrganizationService.PersonalName(Name(room - 1) + "\U0001F600").ShouldBe(Name(room - 1) + " (personal)");
-        OrganizationService.PersonalName(Name(room - 1) + " b").ShouldBe(Name(room - 1) + " (personal)");
+        (await PersonalNamesAsync(server)).Count.ShouldBe(before + 1);
     }
 
     private static async Task<IReadOnlyList<OrganizationBody>> OrganizationsAsync(HttpClient client) =>
         (await client.GetBodyAsync<Page<OrganizationBody>>("/api/organizations")).Items;
 
     private static async Task<IReadOnlyList<string>> PersonalNamesAsync(ServerFixture server) => await server.Database.ReadAsync(
-        s => s.ListAsync<string>("SELECT name FROM organizations WHERE name LIKE '%(personal)%' ORDER BY name"), Cancelled);
+        s => s.ListAsync<string>("SELECT name FROM organizations WHERE name LIKE 'personal-%' ORDER BY name"), Cancelled);
 }

@@ -13,7 +13,7 @@ internal static class LoginCommand
     {
         var noBrowser = Options.Flag("--no-browser", "Only print the page's address, do not open it");
         var email = Options.Text("--email", "EMAIL", "Sign in with your password, which is asked for or read from standard input; a token for this machine is made with it");
-        var organization = Options.Text("--organization", "NAME", "With --email: organization to act in, by name or id (default: the one that you joined first)");
+        var organization = Options.Text("--organization", "NAME", "With --email: organization to act in, by name or id (default: the one that you have been in longest)");
         var token = Options.Text("--token", "TOKEN", "Personal access token (tnv_…); - reads it from standard input, which keeps it out of the process list");
         var server = Options.Text("--server", "URL", $"Address of the control plane (TANVRIT_SERVER; default: {ServerAccessRules.DefaultServer})");
         var workspace = Options.Text("--workspace", "NAME", "Name to keep it under (TANVRIT_WORKSPACE; default: the organization's name)");

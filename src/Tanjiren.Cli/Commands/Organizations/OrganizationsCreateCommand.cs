@@ -17,7 +17,7 @@ internal static class OrganizationsCreateCommand
         var command = new CliCommand("create", "Make an organization that you own")
         {
             Arguments = { name },
-            Details = "You stay signed in where you are. To act in the new one, sign in there: `auth login --organization NAME`.",
+            Details = "You stay signed in where you are. To act in the new one, sign in there: `auth login --email EMAIL --organization NAME`, or choose it on the page of `auth login`.",
         };
         var output = new OutputOptions(command, "Print the organization as JSON");
         var server = new ServerOptions(command);

@@ -12,7 +12,7 @@ internal static class OrganizationsListCommand
     {
         var command = new CliCommand("list", "List the organizations that you are in")
         {
-            Details = "A token acts in one of them, which is marked. To act in another, sign in there: `auth login --organization NAME`.",
+            Details = "A token acts in one of them, which is marked. To act in another, sign in there: `auth login --email EMAIL --organization NAME`, or choose it on the page of `auth login`.",
         };
         var output = new OutputOptions(command, "Print { items: [...] } as JSON");
         var server = new ServerOptions(command);

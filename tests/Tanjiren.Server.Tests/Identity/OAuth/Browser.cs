@@ -1,11 +1,11 @@
 using System.Net;
-using System.Text.RegularExpressions;
 using Tanjiren.Protocol;
+using Tanjiren.Tests;
 
 namespace Tanjiren.Server.Tests.Identity.OAuth;
 
-/// <summary>A person's browser as far as the page /device needs one: cookies, and the hidden fields of the form that it shows.</summary>
-internal sealed partial class Browser(ServerFixture server, string email) : IDisposable
+/// <summary>A person's browser as far as the page /device needs one: cookies, and the form that it shows.</summary>
+internal sealed class Browser(ServerFixture server, string email) : IDisposable
 {
     private readonly HttpClient _client = server.NewClient(null);
     private readonly Dictionary<string, string> _cookies = [];
@@ -53,7 +53,7 @@ internal sealed partial class Browser(ServerFixture server, string email) : IDis
     {
         var (answer, html) = await OpenAsync("/device?user_code=" + userCode);
         answer.StatusCode.ShouldBe(HttpStatusCode.OK, html);
-        return Fields(html);
+        return HtmlForm.Read(html);
     }
 
     public async Task ApproveAsync(string userCode, string? organizationId = null)
@@ -65,9 +65,6 @@ internal sealed partial class Browser(ServerFixture server, string email) : IDis
         answer.StatusCode.ShouldBe(HttpStatusCode.OK, html);
         html.ShouldContain("the device is signed in");
     }
-
-    public static Dictionary<string, string> Fields(string html) =>
-        Hidden().Matches(html).ToDictionary(m => m.Groups["name"].Value, m => WebUtility.HtmlDecode(m.Groups["value"].Value));
 
     public void Dispose() => _client.Dispose();
 
@@ -84,7 +81,4 @@ internal sealed partial class Browser(ServerFixture server, string email) : IDis
         if (!answer.Headers.TryGetValues("Set-Cookie", out var cookies)) return;
         foreach (var pair in cookies.Select(c => c.Split(';')[0].Split('=', 2))) _cookies[pair[0]] = pair[1];
     }
-
-    [GeneratedRegex("<input type=\"hidden\" name=\"(?<name>[^\"]+)\" value=\"(?<value>[^\"]*)\">", RegexOptions.ExplicitCapture, 1000)]
-    private static partial Regex Hidden();
 }

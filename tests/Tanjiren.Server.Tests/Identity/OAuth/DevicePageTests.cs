@@ -60,7 +60,7 @@ public sealed class DevicePageTests
         var (_, html) = await person.OpenAsync("/device?user_code=" + asked.UserCode);
         html.ShouldContain("name=\"password\"");
         html.ShouldNotContain("secret-machine", customMessage: "who asks is for people who are signed in");
-        var form = Browser.Fields(html);
+        var form = HtmlForm.Read(html);
         form["action"] = "sign-in";
         (form["email"], form["password"]) = (known.Email.ToUpperInvariant(), "wrong wrong wrong");
         (await person.SubmitAsync(form)).Answer.StatusCode.ShouldBe(HttpStatusCode.Unauthorized);
@@ -115,7 +115,7 @@ public sealed class DevicePageTests
         (decision["action"], decision["organization"]) = ("approve", server.Owner.OrganizationId + "\0");
         (await person.SubmitFormAsync(Multipart(decision))).Answer.StatusCode.ShouldBe(HttpStatusCode.Forbidden);
 
-        var signIn = Browser.Fields((await stranger.OpenAsync("/device")).Html);
+        var signIn = HtmlForm.Read((await stranger.OpenAsync("/device")).Html);
         foreach (var email in new[] { "ann\0@example.test", new string('a', 300) + "@example.test", "" })
         {
             (signIn["action"], signIn["email"], signIn["password"]) = ("sign-in", email, ServerFixture.Password);
