@@ -31,7 +31,7 @@ public sealed record LoginRequest
 {
     public string? Email { get; init; }
     public string? Password { get; init; }
-    /// <summary>Name or id of the organization to act in; the first joined one when absent.</summary>
+    /// <summary>Name or id of the organization to act in; when absent, the one that the person has been in longest.</summary>
     public string? Organization { get; init; }
 }
 

@@ -45,10 +45,11 @@ internal sealed class SetupService(Database database, OrganizationService organi
     /// <summary>A new user with their personal organization.</summary>
     public async Task<Caller> FoundAsync(WriteTransaction tx, string email, string? passwordHash, string organizationName, string? address)
     {
-        var userId = Ids.New(Ids.User, clock);
+        var now = clock.GetUtcNow();
+        var userId = Ids.New(Ids.User, now);
         await tx.ExecuteAsync("INSERT INTO users (id, email, password_hash, created_at) VALUES (@userId, @email, @passwordHash, @createdAt)",
-            new { userId, email, passwordHash, createdAt = NowMs() });
-        var organization = await organizations.CreatePersonalAsync(tx, userId, organizationName, address);
+            new { userId, email, passwordHash, createdAt = now.ToUnixTimeMilliseconds() });
+        var organization = await organizations.CreatePersonalAsync(tx, userId, now, organizationName, address);
         return new Caller(userId, email, organization.Id, organization.Name, Role.Owner, "", address);
     }
 

@@ -12,7 +12,7 @@ internal static class MemberEndpoints
     {
         organizations.MapGet("/{id}/members", ListAsync).WithName("listMembers").WithSummary("The members and their roles.")
             .RequireRole(Role.Viewer).AnswersProblems(400, 404, 422);
-        organizations.MapPost("/{id}/members", AddAsync).WithName("addMember").WithSummary("Makes a user with a first password and adds them.")
+        organizations.MapPost("/{id}/members", AddAsync).WithName("addMember").WithSummary("Makes a user with a first password, and an organization of their own, and adds them.")
             .RequireRole(Role.Admin).AnswersProblems(400, 404, 409, 408, 413, 415, 422);
         organizations.MapPatch("/{id}/members/{userId}", ChangeRoleAsync).WithName("updateMember").WithSummary("Changes a member's role, at once.")
             .RequireRole(Role.Admin).AnswersProblems(400, 404, 408, 413, 415, 422);

@@ -39,7 +39,7 @@ internal sealed class MembershipService(
             """, new { caller.OrganizationId, after, limit }), cancellationToken);
 
     /// <summary>
-    /// Makes a user with a first password and adds them. A user who exists is not added: whoever made that account, perhaps in another organization, may
+    /// Makes a user with a first password, and an organization of their own, and adds them. A user who exists is not added: whoever made that account, perhaps in another organization, may
     /// know its password, and would get into this one by it. They come in by invitation, which they accept themselves.
     /// </summary>
     public async Task<MemberOutcome> AddAsync(Caller caller, string email, string password, Role role, CancellationToken cancellationToken)
@@ -55,7 +55,7 @@ internal sealed class MembershipService(
             if (made == 0) return new MemberOutcome(MemberChange.EmailTaken);
             await tx.ExecuteAsync("INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES (@OrganizationId, @id, @role, @createdAt)", row);
             await audit.AppendAsync(tx, caller, "member.added", row.id, $"{email} as {row.role}");
-            await organizations.CreatePersonalAsync(tx, row.id, name: null, address: null);
+            await organizations.CreatePersonalAsync(tx, row.id, now, name: null, address: null, madeBy: caller.UserId);
             return new MemberOutcome(MemberChange.Applied, new MemberRow { UserId = row.id, Email = email, Role = row.role });
         }, cancellationToken);
     }

@@ -17,7 +17,7 @@ internal sealed class OrganizationService(Database database, DoctrineStore doctr
 {
     /// <summary>One for sharing. Null when the name is taken.</summary>
     public Task<OrganizationBody?> CreateAsync(Caller caller, string name, CancellationToken cancellationToken) =>
-        database.WriteAsync(tx => FoundAsync(tx, caller.UserId, name, StartDoctrine.Shared, caller.Address), cancellationToken);
+        database.WriteAsync(tx => FoundAsync(tx, caller.UserId, clock.GetUtcNow(), name, StartDoctrine.Shared, name, caller.Address), cancellationToken);
 
     /// <summary>
     /// The one that a person gets with their account: theirs alone, so it begins without rules. What it is called without a name tells nothing of the person:
@@ -25,13 +25,16 @@ internal sealed class OrganizationService(Database database, DoctrineStore doctr
     /// </summary>
     /// <param name="tx">In which the account is made.</param>
     /// <param name="userId">Its owner.</param>
+    /// <param name="now">When the account is made: of it and a membership that it is made with, none is older.</param>
     /// <param name="name">Null, or taken: one is made up.</param>
-    /// <param name="address">Of that person, for the audit log; null when somebody else makes their account.</param>
-    public async Task<OrganizationBody> CreatePersonalAsync(WriteTransaction tx, string userId, string? name, string? address)
+    /// <param name="address">Of the owner, for the audit log.</param>
+    /// <param name="madeBy">Who makes the account, if not its owner: for the audit log too.</param>
+    public async Task<OrganizationBody> CreatePersonalAsync(WriteTransaction tx, string userId, DateTimeOffset now, string? name, string? address, string? madeBy = null)
     {
         for (var tried = name ?? MadeUp(); ; tried = MadeUp())
         {
-            if (await FoundAsync(tx, userId, tried, StartDoctrine.Personal, address) is { } made) return made;
+            var detail = madeBy is null ? tried : $"{tried}, with an account that {madeBy} made";
+            if (await FoundAsync(tx, userId, now, tried, StartDoctrine.Personal, detail, address) is { } made) return made;
         }
         static string MadeUp() => "personal-" + Ids.Secret(bits: 40);
     }
@@ -42,15 +45,15 @@ internal sealed class OrganizationService(Database database, DoctrineStore doctr
             WHERE m.user_id = @UserId AND o.id > @after ORDER BY o.id LIMIT @limit
             """, new { caller.UserId, after, limit }), cancellationToken);
 
-    private async Task<OrganizationBody?> FoundAsync(WriteTransaction tx, string userId, string name, string doctrine, string? address)
+    private async Task<OrganizationBody?> FoundAsync(
+        WriteTransaction tx, string userId, DateTimeOffset now, string name, string doctrine, string detail, string? address)
     {
-        var now = clock.GetUtcNow();
         var row = new { id = Ids.New(Ids.Organization, now), name, createdAt = now.ToUnixTimeMilliseconds(), userId };
         var made = await tx.ExecuteAsync("INSERT INTO organizations (id, name, created_at) VALUES (@id, @name, @createdAt) ON CONFLICT (name) DO NOTHING", row);
         if (made == 0) return null;
         await tx.ExecuteAsync("INSERT INTO memberships (organization_id, user_id, role, created_at) VALUES (@id, @userId, 'owner', @createdAt)", row);
         await doctrines.BeginAsync(tx, row.id, doctrine);
-        await audit.AppendAsync(tx, row.id, userId, "organization.created", row.id, name, address);
+        await audit.AppendAsync(tx, row.id, userId, "organization.created", row.id, detail, address);
         return new OrganizationBody { Id = row.id, Name = name };
     }
 }

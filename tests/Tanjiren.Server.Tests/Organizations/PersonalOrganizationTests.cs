@@ -42,9 +42,10 @@ public sealed class PersonalOrganizationTests
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task Whose_account_an_admin_makes_owns_one_too(DatabaseKind kind)
     {
-        await using var server = await ServerFixture.StartAsync(kind);
+        await using var server = await ServerFixture.StartAsync(kind, o => o with { Clock = new ManualTimeProvider() }); // both memberships are of one instant
         var request = new AddMemberRequest { Email = NewEmail(), Password = ServerFixture.Password, Role = Role.Member };
         var made = await (await server.Client.PostJsonAsync(server.MembersUrl(), request)).BodyAsync<MemberBody>();
+        var admin = (await server.Client.GetBodyAsync<IdentityBody>("/api/auth/me")).UserId;
 
         using var added = await server.SignInAsync(request.Email, null);
 
@@ -53,7 +54,7 @@ public sealed class PersonalOrganizationTests
         using var owner = await server.SignInAsync(request.Email, own.Id);
         (await owner.GetBodyAsync<IdentityBody>("/api/auth/me")).Role.ShouldBe(Role.Owner);
         var audit = (await server.AuditAsync("organization.created")).Single(row => row.Subject == own.Id);
-        (audit.OrganizationId, audit.Actor, audit.Detail, audit.Address).ShouldBe((own.Id, made.UserId, own.Name, null), "the admin's address is not theirs");
+        (audit.OrganizationId, audit.Actor, audit.Detail, audit.Address).ShouldBe((own.Id, made.UserId, $"{own.Name}, with an account that {admin} made", null));
         (await owner.GetBodyAsync<Page<MemberBody>>($"/api/organizations/{own.Id}/members")).Items.ShouldHaveSingleItem().UserId.ShouldBe(made.UserId);
     }
 

@@ -117,7 +117,7 @@ internal sealed class InvitationAcceptance(
             tx.OnCommit(() => counters.Add(Counted.InvitationsAccepted));
             await audit.AppendAsync(tx, member!, "invitation.accepted", taken.Id, $"{acceptance.Email} as {taken.Role}{(passwordHash is null ? "" : ", a new account")}");
             await invitations.RevokeSparesAsync(tx, member!);
-            if (passwordHash is not null) await organizations.CreatePersonalAsync(tx, userId, name: null, member!.Address);
+            if (passwordHash is not null) await organizations.CreatePersonalAsync(tx, userId, DateTimeOffset.FromUnixTimeMilliseconds(now), name: null, member!.Address);
             return (JoinResult.Joined, member);
         }, cancellationToken);
 

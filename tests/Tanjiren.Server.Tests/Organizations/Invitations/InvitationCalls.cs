@@ -32,7 +32,7 @@ internal static class InvitationCalls
 
     public static string NewEmail() => Guid.NewGuid().ToString("n") + "@example.test";
 
-    /// <summary>A person with an account on the server, who is in no organization but one of their own.</summary>
+    /// <summary>A person with an account on the server, who is in no organization but their own.</summary>
     public static async Task<string> NewPersonAsync(this ServerFixture server)
     {
         var (_, owner) = await server.NewOrganizationAsync();
