@@ -19,7 +19,7 @@ internal sealed class SignIn(
         var (refusal, userId) = await ProveAsync(email, password, address, cancellationToken);
         if (refusal is not null) return new SignInOutcome(refusal);
 
-        // The one that they have been in longest. An account's own is as old as the membership that the account was made for, and goes behind it.
+        // The one that they have been in longest. Their own began in the same instant as the membership that the account was made for, which goes first.
         var membership = await database.ReadAsync(session => session.FirstAsync<MembershipRow>("""
             SELECT m.organization_id, o.name AS organization_name, m.role FROM memberships m JOIN organizations o ON o.id = m.organization_id
             WHERE m.user_id = @userId AND (@organization IS NULL OR o.id = @organization OR o.name = @organization)

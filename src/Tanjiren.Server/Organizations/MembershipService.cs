@@ -39,8 +39,8 @@ internal sealed class MembershipService(
             """, new { caller.OrganizationId, after, limit }), cancellationToken);
 
     /// <summary>
-    /// Makes a user with a first password, and an organization of their own, and adds them. A user who exists is not added: whoever made that account, perhaps in another organization, may
-    /// know its password, and would get into this one by it. They come in by invitation, which they accept themselves.
+    /// Makes a user with a first password, and an organization of their own, and adds them. A user who exists is not added: whoever made that account, perhaps in
+    /// another organization, may know its password, and would get into this one by it. They come in by invitation, which they accept themselves.
     /// </summary>
     public async Task<MemberOutcome> AddAsync(Caller caller, string email, string password, Role role, CancellationToken cancellationToken)
     {

@@ -25,7 +25,7 @@ internal sealed class OrganizationService(Database database, DoctrineStore doctr
     /// </summary>
     /// <param name="tx">In which the account is made.</param>
     /// <param name="userId">Its owner.</param>
-    /// <param name="now">When the account is made: of it and a membership that it is made with, none is older.</param>
+    /// <param name="now">When the account is made, and whatever else it begins with: a clock that is stepped in between must not make one of them the older.</param>
     /// <param name="name">Null, or taken: one is made up.</param>
     /// <param name="address">Of the owner, for the audit log.</param>
     /// <param name="madeBy">Who makes the account, if not its owner: for the audit log too.</param>
