@@ -45,7 +45,7 @@ internal sealed class UnreadableDoctrineException(string organizationId, int ver
 }
 
 /// <summary>
-/// The one door to the doctrine for other features. Compiled documents are kept: a row is never changed, and nobody asks within the transaction that writes it, so
+/// The one door to the doctrine for other features. Compiled documents are kept: a committed row is never changed, so
 /// what was read once stays true on every server process. Equal documents are one: most organizations have the one that they began with.
 /// </summary>
 internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<DoctrineGate> logger)
@@ -146,8 +146,12 @@ internal sealed partial class DoctrineGate(DoctrineStore store, ILogger<Doctrine
             doctrine = _compiled.GetOrAdd(hash, reading.Doctrine);
             if (sql is not WriteTransaction) doctrine.Patterns.Compile();
         }
-        _hashes.GetOrAdd((organizationId, version), hash);
+        // Within a transaction the version may be one that is not committed yet, of another in the same group: should that fail, the number is given to other words.
+        if (sql is WriteTransaction transaction) transaction.OnCommit(Keep);
+        else Keep();
         return (version, doctrine);
+
+        void Keep() => _hashes.GetOrAdd((organizationId, version), hash);
     }
 
     /// <summary>A document that this process has just compiled for a new version: the next decision, which others wait for, need not do it once more.</summary>

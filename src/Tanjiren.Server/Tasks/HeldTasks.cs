@@ -48,7 +48,7 @@ internal sealed class HeldTasks(Database database, TimeProvider clock, WakeUps w
     }
 
     /// <summary>
-    /// Lets the held tasks of the caller's organization go on, each with its whole queue timeout before it. Refused until no agent can still run one of them: what it was given
+    /// Lets the held tasks of the caller's organization go on, each with its whole queue timeout before it, and its whole time for an answer. Refused until no agent can still run one of them: what it was given
     /// after the backup this database does not know, and an agent that is cut off trusts its lease for TTL and grace after its last renewal, which was before the restore.
     /// </summary>
     public Task<ResumeResult> ResumeAsync(Caller caller, CancellationToken cancellationToken) => database.WriteAsync(async tx =>
@@ -63,6 +63,8 @@ internal sealed class HeldTasks(Database database, TimeProvider clock, WakeUps w
         tx.OnCommit(() => wakeUps.Notify(WakeUps.Retries));
         foreach (var task in held)
         {
+            if (await ApprovalBook.OpenAsync(tx, task.Id) is { ParsedState: ApprovalState.Pending } pending)
+                await ApprovalBook.ProlongAsync(tx, pending, ApprovalRules.AnswerBy(clock.GetUtcNow().ToUnixTimeMilliseconds()));
             var steps = await tx.ListAsync<QueuedStep>("""
                 UPDATE steps SET queue_expires_at = tanjiren_now() + @queueTimeoutMs WHERE task_id = @Id AND state = 'queued' RETURNING id, target_instance_id
                 """, new { task.Id, queueTimeoutMs = task.ParseSpec().QueueTimeoutSeconds!.Value * 1000L });

@@ -1,4 +1,5 @@
 using Tanjiren.Protocol;
+using Tanjiren.Server.Data;
 
 namespace Tanjiren.Server.Tests.Governance;
 
@@ -14,6 +15,8 @@ internal static class DoctrineCalls
 
     /// <summary>Past the check of the document, as another release would have written it.</summary>
     public static Task WriteVersionAsync(this ServerFixture server, int version, string document) => server.Database.WriteAsync(
-        tx => tx.ExecuteAsync("INSERT INTO doctrine_versions (organization_id, version, document, created_at) VALUES (@id, @version, @document, 0)",
-            new { id = server.Owner.OrganizationId, version, document }), TestContext.Current.CancellationToken);
+        tx => InsertVersionAsync(tx, server.Owner.OrganizationId, version, document), TestContext.Current.CancellationToken);
+
+    public static Task<int> InsertVersionAsync(WriteTransaction tx, string organizationId, int version, string document) =>
+        tx.ExecuteAsync("INSERT INTO doctrine_versions (organization_id, version, document, created_at) VALUES (@organizationId, @version, @document, 0)", new { organizationId, version, document });
 }

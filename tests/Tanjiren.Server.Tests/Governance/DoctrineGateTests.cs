@@ -36,6 +36,25 @@ public sealed class DoctrineGateTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task A_version_that_was_never_committed_decides_nothing(DatabaseKind kind)
+    {
+        await using var server = await ServerFixture.StartAsync(kind);
+        var gate = server.App.Services.GetRequiredService<DoctrineGate>();
+        await Should.ThrowAsync<IOException>(() => server.Database.WriteAsync<int>(async tx =>
+        {
+            await DoctrineCalls.InsertVersionAsync(tx, server.Owner.OrganizationId, 2, "");
+            (await gate.AtAsync(tx, server.Owner.OrganizationId, null)).Version.ShouldBe(2);
+            throw new IOException("the disk is full");
+        }, Cancelled));
+        await server.WriteVersionAsync(2, Doctrines.Approval("tags: production"));
+        foreach (var _ in Enumerable.Range(0, 2))
+        {
+            var (version, doctrine) = await server.Database.WriteAsync(tx => gate.AtAsync(tx, server.Owner.OrganizationId, null), Cancelled);
+            (version, doctrine.Rules.Count).ShouldBe((2, 1));
+        }
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task A_question_is_decided_by_its_own_organization_origin_and_version(DatabaseKind kind)
     {
         await using var server = await ServerFixture.StartAsync(kind);

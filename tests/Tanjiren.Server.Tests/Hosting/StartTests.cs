@@ -36,9 +36,9 @@ public sealed class StartTests
         DeviceClient device;
         await using (var first = await ServerFixture.StartAsync(database.Url)) device = await first.NewDeviceAsync();
         await using var second = await ServerFixture.StartAsync(database.Url);
-        using var same = new DeviceClient(second.Url, TimeProvider.System) { InstanceId = device.InstanceId, AccessToken = device.AccessToken };
-        // The token of before the restart is taken; only the key, which is another one here, is not.
-        await same.SendAsync(HttpMethod.Get, same.Url("work"), (object?)null).ProblemAsync(HttpStatusCode.Unauthorized, ErrorCode.InvalidToken);
+        using var same = new DeviceClient(second.Url, TimeProvider.System) { Key = device.Key, InstanceId = device.InstanceId, AccessToken = device.AccessToken };
+        // The token of before the restart is taken; what is lacking is a session.
+        await same.SendAsync(HttpMethod.Get, same.Url("work"), (object?)null).ProblemAsync(HttpStatusCode.Conflict, ErrorCode.SessionEnded);
         device.Dispose();
     }
 

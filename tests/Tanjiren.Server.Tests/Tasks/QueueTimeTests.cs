@@ -70,8 +70,8 @@ public sealed class QueueTimeTests
         engine.Doctrine = question => question.Now < end ? Free with { FrozenUntil = end } : Free;
         var frozen = await engine.CreateTaskAsync(Brief());
         engine.Doctrine = null;
-        var held = await engine.CreateTaskAsync(Brief());
-        engine.Doctrine = question => Free with { FrozenUntil = question.Now + TimeSpan.FromDays(1) };
+        var held = await engine.CreateTaskAsync(Brief() with { Intent = "held" });
+        engine.Doctrine = question => question.Spec.Intent == "held" ? Free with { FrozenUntil = question.Now + TimeSpan.FromDays(1) } : Free;
         (await engine.ClaimAsync(machine, held.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
 
         await engine.ServeAsync(3 * QueueTimeout);
@@ -83,6 +83,26 @@ public sealed class QueueTimeTests
         (await engine.ClaimAsync(machine, held.Execution.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
         await engine.ServeAsync(4 * QueueTimeout);
         (await engine.StepAsync(held)).State.ShouldBe(StepState.Queued);
+    }
+
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task It_does_not_run_out_in_a_freeze_that_opened_while_no_machine_came(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.AddWorkstationAsync("one");
+        await engine.AddWorkstationAsync("a", ["gpu"]);
+        await engine.AddWorkstationAsync("b", ["gpu", "production"]);
+        var any = new TargetSpec { Tags = ["gpu"], Placement = Placement.Any };
+        var (named, onProduction, onAny) = (await engine.CreateTaskAsync(Brief()), await engine.CreateTaskAsync(Brief() with { Targets = new TargetSpec { Workstations = ["b"] } }), await engine.CreateTaskAsync(Brief() with { Targets = any }));
+        var end = engine.Clock.GetUtcNow() + TimeSpan.FromSeconds(3 * QueueTimeout);
+        engine.Doctrine = question => question.Now < end && question.TargetTags.Any(tags => !tags.Contains("gpu") || tags.Contains("production")) ? Free with { FrozenUntil = end } : Free;
+
+        await engine.ServeAsync(3 * QueueTimeout);
+        foreach (var task in new[] { named, onProduction }) (await engine.StepAsync(task)).State.ShouldBe(StepState.Queued);
+        (await engine.StepAsync(onAny)).Reason.ShouldBe(StepReason.QueueTimeout, "one of the machines that it may run on is not frozen");
+        (await engine.QueryAsync<long>("SELECT count(*) FROM step_events WHERE kind = 'frozen' AND instance_id IS NULL")).ShouldBe(2);
+        await EndsAfterAsync(engine, named.Id);
+        (await engine.StepAsync(onProduction)).Reason.ShouldBe(StepReason.QueueTimeout);
     }
 
     /// <summary>A machine that does not come has as long as the task says, and no longer.</summary>

@@ -36,7 +36,7 @@ internal static class ApprovalBook
     /// <summary>Asks for an approval of what the task is now. None may be open. Returns its number.</summary>
     public static async Task<int> AskAsync(WriteTransaction tx, LockedExecution locked, ApprovalClass wanted, IReadOnlyList<ApprovalFindingBody> findings)
     {
-        var (id, expiresAt) = (Ids.New(Ids.Approval, TaskMapping.Instant(locked.Now)), locked.Now + (long)ApprovalRules.AnswerWithin.TotalMilliseconds);
+        var (id, expiresAt) = (Ids.New(Ids.Approval, TaskMapping.Instant(locked.Now)), ApprovalRules.AnswerBy(locked.Now));
         var number = await tx.FirstAsync<int>("""
             INSERT INTO approvals (id, organization_id, task_id, number, class, state, action_hash, doctrine_version, findings, requested_by, requested_at, expires_at)
             VALUES (@id, @organizationId, @taskId, (SELECT coalesce(max(number), 0) + 1 FROM approvals WHERE task_id = @taskId), @wanted, 'pending', @actionHash,
@@ -121,6 +121,10 @@ internal static class ApprovalBook
     {
         if (await OpenAsync(tx, locked.TaskId) is { } open) await MoveAsync(tx, open, ApprovalState.Withdrawn, locked.Now);
     }
+
+    /// <summary>What is open may be answered, or used, until then.</summary>
+    public static Task ProlongAsync(WriteTransaction tx, ApprovalRow open, long expiresAt) =>
+        tx.ExecuteAsync("UPDATE approvals SET expires_at = @expiresAt WHERE id = @Id AND state = @State", new { open.Id, open.State, expiresAt });
 
     /// <summary>It was not answered, or not used, in time.</summary>
     public static async Task ExpireAsync(WriteTransaction tx, LockedExecution locked, ApprovalRow open)

@@ -51,6 +51,28 @@ internal sealed class ApprovalGate(TaskPlanner planner, InstanceDirectory direct
     }
 
     /// <summary>
+    /// Until when (Unix milliseconds) freezes, of now and of the snapshot, keep every machine that fits the step from it, as their claims would be told. Null: one may claim it.
+    /// </summary>
+    public async Task<long?> FrozenUntilAsync(WriteTransaction tx, LockedExecution locked, StepRow step)
+    {
+        var fitting = await StepHolds.FittingAsync(tx, locked, step, directory);
+        long? first = null;
+        foreach (var tags in fitting.Select(m => m.Tags).DistinctBy(tags => string.Join('\n', tags.Order(StringComparer.Ordinal))).DefaultIfEmpty([]))
+        {
+            if (await FrozenUntilAsync(tx, locked, tags) is not { } end) return null;
+            first = Math.Min(first ?? end, end);
+        }
+        return first;
+    }
+
+    /// <summary>The same of a task as a whole, by the tags of all of its targets, as at the answer to its approval.</summary>
+    public async Task<long?> FrozenUntilAsync(WriteTransaction tx, LockedExecution locked) =>
+        await planner.TryPlanAsync(tx, locked) is { } plan ? await FrozenUntilAsync(tx, locked, [.. plan.Targets.Tags.SelectMany(tags => tags)]) : null;
+
+    private async Task<long?> FrozenUntilAsync(WriteTransaction tx, LockedExecution locked, IReadOnlyCollection<string> tags) =>
+        (await planner.DecideAtClaimAsync(tx, locked.Subject, tags)).FrozenUntil?.ToUnixTimeMilliseconds() is { } end && end > locked.Now ? end : null;
+
+    /// <summary>
     /// For a step that is queued again after a start that may have happened: the approval that it ran under is used up, so another is asked for, together with what
     /// is open; unless the doctrine lets it inherit the old one. A step that provably never started is not passed here.
     /// </summary>

@@ -22,7 +22,11 @@ internal sealed partial class ApprovalLoop(
     public override async Task RunOnceAsync(CancellationToken cancellationToken)
     {
         var now = Clock.GetUtcNow().ToUnixTimeMilliseconds();
-        await EachAsync("SELECT task_id FROM approvals WHERE state IN ('pending', 'approved') AND expires_at <= @now ORDER BY expires_at LIMIT @batch", now, ExpireAsync, cancellationToken);
+        // Of a task that is held after a restore nobody need answer in time; what had been given for it is void all the same.
+        await EachAsync("""
+            SELECT a.task_id FROM approvals a JOIN tasks t ON t.id = a.task_id
+            WHERE a.state IN ('pending', 'approved') AND a.expires_at <= @now AND (a.state = 'approved' OR t.held_at IS NULL) ORDER BY a.expires_at LIMIT @batch
+            """, now, ExpireAsync, cancellationToken);
         await EachAsync("SELECT id FROM tasks WHERE frozen_until <= @now ORDER BY frozen_until LIMIT @batch", now, ThawAsync, cancellationToken);
         // A freeze that was written on a task is that of the version which was in force then. Not one of a task with an approval: that was given for just this version.
         await EachAsync("""
@@ -59,6 +63,14 @@ internal sealed partial class ApprovalLoop(
     {
         // The candidate was read without the lock: it may have been answered, used or asked for again since.
         if (await ApprovalBook.OpenAsync(tx, locked.TaskId) is not { } open || open.ExpiresAt > locked.Now) return null;
+        if (locked.Held && open.ParsedState == ApprovalState.Pending) return null;
+        if (!locked.Held && open.ParsedState == ApprovalState.Approved && await gate.FrozenUntilAsync(tx, locked) is { } end)
+        {
+            // A freeze that opened after the answer keeps everybody from using it.
+            await ApprovalBook.ProlongAsync(tx, open, ApprovalRules.StartBy(locked.Now, end));
+            locked.AddEvent("frozen");
+            return "frozen";
+        }
         await ApprovalBook.ExpireAsync(tx, locked, open);
         if (open.ParsedState == ApprovalState.Pending)
         {

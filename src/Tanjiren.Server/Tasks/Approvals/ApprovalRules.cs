@@ -34,6 +34,9 @@ internal static class ApprovalRules
         : members > 1 ? ApproverVerdict.OwnAction
         : hasReason ? ApproverVerdict.May : ApproverVerdict.ReasonMissing;
 
+    /// <summary>Until when somebody must have answered what is asked, or may be answered again, now.</summary>
+    public static long AnswerBy(long now) => now + (long)AnswerWithin.TotalMilliseconds;
+
     /// <summary>
     /// Until when the first step must have started: 15 minutes from the answer, or from the end of the freeze that holds the task back; an approval that ran out during
     /// a freeze would be worth nothing.

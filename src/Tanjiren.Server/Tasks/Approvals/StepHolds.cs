@@ -28,8 +28,15 @@ internal static class StepHolds
     public static async Task<bool> AnyRemainsAsync(WriteTransaction tx, LockedExecution locked, StepRow step, InstanceDirectory directory)
     {
         if (step.SelectorId is null) return false;
-        var selector = TargetSelector.Parse((await tx.FirstAsync<string>("SELECT canonical FROM selectors WHERE id = @SelectorId", new { step.SelectorId }))!);
         var forbidden = await tx.ListAsync<string>("SELECT instance_id FROM step_holds WHERE step_id = @Id AND forbidden = 1 AND held_until > @Now", new { step.Id, locked.Now });
-        return (await directory.TraitsAsync(tx, locked.OrganizationId, [])).Any(m => !forbidden.Contains(m.Id) && selector.Matches(m.Id, m.Tags, m.Labels, m.CodingAgents));
+        return (await FittingAsync(tx, locked, step, directory)).Any(m => !forbidden.Contains(m.Id));
+    }
+
+    /// <summary>The machine that the step is meant for, or those that its condition fits now.</summary>
+    public static async Task<IEnumerable<MachineTraits>> FittingAsync(WriteTransaction tx, LockedExecution locked, StepRow step, InstanceDirectory directory)
+    {
+        if (step.TargetInstanceId is { } target) return await directory.TraitsAsync(tx, locked.OrganizationId, [target]);
+        var selector = TargetSelector.Parse((await tx.FirstAsync<string>("SELECT canonical FROM selectors WHERE id = @SelectorId", new { step.SelectorId }))!);
+        return (await directory.TraitsAsync(tx, locked.OrganizationId, [])).Where(m => selector.Matches(m.Id, m.Tags, m.Labels, m.CodingAgents));
     }
 }

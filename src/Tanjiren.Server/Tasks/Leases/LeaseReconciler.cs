@@ -149,10 +149,18 @@ internal sealed partial class LeaseReconciler(
         return "overdue";
     }
 
-    private static async Task<string?> EndForgottenAsync(WriteTransaction tx, LockedExecution locked, StepRow step) =>
+    private async Task<string?> EndForgottenAsync(WriteTransaction tx, LockedExecution locked, StepRow step)
+    {
         // The candidate was read without the lock: it may have been claimed and given back since, and then has time again.
-        await tx.FirstAsync<bool>($"SELECT EXISTS (SELECT 1 {Unclaimed} AND s.id = @Id)", new { step.Id, now = await tx.LeaseNowAsync() })
-            ? await EndUnclaimedAsync(tx, locked, step, StepReason.QueueTimeout, "Nobody claimed it within queueTimeoutSeconds.") : null;
+        if (!await tx.FirstAsync<bool>($"SELECT EXISTS (SELECT 1 {Unclaimed} AND s.id = @Id)", new { step.Id, now = await tx.LeaseNowAsync() })) return null;
+        if (await gate.FrozenUntilAsync(tx, locked, step) is not { } end)
+            return await EndUnclaimedAsync(tx, locked, step, StepReason.QueueTimeout, "Nobody claimed it within queueTimeoutSeconds.");
+        // A freeze opened while it waited: nobody may claim it now, and its time is whole again when that ends.
+        await tx.ExecuteAsync("UPDATE steps SET queue_expires_at = tanjiren_now() + @frozenMs + @QueueTimeoutMs WHERE id = @Id AND state = 'queued'",
+            new { step.Id, locked.QueueTimeoutMs, frozenMs = end - locked.Now });
+        locked.AddEvent("frozen", step.Id);
+        return "frozen";
+    }
 
     private static async Task<string?> EndUnclaimedAsync(WriteTransaction tx, LockedExecution locked, StepRow step, StepReason reason, string detail)
     {
