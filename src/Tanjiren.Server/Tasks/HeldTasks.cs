@@ -63,8 +63,7 @@ internal sealed class HeldTasks(Database database, TimeProvider clock, WakeUps w
         tx.OnCommit(() => wakeUps.Notify(WakeUps.Retries));
         foreach (var task in held)
         {
-            if (await ApprovalBook.OpenAsync(tx, task.Id) is { ParsedState: ApprovalState.Pending } pending)
-                await ApprovalBook.ProlongAsync(tx, pending, ApprovalRules.AnswerBy(clock.GetUtcNow().ToUnixTimeMilliseconds()));
+            await ApprovalBook.AskLongerAsync(tx, task.Id, clock.GetUtcNow().ToUnixTimeMilliseconds());
             var steps = await tx.ListAsync<QueuedStep>("""
                 UPDATE steps SET queue_expires_at = tanjiren_now() + @queueTimeoutMs WHERE task_id = @Id AND state = 'queued' RETURNING id, target_instance_id
                 """, new { task.Id, queueTimeoutMs = task.ParseSpec().QueueTimeoutSeconds!.Value * 1000L });

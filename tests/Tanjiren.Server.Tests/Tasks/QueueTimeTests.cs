@@ -105,6 +105,32 @@ public sealed class QueueTimeTests
         (await engine.StepAsync(onProduction)).Reason.ShouldBe(StepReason.QueueTimeout);
     }
 
+    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
+    public async Task After_such_a_freeze_there_is_an_hour_at_most_and_a_far_end_is_looked_at_anew_each_day(DatabaseKind kind)
+    {
+        await using var engine = await Engine.StartAsync(kind);
+        await engine.AddWorkstationAsync("one");
+        var (waits, mistaken) = (await engine.CreateTaskAsync(Brief() with { QueueTimeoutSeconds = 7200 }), await engine.CreateTaskAsync(Brief() with { Intent = "mistaken" }));
+        var (end, never) = (engine.Clock.GetUtcNow() + TimeSpan.FromHours(4), (DateTimeOffset?)engine.Clock.GetUtcNow() + TimeSpan.FromDays(20_000));
+        engine.Doctrine = question => Free with { FrozenUntil = question.Spec.Intent == "mistaken" ? never : end };
+        await PassAsync(TimeSpan.FromHours(3));
+        await PassAsync(TimeSpan.FromMinutes(119));
+        (await engine.StepAsync(waits)).State.ShouldBe(StepState.Queued);
+        await PassAsync(TimeSpan.FromMinutes(2));
+        (await engine.StepAsync(waits)).Reason.ShouldBe(StepReason.QueueTimeout);
+
+        never = null;
+        await PassAsync(TimeSpan.FromHours(23));
+        (await engine.StepAsync(mistaken)).Reason.ShouldBe(StepReason.QueueTimeout);
+        foreach (var task in new[] { waits, mistaken }) await engine.CheckInvariantsAsync(task.Id);
+
+        async Task PassAsync(TimeSpan time)
+        {
+            await engine.MoveClocksAsync(time);
+            await engine.ServeAsync(1);
+        }
+    }
+
     /// <summary>A machine that does not come has as long as the task says, and no longer.</summary>
     private static async Task EndsAfterAsync(Engine engine, string taskId)
     {

@@ -122,9 +122,9 @@ internal static class ApprovalBook
         if (await OpenAsync(tx, locked.TaskId) is { } open) await MoveAsync(tx, open, ApprovalState.Withdrawn, locked.Now);
     }
 
-    /// <summary>What is open may be answered, or used, until then.</summary>
-    public static Task ProlongAsync(WriteTransaction tx, ApprovalRow open, long expiresAt) =>
-        tx.ExecuteAsync("UPDATE approvals SET expires_at = @expiresAt WHERE id = @Id AND state = @State", new { open.Id, open.State, expiresAt });
+    /// <summary>Whoever is asked has the whole time again, from now on.</summary>
+    public static Task AskLongerAsync(WriteTransaction tx, string taskId, long now) => tx.ExecuteAsync(
+        "UPDATE approvals SET expires_at = @expiresAt WHERE task_id = @taskId AND state = 'pending'", new { taskId, expiresAt = ApprovalRules.AnswerBy(now) });
 
     /// <summary>It was not answered, or not used, in time.</summary>
     public static async Task ExpireAsync(WriteTransaction tx, LockedExecution locked, ApprovalRow open)

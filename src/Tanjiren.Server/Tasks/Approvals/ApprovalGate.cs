@@ -12,7 +12,7 @@ namespace Tanjiren.Server.Tasks.Approvals;
 /// </summary>
 internal sealed class ApprovalGate(TaskPlanner planner, InstanceDirectory directory, WakeUps wakeUps, RunMetrics metrics)
 {
-    /// <summary>Findings of one approval; a thousand machines that are lost together need not be listed one by one.</summary>
+    /// <summary>Findings of one approval, and kinds of machines that are asked about; a thousand that are lost together need not be listed one by one.</summary>
     private const int MaxNamed = 20;
 
     private const string Further = "Further steps wait for it, too.";
@@ -51,26 +51,21 @@ internal sealed class ApprovalGate(TaskPlanner planner, InstanceDirectory direct
     }
 
     /// <summary>
-    /// Until when (Unix milliseconds) freezes, of now and of the snapshot, keep every machine that fits the step from it, as their claims would be told. Null: one may claim it.
+    /// Until when (Unix milliseconds) freezes, of now and of the snapshot, keep the machines that fit the step from it; of very many the first ones stand for all. Null: one is
+    /// not kept by a freeze, or this server can't read what is in force.
     /// </summary>
     public async Task<long?> FrozenUntilAsync(WriteTransaction tx, LockedExecution locked, StepRow step)
     {
         var fitting = await StepHolds.FittingAsync(tx, locked, step, directory);
         long? first = null;
-        foreach (var tags in fitting.Select(m => m.Tags).DistinctBy(tags => string.Join('\n', tags.Order(StringComparer.Ordinal))).DefaultIfEmpty([]))
+        foreach (var tags in fitting.Select(m => m.Tags).DistinctBy(tags => string.Join('\n', tags.Order(StringComparer.Ordinal))).DefaultIfEmpty([]).Take(MaxNamed))
         {
-            if (await FrozenUntilAsync(tx, locked, tags) is not { } end) return null;
+            var decision = await planner.DecideAtClaimAsync(tx, locked.Subject, tags);
+            if (decision.Unreadable || decision.FrozenUntil?.ToUnixTimeMilliseconds() is not { } end || end <= locked.Now) return null;
             first = Math.Min(first ?? end, end);
         }
         return first;
     }
-
-    /// <summary>The same of a task as a whole, by the tags of all of its targets, as at the answer to its approval.</summary>
-    public async Task<long?> FrozenUntilAsync(WriteTransaction tx, LockedExecution locked) =>
-        await planner.TryPlanAsync(tx, locked) is { } plan ? await FrozenUntilAsync(tx, locked, [.. plan.Targets.Tags.SelectMany(tags => tags)]) : null;
-
-    private async Task<long?> FrozenUntilAsync(WriteTransaction tx, LockedExecution locked, IReadOnlyCollection<string> tags) =>
-        (await planner.DecideAtClaimAsync(tx, locked.Subject, tags)).FrozenUntil?.ToUnixTimeMilliseconds() is { } end && end > locked.Now ? end : null;
 
     /// <summary>
     /// For a step that is queued again after a start that may have happened: the approval that it ran under is used up, so another is asked for, together with what

@@ -64,13 +64,6 @@ internal sealed partial class ApprovalLoop(
         // The candidate was read without the lock: it may have been answered, used or asked for again since.
         if (await ApprovalBook.OpenAsync(tx, locked.TaskId) is not { } open || open.ExpiresAt > locked.Now) return null;
         if (locked.Held && open.ParsedState == ApprovalState.Pending) return null;
-        if (!locked.Held && open.ParsedState == ApprovalState.Approved && await gate.FrozenUntilAsync(tx, locked) is { } end)
-        {
-            // A freeze that opened after the answer keeps everybody from using it.
-            await ApprovalBook.ProlongAsync(tx, open, ApprovalRules.StartBy(locked.Now, end));
-            locked.AddEvent("frozen");
-            return "frozen";
-        }
         await ApprovalBook.ExpireAsync(tx, locked, open);
         if (open.ParsedState == ApprovalState.Pending)
         {

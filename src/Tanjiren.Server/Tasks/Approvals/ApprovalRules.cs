@@ -34,7 +34,7 @@ internal static class ApprovalRules
         : members > 1 ? ApproverVerdict.OwnAction
         : hasReason ? ApproverVerdict.May : ApproverVerdict.ReasonMissing;
 
-    /// <summary>Until when somebody must have answered what is asked, or may be answered again, now.</summary>
+    /// <summary>Until when somebody must have answered what is asked now.</summary>
     public static long AnswerBy(long now) => now + (long)AnswerWithin.TotalMilliseconds;
 
     /// <summary>

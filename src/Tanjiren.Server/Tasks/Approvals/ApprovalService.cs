@@ -110,7 +110,7 @@ internal sealed class ApprovalService(
         if (approvalId is not null && approvalId != newest.Id)
             return (Conflict($"The task was changed since: it asks for another approval now ({newest.Id}).", newest.State), null, null);
         if (newest.ParsedState == ApprovalState.Pending)
-            return newest.ExpiresAt > locked.Now ? (null, locked, newest) : (Conflict("Its time is over: nobody answered within seven days.", "expired"), null, null);
+            return newest.ExpiresAt > locked.Now || locked.Held ? (null, locked, newest) : (Conflict("Its time is over: nobody answered within seven days.", "expired"), null, null);
         var said = newest.ParsedState == ApprovalState.Consumed ? ApprovalState.Approved : newest.ParsedState;
         if (newest.DecidedBy == caller.UserId && said == answer) return (null, null, null);
         return (Conflict($"The approval is {newest.State} already.", newest.State), null, null);

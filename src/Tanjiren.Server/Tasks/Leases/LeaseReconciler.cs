@@ -16,6 +16,8 @@ internal sealed partial class LeaseReconciler(
 {
     private const int Batch = 200;
     private const long ClockStoreIntervalMs = 30_000;
+    private const long AfterFreezeMs = 3_600_000;
+    private const long LookAgainMs = 24 * 3_600_000;
 
     /// <summary>
     /// Queued steps that a workstation could have claimed and none did. What is held, frozen or without its approval waits for something else, and has its whole time again from
@@ -155,9 +157,10 @@ internal sealed partial class LeaseReconciler(
         if (!await tx.FirstAsync<bool>($"SELECT EXISTS (SELECT 1 {Unclaimed} AND s.id = @Id)", new { step.Id, now = await tx.LeaseNowAsync() })) return null;
         if (await gate.FrozenUntilAsync(tx, locked, step) is not { } end)
             return await EndUnclaimedAsync(tx, locked, step, StepReason.QueueTimeout, "Nobody claimed it within queueTimeoutSeconds.");
-        // A freeze opened while it waited: nobody may claim it now, and its time is whole again when that ends.
-        await tx.ExecuteAsync("UPDATE steps SET queue_expires_at = tanjiren_now() + @frozenMs + @QueueTimeoutMs WHERE id = @Id AND state = 'queued'",
-            new { step.Id, locked.QueueTimeoutMs, frozenMs = end - locked.Now });
+        // A freeze opened while it waited, and nobody may claim it now. When that is over there is an hour for it, not the whole time: what nobody can run would never end
+        // if its time were over in a freeze each week. A far end is looked at anew, it may have been a mistake.
+        var againMs = Math.Min(end - locked.Now + Math.Min(locked.QueueTimeoutMs, AfterFreezeMs), LookAgainMs);
+        await tx.ExecuteAsync("UPDATE steps SET queue_expires_at = tanjiren_now() + @againMs WHERE id = @Id AND state = 'queued'", new { step.Id, againMs });
         locked.AddEvent("frozen", step.Id);
         return "frozen";
     }

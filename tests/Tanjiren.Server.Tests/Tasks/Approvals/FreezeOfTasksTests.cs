@@ -70,30 +70,6 @@ public sealed class FreezeOfTasksTests
     }
 
     [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
-    public async Task An_approval_that_a_later_freeze_keeps_from_use_lasts_until_after_it_and_no_longer(DatabaseKind kind)
-    {
-        await using var engine = await Engine.StartAsync(kind);
-        var machine = await engine.AddWorkstationAsync("one");
-        var (used, unused) = (await ApprovedAsync(engine), await ApprovedAsync(engine));
-        await PassAsync(engine, TimeSpan.FromMinutes(10));
-        var end = engine.Clock.GetUtcNow() + TimeSpan.FromHours(1);
-        engine.Doctrine = question => Free with { FrozenUntil = question.Now < end ? end : null };
-        (await engine.ClaimAsync(machine, used.Execution!.Steps[0])).Refusal.ShouldBe(ClaimRefusal.Frozen);
-
-        await PassAsync(engine, TimeSpan.FromMinutes(60) - TimeSpan.FromSeconds(1));
-        foreach (var task in new[] { used, unused })
-        {
-            var approval = (await engine.TaskAsync(task.Id)).Approvals!.Single();
-            (approval.State, approval.ExpiresAt).ShouldBe((ApprovalState.Approved, TaskMapping.Instant(end.ToUnixTimeMilliseconds()) + TimeSpan.FromMinutes(15)));
-        }
-        await PassAsync(engine, TimeSpan.FromMinutes(14));
-        (await engine.ClaimAsync(machine, used.Execution.Steps[0])).Refusal.ShouldBeNull();
-        await PassAsync(engine, TimeSpan.FromMinutes(2));
-        (await engine.TaskAsync(unused.Id)).Approvals!.Select(a => a.State).ShouldContain(ApprovalState.Expired);
-        foreach (var task in new[] { used, unused }) await engine.CheckInvariantsAsync(task.Id);
-    }
-
-    [Theory, MemberData(nameof(TestDatabases.Both), MemberType = typeof(TestDatabases))]
     public async Task A_freeze_of_one_machine_holds_no_other_back_and_does_not_outlive_its_correction(DatabaseKind kind)
     {
         await using var engine = await Engine.StartAsync(kind);
