@@ -56,7 +56,7 @@ internal sealed partial class TaskPlanner(TargetResolver resolver, DoctrineJudge
     /// <summary>On one machine's tags. Forbid and freeze by the stricter of the snapshot and the present; the class is the present's, the approved one is on record.</summary>
     public async Task<DoctrineDecision> DecideAtClaimAsync(SqlSession sql, StartSubject task, IReadOnlyCollection<string> tags)
     {
-        var question = new DoctrineQuestion(task.OrganizationId, task.Spec, [tags], task.ActorRole, task.Origin, clock.GetUtcNow());
+        var question = QuestionOf(task, tags);
         var present = await judge(sql, question);
         if (present.Version == task.DoctrineVersion) return present;
         var snapshot = await judge(sql, question with { AtVersion = task.DoctrineVersion });
@@ -68,6 +68,12 @@ internal sealed partial class TaskPlanner(TargetResolver resolver, DoctrineJudge
             FrozenUntil = present.FrozenUntil > snapshot.FrozenUntil || snapshot.FrozenUntil is null ? present.FrozenUntil : snapshot.FrozenUntil,
         };
     }
+
+    /// <summary>The same by the present alone.</summary>
+    public Task<DoctrineDecision> DecideNowAsync(SqlSession sql, StartSubject task, IReadOnlyCollection<string> tags) => judge(sql, QuestionOf(task, tags));
+
+    private DoctrineQuestion QuestionOf(StartSubject task, IReadOnlyCollection<string> tags) =>
+        new(task.OrganizationId, task.Spec, [tags], task.ActorRole, task.Origin, clock.GetUtcNow());
 
     public static ApprovalClass HigherOf(ApprovalClass a, ApprovalClass b) => a > b ? a : b;
 

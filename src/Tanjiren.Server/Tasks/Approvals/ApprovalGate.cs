@@ -12,8 +12,11 @@ namespace Tanjiren.Server.Tasks.Approvals;
 /// </summary>
 internal sealed class ApprovalGate(TaskPlanner planner, InstanceDirectory directory, WakeUps wakeUps, RunMetrics metrics)
 {
-    /// <summary>Findings of one approval, and kinds of machines that are asked about; a thousand that are lost together need not be listed one by one.</summary>
+    /// <summary>Findings of one approval; a thousand machines that are lost together need not be listed one by one.</summary>
     private const int MaxNamed = 20;
+
+    /// <summary>Machines with different tags that one transaction asks the doctrine about.</summary>
+    private const int MaxKinds = 5;
 
     private const string Further = "Further steps wait for it, too.";
 
@@ -51,16 +54,16 @@ internal sealed class ApprovalGate(TaskPlanner planner, InstanceDirectory direct
     }
 
     /// <summary>
-    /// Until when (Unix milliseconds) freezes, of now and of the snapshot, keep the machines that fit the step from it; of very many the first ones stand for all. Null: one is
-    /// not kept by a freeze, or this server can't read what is in force.
+    /// Until when (Unix milliseconds) freezes of the present doctrine keep the machines that fit the step from it; of many kinds of machines the first few stand for all. Null:
+    /// one is not kept by a freeze, or this server can't read the doctrine. Not by the snapshot: what stands there alone was corrected, and can't hold a step for ever.
     /// </summary>
     public async Task<long?> FrozenUntilAsync(WriteTransaction tx, LockedExecution locked, StepRow step)
     {
         var fitting = await StepHolds.FittingAsync(tx, locked, step, directory);
         long? first = null;
-        foreach (var tags in fitting.Select(m => m.Tags).DistinctBy(tags => string.Join('\n', tags.Order(StringComparer.Ordinal))).DefaultIfEmpty([]).Take(MaxNamed))
+        foreach (var tags in fitting.Select(m => m.Tags).DistinctBy(tags => string.Join('\n', tags.Order(StringComparer.Ordinal))).DefaultIfEmpty([]).Take(MaxKinds))
         {
-            var decision = await planner.DecideAtClaimAsync(tx, locked.Subject, tags);
+            var decision = await planner.DecideNowAsync(tx, locked.Subject, tags);
             if (decision.Unreadable || decision.FrozenUntil?.ToUnixTimeMilliseconds() is not { } end || end <= locked.Now) return null;
             first = Math.Min(first ?? end, end);
         }

@@ -159,7 +159,8 @@ internal sealed partial class LeaseReconciler(
             return await EndUnclaimedAsync(tx, locked, step, StepReason.QueueTimeout, "Nobody claimed it within queueTimeoutSeconds.");
         // A freeze opened while it waited, and nobody may claim it now. When that is over there is an hour for it, not the whole time: what nobody can run would never end
         // if its time were over in a freeze each week. A far end is looked at anew, it may have been a mistake.
-        var againMs = Math.Min(end - locked.Now + Math.Min(locked.QueueTimeoutMs, AfterFreezeMs), LookAgainMs);
+        var frozenMs = end - locked.Now;
+        var againMs = frozenMs > LookAgainMs ? LookAgainMs : frozenMs + Math.Min(locked.QueueTimeoutMs, AfterFreezeMs);
         await tx.ExecuteAsync("UPDATE steps SET queue_expires_at = tanjiren_now() + @againMs WHERE id = @Id AND state = 'queued'", new { step.Id, againMs });
         locked.AddEvent("frozen", step.Id);
         return "frozen";
