@@ -22,7 +22,7 @@ internal sealed partial class ApprovalLoop(
     public override async Task RunOnceAsync(CancellationToken cancellationToken)
     {
         var now = Clock.GetUtcNow().ToUnixTimeMilliseconds();
-        // Of a task that is held after a restore nobody need answer in time; what had been given for it is void all the same.
+        // Of a task that is held after a restore nobody need answer in time (or those would fill each batch); what had been given for it is void all the same.
         await EachAsync("""
             SELECT a.task_id FROM approvals a JOIN tasks t ON t.id = a.task_id
             WHERE a.state IN ('pending', 'approved') AND a.expires_at <= @now AND (a.state = 'approved' OR t.held_at IS NULL) ORDER BY a.expires_at LIMIT @batch
@@ -61,7 +61,7 @@ internal sealed partial class ApprovalLoop(
 
     private async Task<string?> ExpireAsync(WriteTransaction tx, LockedExecution locked)
     {
-        // The candidate was read without the lock: it may have been answered, used or asked for again since.
+        // The candidate was read without the lock: it may have been answered, used or asked for again since, or be another approval than the one that was read.
         if (await ApprovalBook.OpenAsync(tx, locked.TaskId) is not { } open || open.ExpiresAt > locked.Now) return null;
         if (locked.Held && open.ParsedState == ApprovalState.Pending) return null;
         await ApprovalBook.ExpireAsync(tx, locked, open);

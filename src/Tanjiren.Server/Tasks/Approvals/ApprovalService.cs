@@ -109,6 +109,7 @@ internal sealed class ApprovalService(
             return (Conflict("The task needs no approval.", "not_required"), null, null);
         if (approvalId is not null && approvalId != newest.Id)
             return (Conflict($"The task was changed since: it asks for another approval now ({newest.Id}).", newest.State), null, null);
+        // While the task is held after a restore the question does not run out: its owner must be able to answer what they are asked.
         if (newest.ParsedState == ApprovalState.Pending)
             return newest.ExpiresAt > locked.Now || locked.Held ? (null, locked, newest) : (Conflict("Its time is over: nobody answered within seven days.", "expired"), null, null);
         var said = newest.ParsedState == ApprovalState.Consumed ? ApprovalState.Approved : newest.ParsedState;
