@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using Dapper;
-using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging.Abstractions;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Data;
@@ -69,7 +68,7 @@ internal sealed class Template : IDisposable
             }, CancellationToken.None);
         }
         // All of it in the one file that is copied.
-        using var connection = new SqliteConnection($"Data Source={template.Original};Pooling=False");
+        using var connection = SqliteLibrary.Connect($"Data Source={template.Original};Pooling=False");
         connection.Open();
         connection.Execute("PRAGMA wal_checkpoint(TRUNCATE)");
         return template;

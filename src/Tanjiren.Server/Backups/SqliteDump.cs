@@ -22,7 +22,6 @@ internal sealed class SqliteDump(string path, TimeProvider clock) : IDatabaseDum
     public async Task<string> DumpAsync(string to, CancellationToken cancellationToken)
     {
         if (!File.Exists(_path)) throw new BackupException($"there is no database '{_path}'", "name the one that the server uses with --database");
-        SqliteLibrary.Initialize();
         File.Delete(to); // of an attempt that was killed
         await using var connection = await OpenAsync(_path, cancellationToken);
         await using var command = connection.CreateCommand();
@@ -96,7 +95,7 @@ internal sealed class SqliteDump(string path, TimeProvider clock) : IDatabaseDum
 
     private static async Task<SqliteConnection> OpenAsync(string path, CancellationToken cancellationToken)
     {
-        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Mode = SqliteOpenMode.ReadWrite, Pooling = false }.ConnectionString);
+        var connection = SqliteLibrary.Connect(new SqliteConnectionStringBuilder { DataSource = path, Mode = SqliteOpenMode.ReadWrite, Pooling = false }.ConnectionString);
         await connection.OpenAsync(cancellationToken);
         return connection;
     }

@@ -1,8 +1,8 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.Security.Cryptography;
-using Microsoft.Data.Sqlite;
 using Npgsql;
+using Tanjiren.Server.Data.Sqlite;
 
 namespace Tanjiren.Tests;
 
@@ -79,7 +79,7 @@ public sealed class TestDatabase : IAsyncDisposable
         using var directory = new TemporaryDirectory();
         var file = directory.File("template.db");
         await prepare("sqlite:" + file);
-        await using (var connection = new SqliteConnection($"Data Source={file};Pooling=False"))
+        await using (var connection = SqliteLibrary.Connect($"Data Source={file};Pooling=False"))
         {
             await connection.OpenAsync();
             await using var command = connection.CreateCommand();

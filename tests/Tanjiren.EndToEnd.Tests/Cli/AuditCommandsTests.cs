@@ -1,9 +1,9 @@
 using System.Net.Http.Json;
 using System.Text.Json;
-using Microsoft.Data.Sqlite;
 
 using Tanjiren.EndToEnd.Tests.SignIn;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Data.Sqlite;
 using Tanjiren.Tests;
 
 namespace Tanjiren.EndToEnd.Tests.Cli;
@@ -71,7 +71,7 @@ public sealed class AuditCommandsTests : IDisposable
 
     private static async Task ChangeAsync(HostedServer server, string sql)
     {
-        await using var connection = new SqliteConnection($"Data Source={server.DatabaseFile};Pooling=False");
+        await using var connection = SqliteLibrary.Connect($"Data Source={server.DatabaseFile};Pooling=False");
         await connection.OpenAsync(Cancelled);
         await using var command = connection.CreateCommand();
         command.CommandText = sql;

@@ -1,12 +1,12 @@
 using System.Collections.Concurrent;
 using System.IO.Compression;
 using System.Net;
-using Microsoft.Data.Sqlite;
 using Npgsql;
 using Tanjiren.Protocol;
 using Tanjiren.Server.Backups;
 using Tanjiren.Server.Data;
 using Tanjiren.Server.Data.Postgres;
+using Tanjiren.Server.Data.Sqlite;
 using Tanjiren.Server.Tests.Audit;
 using Tanjiren.Server.Tests.Fuzzing;
 using Tanjiren.Server.Tests.Tasks.Http;
@@ -129,7 +129,7 @@ public sealed class BackupTests : IDisposable
         await ServerBackup.BackupAsync(database.Url, file, TimeProvider.System, Cancelled);
         Directory.CreateDirectory(_directory.File("place"));
         // As after a kill: what was written last is in the log only.
-        await using (var killed = new SqliteConnection($"Data Source={_directory.File("killed.db")};Pooling=False"))
+        await using (var killed = SqliteLibrary.Connect($"Data Source={_directory.File("killed.db")};Pooling=False"))
         {
             await killed.OpenAsync(Cancelled);
             await using var command = killed.CreateCommand();
@@ -159,7 +159,7 @@ public sealed class BackupTests : IDisposable
         var aside = Directory.GetFiles(_directory.File("place"), "tanjiren.db.before-restore-*").ShouldHaveSingleItem();
         if (readable)
         {
-            await using var kept = new SqliteConnection($"Data Source={aside};Pooling=False");
+            await using var kept = SqliteLibrary.Connect($"Data Source={aside};Pooling=False");
             await kept.OpenAsync(Cancelled);
             await using var command = kept.CreateCommand();
             command.CommandText = "SELECT said FROM last_words";

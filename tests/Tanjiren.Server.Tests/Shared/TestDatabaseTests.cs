@@ -1,6 +1,6 @@
 using System.Data.Common;
-using Microsoft.Data.Sqlite;
 using Npgsql;
+using Tanjiren.Server.Data.Sqlite;
 using Tanjiren.Tests;
 
 namespace Tanjiren.Server.Tests.Shared;
@@ -45,7 +45,7 @@ public sealed class TestDatabaseTests
     private static async Task<object?> ScalarAsync(string url, string sql)
     {
         await using DbConnection connection = url.StartsWith("sqlite:", StringComparison.Ordinal)
-            ? new SqliteConnection($"Data Source={url["sqlite:".Length..]};Pooling=False")
+            ? SqliteLibrary.Connect($"Data Source={url["sqlite:".Length..]};Pooling=False")
             : new NpgsqlConnection(TestDatabase.ConnectionString(url) + ";Pooling=false");
         await connection.OpenAsync(TestContext.Current.CancellationToken);
         await using var command = connection.CreateCommand();

@@ -1,4 +1,5 @@
 using Microsoft.Data.Sqlite;
+using Tanjiren.Server.Data.Sqlite;
 
 namespace Tanjiren.Simulation.Tests.Kept;
 
@@ -33,7 +34,7 @@ internal sealed class Eye : IDisposable
 
     public Eye(string file)
     {
-        _connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = file, Pooling = false }.ConnectionString);
+        _connection = SqliteLibrary.Connect(new SqliteConnectionStringBuilder { DataSource = file, Pooling = false }.ConnectionString);
         _connection.Open();
         _steps = Command("""
             SELECT id, task_id, state, lease_state, lease_holder, lease_session, lease_generation, coalesce(lease_expires_at, 0), lease_grace_ms, attempts, reason,

@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Runtime.InteropServices;
+using Microsoft.Data.Sqlite;
 
 namespace Tanjiren.Server.Data.Sqlite;
 
@@ -7,13 +8,26 @@ namespace Tanjiren.Server.Data.Sqlite;
 /// Chooses the native SQLite: the operating system's own when it is 3.35 or newer (RETURNING) and so gets its security fixes, else the one in
 /// the package.
 /// </summary>
+/// <remarks>
+/// Every connection of this process is made here. Each native function is found at its first call: with a connection made before the choice, some would come
+/// from the package and the later ones from the system, and a handle of the one crashes the process within the other.
+/// </remarks>
 internal static class SqliteLibrary
 {
     private const int MinimumVersion = 3_035_000;
     private static readonly Lock Gate = new();
     private static bool _initialized;
 
-    public static void Initialize()
+    /// <summary>A connection that is not open yet.</summary>
+    public static SqliteConnection Connect(string connectionString)
+    {
+        Initialize();
+#pragma warning disable RS0030 // The one place.
+        return new SqliteConnection(connectionString);
+#pragma warning restore RS0030
+    }
+
+    private static void Initialize()
     {
         lock (Gate)
         {

@@ -18,8 +18,6 @@ internal sealed class SqliteProvider : ISqlProvider
     private readonly ConcurrentBag<CachingConnection> _readers = [];
     private readonly SqliteWriter _writer;
 
-    static SqliteProvider() => SqliteLibrary.Initialize();
-
     public SqliteProvider(string path, TimeProvider clock)
     {
         var directory = System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path));
@@ -99,7 +97,7 @@ internal sealed class SqliteProvider : ISqlProvider
 
     private SqliteConnection Open()
     {
-        var connection = new SqliteConnection(_connectionString);
+        var connection = SqliteLibrary.Connect(_connectionString);
         connection.Open();
         using (var command = connection.CreateCommand())
         {

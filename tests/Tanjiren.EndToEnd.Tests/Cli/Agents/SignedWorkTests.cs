@@ -1,9 +1,9 @@
 using System.Text.Json;
-using Microsoft.Data.Sqlite;
 using Tanjiren.Agent;
 using Tanjiren.Cli.Settings;
 using Tanjiren.EndToEnd.Tests.Faults;
 using Tanjiren.Protocol;
+using Tanjiren.Server.Data.Sqlite;
 
 namespace Tanjiren.EndToEnd.Tests.Cli.Agents;
 
@@ -66,7 +66,7 @@ public sealed class SignedWorkTests(AgentsFixture fixture) : IClassFixture<Agent
 
     private async Task ChangeAsync(string sql)
     {
-        await using var connection = new SqliteConnection($"Data Source={Scene.DatabaseUrl["sqlite:".Length..]};Pooling=False");
+        await using var connection = SqliteLibrary.Connect($"Data Source={Scene.DatabaseUrl["sqlite:".Length..]};Pooling=False");
         await connection.OpenAsync(Cancelled);
         await using var command = connection.CreateCommand();
         command.CommandText = sql;
