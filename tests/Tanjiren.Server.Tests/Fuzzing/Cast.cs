@@ -198,22 +198,24 @@ internal sealed class Cast : IDisposable
         for (var attempt = 0; ; attempt++)
         {
             var agent = Agent(random);
-            // A beat first: an earlier one may have said that the machine drains, runs one step at most, or has no coding agent.
-            await agent.PostAsync("heartbeat", new HeartbeatRequest { MaxConcurrent = 1000, CodingAgents = ["claude", "codex"] });
-            var step = await QueuedForAsync(random, agent, asks);
-            var claim = step is null ? null : await agent.TryClaimAsync(step.Id, expectedGeneration: step.Generation);
-            if (claim is { StatusCode: HttpStatusCode.OK })
+            // A beat first: an earlier one may have said that the machine drains, runs one step at most, or has no coding agent. One that is refused (the
+            // machine's sign-in has ended) leaves it at that: no task that asks could be made for it, and its claim would be refused too.
+            var answer = await agent.PostAsync("heartbeat", new HeartbeatRequest { MaxConcurrent = 1000, CodingAgents = ["claude", "codex"] });
+            if (answer.IsSuccessStatusCode)
             {
-                (step!.Held, step.Holder, step.Generation, step.LogSeq) = (true, agent, (await claim.BodyAsync<ClaimResponse>()).LeaseGeneration, 0);
-                return step;
+                var step = await QueuedStepAsync(random, agent, asks);
+                answer = await agent.TryClaimAsync(step.Id, expectedGeneration: step.Generation);
+                if (answer.StatusCode == HttpStatusCode.OK)
+                {
+                    (step.Held, step.Holder, step.Generation, step.LogSeq) = (true, agent, (await answer.BodyAsync<ClaimResponse>()).LeaseGeneration, 0);
+                    return step;
+                }
+                step.Ended = true; // or nobody here can have it: leave it
             }
-            step?.Ended = true; // or nobody here can have it: leave it
             await _owner.PostAsync($"/api/instances/{agent.InstanceId}/undrain", null, TestContext.Current.CancellationToken);
             if (attempt < 4) continue;
             await ReplaceAsync(agent);
-            if (attempt > 8) throw new InvalidOperationException(claim is null
-                ? "no task can be made that asks"
-                : $"no step can be claimed: {(int)claim.StatusCode} {await claim.Content.ReadAsStringAsync(TestContext.Current.CancellationToken)}");
+            if (attempt > 8) throw new InvalidOperationException($"no step can be claimed: {(int)answer.StatusCode} {await answer.Content.ReadAsStringAsync(TestContext.Current.CancellationToken)}");
         }
     }
 
@@ -235,20 +237,12 @@ internal sealed class Cast : IDisposable
         return null;
     }
 
-    public async Task<StepFact> QueuedStepAsync(Random random)
+    public async Task<StepFact> QueuedStepAsync(Random random, DeviceClient? forAgent = null, bool asks = false)
     {
-        var queued = Steps.Where(s => !s.Held && !s.Ended).ToList();
-        return queued.Count > 0 ? queued[random.Next(queued.Count)] : (await QueuedForAsync(random, Agent(random), asks: false))!;
-    }
-
-    /// <summary>A queued step for this workstation, made now if there is none. Null: the task asks, and nothing is asked of a machine whose last beat that was taken names no coding agent.</summary>
-    private async Task<StepFact?> QueuedForAsync(Random random, DeviceClient agent, bool asks)
-    {
-        var queued = Steps.Where(s => !s.Held && !s.Ended && (!asks || s.Asks) && s.Holder == agent).ToList();
+        var queued = Steps.Where(s => !s.Held && !s.Ended && (!asks || s.Asks) && (forAgent is null || s.Holder == forAgent)).ToList();
         if (queued.Count > 0) return queued[random.Next(queued.Count)];
-        var made = await _owner.PostJsonAsync("/api/tasks", asks ? Inquiry(agent.InstanceId) : TaskCalls.On(agent.InstanceId));
-        if (asks && made.StatusCode == HttpStatusCode.UnprocessableEntity) return null;
-        var task = await made.BodyAsync<TaskBody>();
+        var agent = forAgent ?? Agent(random);
+        var task = await (await _owner.PostJsonAsync("/api/tasks", asks ? Inquiry(agent.InstanceId) : TaskCalls.On(agent.InstanceId))).BodyAsync<TaskBody>();
         Add(new StepFact(task.StepId(), task.Id) { Holder = agent, Asks = asks });
         return Steps[^1];
     }
